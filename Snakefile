@@ -1,0 +1,25 @@
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A study given by --configfile stands for itself: it must not be merged into the default one.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+report: "reports/captions/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/sources.smk"
+include: "rules/contexts.smk"
+include: "rules/extract.smk"
+include: "rules/store.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    input:
+        final_targets(),

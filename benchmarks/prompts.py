@@ -1,0 +1,87 @@
+"""Measure prompt templates: how many answer tokens a model gets right after each.
+
+Refinement depth is defined on answer tokens that the last layer gets right, so the template
+decides how many there are. Prints a JSON line a template. Example, on a fetched study:
+
+    python benchmarks/prompts.py --model resources/models/smollm2-135m \\
+        --questions resources/datasets/<dataset>/questions.parquet --count 100 --documents 5
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lenscore.contexts.build import build_contexts
+from lenscore.contexts.prompts import PROMPTS, read_template, template_path
+from lenscore.contexts.questions import read_questions, study_order
+from lenscore.extraction.tokens import ContextTokenizer
+from lenscore.records import QUESTIONS
+from lenscore.study import ContextSetSpec
+
+
+def measure(model, tokenizer, rows) -> dict[str, float]:
+    """Return the accuracies over contexts' rows, by the model's own logits."""
+    first, tokens, whole, lengths = [], [], [], []
+    for row in rows:
+        context = tokenizer.tokenise(row["segments"], row["answer"])
+        keep = len(context.answer_ids) + 1
+        with torch.inference_mode():
+            logits = model(torch.tensor([context.ids]), use_cache=False, logits_to_keep=keep).logits[0, :-1]
+        right = (logits.argmax(-1) == torch.tensor(context.answer_ids)).tolist()
+        first.append(right[0])
+        whole.append(all(right))
+        tokens += right
+        lengths.append(len(context.ids))
+
+    def mean(values: list) -> float:
+        return round(sum(values) / len(values), 3)
+
+    return {
+        "contexts": len(rows),
+        "tokens": mean(lengths),
+        "first_token": mean(first),
+        "answer_tokens": mean(tokens),
+        "whole_answer": mean(whole),
+    }
+
+
+def main() -> None:
+    """Measure the templates named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--questions", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--documents", type=int, default=5)
+    parser.add_argument("--gold", type=int, nargs="+", help="gold indices; by default the middle one")
+    parser.add_argument("--templates", nargs="+", default=sorted(path.stem for path in PROMPTS.glob("*.yaml")))
+    arguments = parser.parse_args()
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval()
+    tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(arguments.model))
+    dataset = read_questions(pq.read_table(arguments.questions, schema=QUESTIONS).to_pylist())
+    shard = study_order(dataset, seed=0)[: arguments.count]
+    spec = ContextSetSpec(
+        documents=[arguments.documents], positions=arguments.gold or [arguments.documents // 2], distractors="auto"
+    )
+    for name in arguments.templates:
+        start = time.perf_counter()
+        contexts, left_out = build_contexts(
+            dataset,
+            shard,
+            set_name="prompts",
+            spec=spec,
+            template=read_template(template_path(name)),
+            missing_answer="skip",
+        )
+        figures = measure(model, tokenizer, contexts.to_pylist())
+        seconds = round(time.perf_counter() - start)
+        print(json.dumps({"template": name, **figures, "left_out": left_out.num_rows, "seconds": seconds}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

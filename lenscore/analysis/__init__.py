@@ -1,0 +1,1 @@
+"""What the study's records say: estimators over tables, and their intervals."""

@@ -1,0 +1,82 @@
+"""All tables of a study, from its database."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from lenscore.analysis.curves import accuracy_curve, refinement_curve
+from lenscore.analysis.findings import busiest_layers, middle_against_ends
+from lenscore.analysis.layers import essential_layers, layers_reached
+from lenscore.study import AnalysisSpec
+
+# Sums by relative position, of which the essential-layer table is made region by region. See the
+# view essential_layers for the same over all positions.
+_RISES = """
+    with rises as (
+        select r.model, d.context_set, r.lens, d.relative_position, r.layer,
+            d.first_correct_layer = r.layer as first_right,
+            d.settled_layer = r.layer as settled,
+            r.target_logprob - lag(r.target_logprob) over (
+                partition by r.model, r.lens, r.context_id, r.answer_index order by r.layer
+            ) as rise
+        from layer_records as r
+        join token_depths as d using (model, lens, context_id, answer_index)
+        where d.condition = 'documents' and d.final_right
+    )
+    select model, context_set, lens, relative_position, layer,
+        count(*) as n_right,
+        count(*) filter (where first_right) as n_first_right,
+        count(*) filter (where settled) as n_settled,
+        sum(rise::double) as sum_rise
+    from rises
+    group by all
+    order by all
+"""
+
+_COVERAGE = """
+    select f.model, c.context_set, c.condition, c.n_documents,
+        count(*) as n_contexts,
+        count(*) filter (where f.fit = 'whole') as n_whole,
+        count(*) filter (where f.fit = 'cut') as n_cut,
+        count(*) filter (where f.fit = 'skipped') as n_skipped,
+        count(distinct c.question_id) as n_questions,
+        count(distinct c.question_id) filter (where f.fit = 'skipped') as n_questions_skipped,
+        avg(f.n_tokens) filter (where f.fit <> 'skipped') as mean_tokens,
+        max(f.n_tokens) filter (where f.fit <> 'skipped') as most_tokens,
+        avg(f.n_tokens_cut) filter (where f.fit = 'cut') as mean_tokens_cut,
+        any_value(l.n_left_out) as n_questions_left_out
+    from fits f
+    join contexts c using (context_id)
+    left join (
+        select context_set, count(*) as n_left_out from left_out_questions group by context_set
+    ) l on l.context_set = c.context_set
+    group by f.model, c.context_set, c.condition, c.n_documents
+    order by all
+"""
+
+
+def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Return the study's tables by name, and its findings: JSON-able numbers for the report's words."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        depths = connection.execute("select * from token_depths order by all").df()
+        n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
+        rises = connection.execute(_RISES).df()
+        coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
+    essential = essential_layers(rises, settings.regions)
+    tables = {
+        "refinement_curve": refinement_curve(depths, settings),
+        "accuracy_curve": accuracy_curve(depths, settings),
+        "layers_reached": layers_reached(depths, dict(n_layers)),
+        "essential_layers": essential,
+        "coverage": coverage.astype({"n_questions_left_out": int}),
+    }
+    findings = {
+        "confidence": settings.confidence,
+        "resamples": settings.resamples,
+        "middle_against_ends": middle_against_ends(depths, settings),
+        "busiest_layers": busiest_layers(essential),
+    }
+    return tables, findings

@@ -1,0 +1,114 @@
+"""The contexts of one shard: every question × number of documents × gold index, and the controls."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from lenscore.contexts.answers import answer_in_document
+from lenscore.contexts.distractors import DistractorSource
+from lenscore.contexts.positions import gold_indices, relative_position
+from lenscore.contexts.prompts import Template
+from lenscore.contexts.questions import Document, Question
+from lenscore.errors import ContextError
+from lenscore.records import CONTEXTS, LEFT_OUT
+from lenscore.study import ContextSetSpec
+
+
+def build_contexts(
+    dataset: Sequence[Question],
+    shard: Sequence[Question],
+    *,
+    set_name: str,
+    spec: ContextSetSpec,
+    template: Template,
+    missing_answer: Literal["error", "skip"],
+) -> tuple[pa.Table, pa.Table]:
+    """Build a shard's contexts.
+
+    Args:
+        dataset: all questions of the dataset, the pool of distractors.
+        shard: the questions to build contexts for.
+        set_name: the context set's name.
+        spec: the context set.
+        template: the wording.
+        missing_answer: what to do with a question none of whose answers is in its gold document.
+
+    Returns:
+        The contexts (``records.CONTEXTS``) and the questions left out (``records.LEFT_OUT``).
+
+    Raises:
+        ContextError: a question has no gold document, too few distractors, or (unless
+            ``missing_answer`` is ``skip``) no answer in its gold document.
+    """
+    source = DistractorSource(spec.distractors, dataset, spec.seed)
+    contexts: list[dict[str, Any]] = []
+    left_out: list[dict[str, Any]] = []
+    for question in shard:
+        try:
+            answer = _answer(question, spec)
+        except ContextError as error:
+            if missing_answer == "error" or (question.gold is None and _needs_gold(spec)):
+                raise ContextError(
+                    f"question {question.question_id} ({question.question!r}): {error}; correct the dataset, "
+                    "or set missing_answer: skip to leave such questions out"
+                ) from error
+            left_out.append({"context_set": set_name, "question_id": question.question_id, "reason": str(error)})
+            continue
+        contexts += _contexts_of(question, answer, set_name, spec, template, source)
+    return pa.Table.from_pylist(contexts, schema=CONTEXTS), pa.Table.from_pylist(left_out, schema=LEFT_OUT)
+
+
+def _needs_gold(spec: ContextSetSpec) -> bool:
+    return bool(spec.documents) or "oracle" in spec.controls
+
+
+def _answer(question: Question, spec: ContextSetSpec) -> str:
+    if question.gold is not None:
+        return answer_in_document(question.answers, question.gold.text)
+    if _needs_gold(spec):
+        raise ContextError(
+            "the dataset brings no gold document for it, so only controls: [closed_book] with documents: [] can be made"
+        )
+    return question.answers[0]
+
+
+def _contexts_of(
+    question: Question,
+    answer: str,
+    set_name: str,
+    spec: ContextSetSpec,
+    template: Template,
+    source: DistractorSource,
+) -> Iterator[dict[str, Any]]:
+    distractors = source.draw(question, max(spec.documents) - 1) if spec.documents else []
+
+    def row(
+        condition: str, suffix: str, gold_index: int | None, documents: list[Document] | None
+    ) -> dict[str, Any]:
+        segments, spoken = template.render(question.question, documents, answer)
+        count = len(documents or [])
+        return {
+            "context_id": f"{set_name}/{question.question_id}/{suffix}",
+            "context_set": set_name,
+            "question_id": question.question_id,
+            "condition": condition,
+            "n_documents": count,
+            "gold_index": gold_index,
+            "relative_position": None if gold_index is None else relative_position(gold_index, count),
+            "segments": [segment._asdict() for segment in segments],
+            "answer": spoken,
+            "document_ids": [document.document_id for document in documents or []],
+        }
+
+    if "closed_book" in spec.controls:
+        yield row("closed_book", "closed_book", None, None)
+    gold = question.gold
+    if gold is None:
+        return
+    if "oracle" in spec.controls:
+        yield row("oracle", "oracle", 0, [gold])
+    for count in sorted(spec.documents):
+        for index in gold_indices(spec.positions, count):
+            documents = [*distractors[:index], gold, *distractors[index : count - 1]]
+            yield row("documents", f"{count}/{index}", index, documents)

@@ -1,0 +1,154 @@
+"""Prompt templates: files of the project that say how a context is worded."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lenscore.contexts.questions import Document
+from lenscore.errors import ContextError
+
+PROMPTS = Path(__file__).parent.parent / "data" / "prompts"
+
+_FIELD = re.compile(r"\{(number|title|text|question|answer)\}")
+
+
+class Segment(NamedTuple):
+    """A run of a prompt; see ``records.SEGMENT``."""
+
+    kind: Literal["frame", "document", "question"]
+    document: int | None
+    role: str | None
+    text: str
+
+
+class _Wording(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    head: str = Field(default="", description="Stands before the documents.")
+    tail: str = Field(description="Stands after the documents; holds {question}.")
+    reply: str = Field(description="Leads up to {answer}, which ends it.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "_Wording":
+        if "{question}" not in self.tail:
+            raise ValueError("tail must hold {question}")
+        if not self.reply.endswith("{answer}"):
+            raise ValueError("reply must end with {answer}")
+        return self
+
+
+class _WithDocuments(_Wording):
+    document: str = Field(description="One document; holds {text}, and {number} (from 1) and {title} if wanted.")
+    separator: str = Field(default="\n", description="Stands between two documents.")
+
+    @model_validator(mode="after")
+    def _has_text(self) -> "_WithDocuments":
+        if "{text}" not in self.document:
+            raise ValueError("document must hold {text}")
+        return self
+
+
+class Template(BaseModel):
+    """A prompt template: how contexts with and without documents are worded.
+
+    In ``style: text`` the parts simply follow one another. In ``style: chat`` head, documents
+    and tail are the user's turn and the reply opens the assistant's; the model's own chat
+    template is put around them when the context meets its tokenizer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str
+    style: Literal["text", "chat"]
+    system: str | None = None
+    with_documents: _WithDocuments
+    closed_book: _Wording
+
+    @model_validator(mode="after")
+    def _system_in_chat(self) -> "Template":
+        if self.system is not None and self.style != "chat":
+            raise ValueError("system is a turn of a chat; put the text into head where style is text")
+        return self
+
+    def render(self, question: str, documents: list[Document] | None, answer: str) -> tuple[list[Segment], str]:
+        """Return a context's segments, and the answer as it follows them.
+
+        Args:
+            question: the question's words.
+            documents: in their order; None for a closed-book context.
+            answer: the answer's words.
+
+        Returns:
+            The segments up to the answer, and the answer with the space that stands before
+            it (tokenizers of GPT-2's kind join a word to the space before, not after it).
+        """
+        wording = self.closed_book if documents is None else self.with_documents
+        turn, reply_turn = ("user", "assistant") if self.style == "chat" else (None, None)
+        segments = [Segment("frame", None, "system", self.system)] if self.system is not None else []
+        segments.append(Segment("frame", None, turn, wording.head))
+        if documents is not None:
+            segments += self._render_documents(documents, turn)
+        segments += _fill(wording.tail, {"question": question}, turn, None)
+        lead = wording.reply.removesuffix("{answer}")
+        segments += _fill(lead.rstrip(" "), {"question": question}, reply_turn, None)
+        space = lead[len(lead.rstrip(" ")) :]
+        return [segment for segment in segments if segment.text or segment.kind == "document"], space + answer
+
+    def _render_documents(self, documents: list[Document], role: str | None) -> Iterator[Segment]:
+        for place, document in enumerate(documents):
+            if place:
+                yield Segment("frame", None, role, self.with_documents.separator)
+            values = {"number": str(place + 1), "title": document.title, "text": document.text}
+            yield from _fill(self.with_documents.document, values, role, place)
+
+
+def _fill(wording: str, values: Mapping[str, str], role: str | None, document: int | None) -> Iterator[Segment]:
+    """Split a wording at its fields; what stands in a field is never searched for fields again."""
+    frame = ""
+    for index, piece in enumerate(_FIELD.split(wording)):
+        if index % 2 == 0:
+            frame += piece
+        elif piece not in values:
+            raise ContextError(f"a template's part {wording!r} uses {{{piece}}}, which has no value there")
+        elif piece in ("text", "question"):
+            yield Segment("frame", document, role, frame)
+            yield Segment("document" if piece == "text" else "question", document, role, values[piece])
+            frame = ""
+        else:
+            frame += values[piece]
+    yield Segment("frame", document, role, frame)
+
+
+def template_path(prompt: str) -> Path:
+    """Return the file of a template, named as in ``context_sets.<set>.prompt``.
+
+    Raises:
+        ContextError: there is no such file.
+    """
+    path = Path(prompt) if prompt.endswith((".yaml", ".yml")) else PROMPTS / f"{prompt}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
+        raise ContextError(f"prompt {prompt!r}: no such template; there are {known}, or give the path of a .yaml file")
+    return path
+
+
+def read_template(path: Path) -> Template:
+    """Read and validate a template file.
+
+    Raises:
+        ContextError: it is not YAML, or not a template; names the file and the key.
+    """
+    try:
+        return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise ContextError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        )
+        raise ContextError(f"{path}: not a prompt template: {faults}") from None

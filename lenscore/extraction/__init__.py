@@ -1,0 +1,1 @@
+"""Extraction: a model's residual states at the answer tokens, and what the lens says of them."""

@@ -1,0 +1,148 @@
+"""A context as token ids: where its answer begins, and how it is cut to a model's window."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from lenscore.contexts.answers import occurrence
+from lenscore.errors import ContextError
+
+Segments = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TokenisedContext:
+    """Prompt and answer, tokenised as one text.
+
+    Attributes:
+        ids: token ids of prompt and answer.
+        answer_start: place in ``ids`` of the first answer token.
+        border_merged: the tokenizer merged prompt and answer across their border, so that
+            the answer begins one token earlier, with a token that holds both.
+    """
+
+    ids: list[int]
+    answer_start: int
+    border_merged: bool
+
+    @property
+    def answer_ids(self) -> list[int]:
+        """The answer tokens' ids."""
+        return self.ids[self.answer_start :]
+
+    @property
+    def answer_positions(self) -> range:
+        """The answer tokens' places in the sequence."""
+        return range(self.answer_start, len(self.ids))
+
+    @property
+    def predicting_positions(self) -> range:
+        """The places of the states that predict the answer tokens: each just before its token."""
+        return range(self.answer_start - 1, len(self.ids) - 1)
+
+
+class ContextTokenizer:
+    """Turns contexts' segments into token ids by a model's tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        if not tokenizer.is_fast:
+            raise ContextError(
+                "the model's tokenizer has no fast version (tokenizer.json), which is needed to cut documents between tokens"
+            )
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def _leading(self) -> list[int]:
+        """What the tokenizer puts before a text by itself: a beginning-of-sequence token, or nothing."""
+        plain = self._encode("x")
+        whole = cast("list[int]", self._tokenizer("x", add_special_tokens=True).input_ids)
+        starts = [i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain]
+        return whole[: starts[0]] if starts else []
+
+    def _encode(self, text: str) -> list[int]:
+        return cast("list[int]", self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+
+    def text(self, segments: Segments) -> str:
+        """Return the prompt's text, a chat's turns wrapped in the model's own chat template."""
+        if all(segment["role"] is None for segment in segments):
+            return "".join(segment["text"] for segment in segments)
+        turns = [
+            {"role": role, "content": "".join(segment["text"] for segment in turn)}
+            for role, turn in groupby(segments, key=lambda segment: cast("str", segment["role"]))
+        ]
+        reply = turns.pop()["content"] if turns[-1]["role"] == "assistant" else ""
+        if self._tokenizer.chat_template is None:
+            raise ContextError("the context set's prompt is a chat, but the model's tokenizer has no chat template")
+        opened = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return cast("str", opened) + reply
+
+    def tokenise(self, segments: Segments, answer: str) -> TokenisedContext:
+        """Tokenise prompt and answer as one text, and find the border between them.
+
+        Raises:
+            ContextError: the ids before the answer are not the prompt's own, by more than the
+                one token that may be merged across the border.
+        """
+        text = self.text(segments)
+        prompt, whole = self._encode(text), self._encode(text + answer)
+        common = _common_prefix(prompt, whole)
+        merged = len(prompt) - common
+        if merged > 1 or common == len(whole):
+            raise ContextError(
+                f"the tokenizer splits the prompt otherwise when the answer {answer!r} follows it: {merged} of the "
+                "prompt's last tokens differ, at most one may; end the template's reply before a space or line break"
+            )
+        leading = [] if self._opens_with_leading(whole) else self._leading
+        start = len(leading) + common
+        if start == 0:
+            raise ContextError("the prompt is empty: there is no state that could predict the answer's first token")
+        return TokenisedContext(leading + whole, start, merged > 0)
+
+    def _opens_with_leading(self, ids: list[int]) -> bool:
+        return ids[: len(self._leading)] == self._leading
+
+    def n_tokens(self, text: str) -> int:
+        """Return the number of tokens of a text by itself."""
+        return len(self._encode(text))
+
+    def first_tokens(self, text: str, budget: int) -> str:
+        """Return the longest start of ``text`` that has at most ``budget`` tokens by itself."""
+        offsets = self._offsets(text)
+        return text if len(offsets) <= budget else text[: offsets[budget - 1][1]] if budget > 0 else ""
+
+    def tokens_around(self, text: str, budget: int, answer: str) -> str:
+        """Return a run of about ``budget`` tokens of ``text`` with the answer in its middle.
+
+        The answer itself is never cut, whatever the budget.
+        """
+        offsets = self._offsets(text)
+        if len(offsets) <= budget:
+            return text
+        found = occurrence(answer, text)
+        if found is None:
+            raise ContextError(f"the answer {answer!r} does not occur in the document that is to be cut around it")
+        inside = [i for i, (start, end) in enumerate(offsets) if end > found.start() and start < found.end()]
+        first, last = inside[0], inside[-1]
+        spare = max(budget - (last + 1 - first), 0)
+        begin = min(max(first - spare // 2, 0), len(offsets) - (last + 1 - first) - spare)
+        end = min(begin + (last + 1 - first) + spare, len(offsets))
+        return text[offsets[begin][0] : offsets[end - 1][1]].strip()
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return cast("list[tuple[int, int]]", encoded["offset_mapping"])
+
+    def token_text(self, token_id: int) -> str:
+        """Return a token as text; bytes that are no character by themselves become U+FFFD."""
+        return cast("str", self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False))
+
+
+def _common_prefix(first: list[int], second: list[int]) -> int:
+    for place, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return place
+    return min(len(first), len(second))

@@ -1,0 +1,48 @@
+"""The log of a workflow job: opened before anything heavy is imported, and told of every failure."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lenscore.errors import LenscoreError
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def job_log(path: str | Path) -> Iterator[None]:
+    """Log to a new file at ``path`` and to stderr while the block runs.
+
+    Shows the project's own messages from INFO on, of other libraries warnings only. An
+    error that the user can mend is logged as its message alone, any other with its
+    traceback; either ends the process with status 1.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # Read when the libraries are imported; a user's own setting stays.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers goes by it too
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds between two states of whatever bar is left
+    file, stderr = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
+    for handler in (file, stderr):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger().addHandler(handler)
+    logging.getLogger("lenscore").setLevel(logging.INFO)
+    logging.getLogger("transformers").addHandler(file)  # it keeps its messages from the root logger
+    logging.captureWarnings(True)
+    try:
+        yield
+    except LenscoreError as error:
+        logger.error("%s", error)
+        raise SystemExit(1) from None
+    except Exception:
+        logger.exception("the job failed")
+        raise SystemExit(1) from None
+    finally:
+        logging.captureWarnings(False)
+        logging.getLogger("transformers").removeHandler(file)
+        for handler in (file, stderr):
+            logging.getLogger().removeHandler(handler)
+            handler.close()

@@ -1,0 +1,1 @@
+"""The report: charts, sentences and the page."""

@@ -1,0 +1,154 @@
+"""The page: one HTML file that opens from disk with no network."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+import pandas as pd
+import vl_convert
+from altair.utils._importers import vl_version_for_vl_convert
+from markupsafe import Markup
+
+from lenscore.report.sentences import about_coverage, about_curve, about_layers, no_curve
+
+_HERE = Path(__file__).parent
+_SOFTWARE = ("snakemake", "duckdb", "altair", "pandas", "numpy")
+
+# In the page's order: name, heading, how to read it.
+CAPTIONS: dict[str, tuple[str, str]] = {
+    "refinement_curve": (
+        "Refinement depth by the gold document's position",
+        "Refinement depth is the number of layers between the first at which the answer token is the lens's top choice "
+        "and the one from which on it stays so, over the answer tokens that the last layer gets right. Prediction depth "
+        "is the same with the model's own final choice as the target, over all answer tokens. Points are means; "
+        "bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the last.",
+    ),
+    "accuracy_curve": (
+        "Accuracy by the gold document's position",
+        "How often the last layer's top choice is the answer token, with the answer's earlier tokens given. "
+        "Dashed lines: closed book (no documents) and oracle (the gold document alone), where the study has them.",
+    ),
+    "layers_reached": (
+        "Where answer tokens become right, and where they settle",
+        "Shares of the answer tokens that end right, by the layer at which each is first the top choice and by the layer "
+        "from which on it stays so. Layer 0 is the embedding output.",
+    ),
+    "essential_layers": (
+        "What each layer does",
+        "Grey bars: all positions; points: the gold document in one part of the context. Shares are of the answer tokens "
+        "that end right; the rise is of the target's log-probability over the layer before. These are observations: "
+        "they do not show that a layer is needed.",
+    ),
+}
+
+
+def render_page(database: Path, findings: Path, tables: Path, charts: Path, title: str | None) -> str:
+    """Return the page of a study.
+
+    Args:
+        database: the study's DuckDB file.
+        findings: findings.json of the analysis.
+        tables: the folder of the tables.
+        charts: the folder of the charts' Vega-Lite files.
+        title: the heading; None makes one of the study's name.
+    """
+    with duckdb.connect(str(database), read_only=True) as connection:
+        facts = {key: json.loads(value) for key, value in connection.sql("select key, value from study").fetchall()}
+        models = connection.sql("select * exclude (manifest), manifest from models order by model").df()
+        extractions = connection.sql("select * from extractions order by all").df()
+        counts = connection.sql(
+            """select (select count(*) from questions) as questions, (select count(*) from contexts) as contexts,
+            (select count(*) from answer_tokens) as answer_tokens, (select count(*) from layer_records) as layer_records"""
+        ).df()
+        n_right = connection.sql("select count(*) from token_depths where final_right").fetchall()[0][0]
+    found = json.loads(findings.read_text(encoding="utf-8"))
+    coverage = pd.read_parquet(tables / "coverage.parquet")
+    rows = [{str(key): value for key, value in row.items()} for row in coverage.to_dict("records")]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template("page.html.j2").render(
+        title=title or f"Where in its depth: {facts['study']}",
+        study=facts["study"],
+        summary=_summary(facts["config"], counts.iloc[0].to_dict()),
+        curve_sentences=_curve_sentences(found, n_right),
+        layer_sentences=[about_layers(finding) for finding in found["busiest_layers"]],
+        coverage_sentences=about_coverage(rows),
+        charts=[
+            {"name": name, "heading": heading, "caption": caption, "spec": _script_json(charts / f"{name}.json")}
+            for name, (heading, caption) in CAPTIONS.items()
+        ],
+        essential=_essential(pd.read_parquet(tables / "essential_layers.parquet")),
+        coverage=rows,
+        counts=counts.iloc[0].to_dict(),
+        models=[_model(row) for row in models.to_dict("records")],
+        extractions=[_extraction(row) for row in extractions.to_dict("records")],
+        dataset=facts["dataset"],
+        config=json.dumps(facts["config"], indent=2, ensure_ascii=False),
+        extraction_code=facts["extraction_code"],
+        software={name: version(name) for name in _SOFTWARE},
+        confidence=found["confidence"],
+        resamples=found["resamples"],
+        # Both libraries' own build, and JSON in which no tag can end the script.
+        vega=Markup(vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert()).replace("</script", "<\\/script")),
+    )
+
+
+def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    sets = []
+    for name, spec in config["context_sets"].items():
+        lengths = ", ".join(map(str, spec["documents"])) or "no"
+        positions = spec["positions"]
+        places = "every position" if positions == "all" else (
+            f"{positions} positions" if isinstance(positions, int) else f"gold indices {positions}"
+        )  # fmt: skip
+        controls = f", and {' and '.join(spec['controls']).replace('_', ' ')}" if spec["controls"] else ""
+        sets.append(f"{name}: {lengths} documents, the gold one at {places}, prompt {spec['prompt']}{controls}")
+    return (
+        f"{', '.join(config['models'])} on {counts['questions']} questions of {config['dataset']['source']}, through the "
+        f"{' and '.join(config['lenses'])} lens. {'; '.join(sets)}."
+    )
+
+
+def _curve_sentences(found: Mapping[str, Any], n_right: int) -> list[str]:
+    curves = found["middle_against_ends"]
+    if not curves:
+        return [no_curve(n_right)]
+    return [about_curve(finding, found["confidence"]) for finding in curves]
+
+
+def _script_json(path: Path) -> Markup:
+    """Return JSON that may stand in a script element, whatever text it holds."""
+    spec = json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"))
+    return Markup(spec.replace("<", "\\u003c"))
+
+
+def _essential(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the essential-layer table's rows of all positions, with each bar's length as a share of the longest."""
+    rows: list[dict[str, Any]] = []
+    for names, group in table[table["region"] == "all"].groupby(["model", "context_set", "lens"]):
+        longest = group[["share_first_right", "share_settled", "mean_rise"]].max()
+        for row in group.to_dict("records"):
+            bars = {
+                measure: max(0.0, row[measure] / longest[measure])
+                if longest[measure] > 0 and pd.notna(row[measure])
+                else 0.0
+                for measure in longest.index
+            }
+            rows.append({**{str(k): v for k, v in row.items()}, "curve": ", ".join(map(str, names)), "bars": bars})
+    return rows
+
+
+def _model(row: Mapping[Any, Any]) -> dict[str, Any]:
+    window = None if pd.isna(row["attention_window"]) else int(row["attention_window"])
+    return {**row, "attention_window": window, "manifest": json.loads(row["manifest"])}
+
+
+def _extraction(row: Mapping[Any, Any]) -> dict[str, Any]:
+    difference = None if pd.isna(row["self_check_difference"]) else row["self_check_difference"]
+    return {**row, "self_check_difference": difference, "versions": json.loads(row["versions"])}

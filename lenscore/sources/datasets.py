@@ -1,0 +1,96 @@
+"""Datasets: the embedded questions, a file, an address or a Hub dataset, as resources/datasets/<dataset>/."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lenscore.errors import SourceError
+from lenscore.files import folder_written_whole, sha256_of_file
+from lenscore.records import write_table
+from lenscore.sources.download import check_hash, download, one_line
+from lenscore.sources.formats import Questions, read_questions
+from lenscore.sources.lines import local_file, read_json_lines
+from lenscore.sources.manifest import write_manifest
+from lenscore.study import DatasetSpec
+
+logger = logging.getLogger(__name__)
+
+
+def fetch_dataset(spec: DatasetSpec, target: Path) -> None:
+    """Fill the folder ``target`` with ``questions.parquet`` (``records.QUESTIONS``) and ``manifest.json``.
+
+    The manifest has: source, format, questions (their number), least_distractors (the least
+    number that a question brings), duplicates_dropped, the SHA-256 of questions.parquet; of a
+    file the sha256, of a Hub dataset revision, config and split.
+
+    Raises:
+        SourceError: the dataset cannot be had, its hash is wrong, or a row is; ``target`` is as before.
+    """
+    with folder_written_whole(target) as folder:
+        if spec.source.startswith("hub:"):
+            questions = read_questions(_hub_rows(spec), spec.source, spec.format)
+            origin: dict[str, Any] = {"revision": spec.revision, "config": spec.config, "split": spec.split}
+        else:
+            with _raw_file(spec, folder) as raw:
+                name = spec.source.partition(":")[2] if spec.source.startswith(("path:", "url:")) else raw.name
+                questions = read_questions(read_json_lines(raw, name), name, spec.format)
+                origin = {"sha256": sha256_of_file(raw)}
+        write_table(questions.table, folder / "questions.parquet")
+        write_manifest(folder, _facts(questions) | {"source": spec.source} | origin)
+    logger.info(
+        "%s: %d questions of format %s, %d duplicates dropped",
+        spec.source,
+        questions.table.num_rows,
+        questions.format,
+        questions.duplicates,
+    )
+
+
+def _facts(questions: Questions) -> dict[str, Any]:
+    return {
+        "format": questions.format,
+        "questions": questions.table.num_rows,
+        "least_distractors": questions.least_distractors,
+        "duplicates_dropped": questions.duplicates,
+    }
+
+
+@contextmanager
+def _raw_file(spec: DatasetSpec, beside: Path) -> Iterator[Path]:
+    """Yield the dataset's file with its hash checked; one that was downloaded is removed afterwards."""
+    local = local_file(spec.source)
+    if local is None:
+        url = spec.source.removeprefix("url:")
+        with TemporaryDirectory(dir=beside.parent, prefix=".part-") as folder:
+            raw = Path(folder) / "raw"
+            download(url, raw, sha256=spec.sha256, git_blob=spec.git_blob)
+            yield raw
+        return
+    if local.is_file():
+        check_hash(local, str(local), sha256=spec.sha256, git_blob=spec.git_blob)
+    yield local
+
+
+def _hub_rows(spec: DatasetSpec) -> Iterator[tuple[str, object]]:
+    """Yield (place, row) of a Hub dataset's split; places count rows from 1."""
+    # Heavy, and needed by no other source.
+    import httpx2
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    repository = spec.source.removeprefix("hub:")
+    logger.info("%s at revision %s: fetching", spec.source, spec.revision)
+    try:
+        rows = load_dataset(repository, spec.config, split=spec.split, revision=spec.revision)
+    # ValueError: no such config or split; RuntimeError: a dataset that is a script.
+    except (DatasetsError, OSError, httpx2.HTTPError, ValueError, RuntimeError) as error:
+        raise SourceError(
+            f"Hub dataset {repository} at revision {spec.revision} (config {spec.config or 'default'}, split "
+            f"{spec.split}) is not to be had: {one_line(error)}; without the Hub, give a JSON Lines "
+            'file of it: dataset.source: "path:<file>" and neither revision nor config'
+        ) from error
+    for number, row in enumerate(rows, start=1):
+        yield f"{spec.source}, split {spec.split}, row {number}", row

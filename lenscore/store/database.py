@@ -1,0 +1,279 @@
+"""The study's DuckDB file: loaded in one transaction, proved complete, then put in its place."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from lenscore.contexts.questions import Question
+from lenscore.errors import StoreError
+from lenscore.files import written_whole
+from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, read_table, shard_facts
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ContextShard:
+    """The files of one shard of a context set."""
+
+    context_set: str
+    shard: int
+    contexts: Path
+    left_out: Path
+
+
+@dataclass(frozen=True)
+class RecordShard:
+    """The files of one extraction job."""
+
+    model: str
+    context_set: str
+    shard: int
+    records: Path
+    answer_tokens: Path
+    fits: Path
+
+    def __str__(self) -> str:
+        return f"model {self.model}, context set {self.context_set}, shard {self.shard} ({self.records})"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What the database says of a model, and where its tokenizer is."""
+
+    model: str
+    dtype: str
+    folder: Path
+
+
+def load_database(
+    target: Path,
+    *,
+    study: Mapping[str, Any],
+    questions: Sequence[Question],
+    models: Sequence[LoadedModel],
+    lenses: Sequence[str],
+    context_shards: Sequence[ContextShard],
+    record_shards: Sequence[RecordShard],
+) -> None:
+    """Build a study's database beside ``target``, prove it complete, and rename it.
+
+    Args:
+        target: the .duckdb file.
+        study: key → JSON-able value, the rows of table ``study``.
+        questions: the study's questions, in its order.
+        models: the study's models.
+        lenses: the study's lenses.
+        context_shards: every shard of every context set.
+        record_shards: every shard of every model × context set.
+
+    Raises:
+        StoreError: a shard is missing, doubled, or not what its place says; a context × answer
+            token × lens × layer is missing or doubled. The shard is named, and the target untouched.
+    """
+    _check_shards(models, context_shards, record_shards)
+    with written_whole(target) as beside, duckdb.connect(str(beside)) as connection:
+        connection.execute("begin transaction")
+        connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
+        connection.executemany("insert into study values (?, ?)", [(k, json.dumps(v)) for k, v in study.items()])
+        _insert_models(connection, models, record_shards)
+        _insert_questions(connection, questions)
+        for contexts in context_shards:
+            _insert_contexts(connection, contexts)
+        for records in record_shards:
+            _insert_records(connection, records)
+        _check_completeness(connection, lenses, record_shards)
+        _insert_vocabulary(connection, models)
+        for view in sorted((_HERE / "views").glob("*.sql")):
+            connection.execute(view.read_text(encoding="utf-8"))
+        connection.execute("commit")
+        connection.execute("checkpoint")
+
+
+def _check_shards(
+    models: Sequence[LoadedModel], context_shards: Sequence[ContextShard], record_shards: Sequence[RecordShard]
+) -> None:
+    wanted = {(model.model, shard.context_set, shard.shard) for model in models for shard in context_shards}
+    given: set[tuple[str, str, int]] = set()
+    for shard in record_shards:
+        identity = (shard.model, shard.context_set, shard.shard)
+        if identity in given:
+            raise StoreError(f"{shard}: given twice; each shard is loaded once")
+        if identity not in wanted:
+            raise StoreError(f"{shard}: no such shard in the study")
+        given.add(identity)
+        for path in (shard.records, shard.answer_tokens, shard.fits):
+            if not path.is_file():
+                raise StoreError(f"{shard}: {path} is missing; extract the shard anew")
+        facts = shard_facts(shard.records)
+        found = (facts["model"], facts["context_set"], facts["shard"])
+        if found != identity:
+            raise StoreError(f"{shard}: the file holds the records of model {found[0]}, context set {found[1]}, "
+                             f"shard {found[2]}; extract the shard anew")  # fmt: skip
+    if missing := sorted(wanted - given):
+        names = "; ".join(f"model {m}, context set {c}, shard {s}" for m, c, s in missing)
+        raise StoreError(f"{len(missing)} shard{'s are' if len(missing) > 1 else ' is'} missing: {names}")
+
+
+def _insert_models(
+    connection: duckdb.DuckDBPyConnection, models: Sequence[LoadedModel], shards: Sequence[RecordShard]
+) -> None:
+    for model in models:
+        manifest = json.loads((model.folder / "manifest.json").read_text(encoding="utf-8"))
+        facts = next(shard_facts(shard.records) for shard in shards if shard.model == model.model)
+        row = [facts[key] for key in ("family", "n_layers", "hidden_size", "vocabulary_size", "window")]
+        connection.execute(
+            "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [model.model, *row, model.dtype, manifest["source"], json.dumps(manifest)],
+        )
+
+
+def _insert_questions(connection: duckdb.DuckDBPyConnection, questions: Iterable[Question]) -> None:
+    rows = [
+        (
+            question.question_id,
+            place,
+            question.question,
+            list(question.answers),
+            question.topic,
+            question.gold.title if question.gold else None,
+            question.gold.text if question.gold else None,
+        )
+        for place, question in enumerate(questions)
+    ]
+    connection.executemany("insert into questions values (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _insert_contexts(connection: duckdb.DuckDBPyConnection, shard: ContextShard) -> None:
+    contexts = read_table(shard.contexts, CONTEXTS)
+    left_out = read_table(shard.left_out, LEFT_OUT)
+    place = f"context set {shard.context_set}, shard {shard.shard} ({shard.contexts})"
+    if set(contexts["context_set"].to_pylist()) - {shard.context_set}:
+        raise StoreError(f"{place}: holds contexts of another context set; build the shard anew")
+    try:
+        connection.register("new_contexts", contexts)
+        connection.execute(
+            """
+            insert into contexts
+            select context_id, context_set, $shard, question_id, condition, n_documents, gold_index, relative_position,
+                array_to_string(list_transform(segments, lambda segment: segment.text), ''), answer, document_ids
+            from new_contexts
+            """,
+            {"shard": shard.shard},
+        )
+        connection.register("new_left_out", left_out)
+        connection.execute("insert into left_out_questions select context_set, question_id, reason from new_left_out")
+    except duckdb.ConstraintException as error:
+        raise StoreError(f"{place}: a context stands there that another shard holds too: {error}") from error
+
+
+def _insert_records(connection: duckdb.DuckDBPyConnection, shard: RecordShard) -> None:
+    facts = shard_facts(shard.records)
+    connection.execute(
+        "insert into extractions values (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            shard.model,
+            shard.context_set,
+            shard.shard,
+            facts["device"],
+            facts["attention"],
+            facts["prefix_sharing"],
+            facts["self_check_difference"],
+            json.dumps(facts["versions"]),
+        ],
+    )
+    files = (
+        ("fits", shard.fits, FITS),
+        ("answer_tokens", shard.answer_tokens, ANSWER_TOKENS),
+        ("layer_records", shard.records, LAYER_RECORDS),
+    )
+    for table, path, schema in files:
+        found = pq.read_schema(path)
+        if not found.equals(schema):
+            raise StoreError(f"{shard}: {path} has columns {found.names}, expected {schema.names}; extract it anew")
+        columns = ", ".join(schema.names)
+        try:
+            connection.execute(
+                f"insert into {table} (model, {columns}) select $model, {columns} from read_parquet($path)",
+                {"model": shard.model, "path": str(path)},
+            )
+        except duckdb.ConstraintException as error:
+            raise StoreError(f"{shard}: {path} has rows that are doubled, or of contexts unknown: {error}") from error
+
+
+# Each query finds the contexts with a fault, with what is wrong about them.
+_FAULTS = {
+    "contexts without a row in fits": """
+        select m.model, c.context_id from models m cross join contexts c
+        anti join fits f on f.model = m.model and f.context_id = c.context_id
+    """,
+    "contexts that fit but have no answer tokens, or are skipped and have some": """
+        select f.model, f.context_id from fits f
+        left join answer_tokens t using (model, context_id)
+        group by f.model, f.context_id, f.fit having (f.fit = 'skipped') <> (count(t.answer_index) = 0)
+    """,
+    "contexts whose answer tokens are not numbered 0, 1, …": """
+        select model, context_id from answer_tokens
+        group by all having min(answer_index) <> 0 or max(answer_index) <> count(*) - 1
+    """,
+    "contexts with a layer record missing, doubled or too many": """
+        with wanted as (
+            select t.model, t.context_id, t.answer_index, l.lens, m.n_layers + 1 as n_wanted
+            from answer_tokens t join models m using (model) cross join (select unnest($lenses) as lens) l
+        ), found as (
+            select model, context_id, answer_index, lens, count(*) as n_rows, count(distinct layer) as n_found,
+                min(layer) as lowest, max(layer) as highest
+            from layer_records group by all
+        )
+        select coalesce(w.model, f.model), coalesce(w.context_id, f.context_id)
+        from wanted w full join found f using (model, context_id, answer_index, lens)
+        where not coalesce(
+            n_rows = n_wanted and n_found = n_wanted and lowest = 0 and highest = n_wanted - 1, false
+        )
+    """,
+    "answer tokens whose layer records have another target": """
+        select r.model, r.context_id from layer_records r join answer_tokens t using (model, context_id, answer_index)
+        where r.target_id <> t.token_id
+    """,
+}
+
+
+def _check_completeness(
+    connection: duckdb.DuckDBPyConnection, lenses: Sequence[str], shards: Sequence[RecordShard]
+) -> None:
+    """Prove that every context × answer token × lens × layer stands in the database exactly once."""
+    by_identity = {(shard.model, shard.context_set, shard.shard): shard for shard in shards}
+    for fault, query in _FAULTS.items():
+        rows = connection.execute(
+            f"select f.model, f.context_id, c.context_set, c.shard from ({query}) f(model, context_id) "
+            "left join contexts c using (context_id) order by all",
+            {"lenses": list(lenses)} if "$lenses" in query else {},
+        ).fetchall()
+        if rows:
+            model, context_id, context_set, number = rows[0]
+            shard = by_identity.get((model, context_set, number), "no shard of the study")
+            raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: extract that shard anew")
+
+
+def _insert_vocabulary(connection: duckdb.DuckDBPyConnection, models: Iterable[LoadedModel]) -> None:
+    for model in models:
+        tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
+        ids = connection.execute(
+            """
+            select distinct token_id from (
+                select unnest(topk_ids) as token_id from layer_records where model = $model
+                union all select top1_id from layer_records where model = $model
+                union all select target_id from layer_records where model = $model
+            ) order by token_id
+            """,
+            {"model": model.model},
+        ).fetchall()
+        rows = [(model.model, token, tokenizer.decode([token], skip_special_tokens=False)) for (token,) in ids]
+        if rows:
+            connection.executemany("insert into vocabulary values (?, ?, ?)", rows)

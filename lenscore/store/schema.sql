@@ -1,0 +1,108 @@
+-- The tables of a study's database. Words and units: docs/definitions.md; columns: docs/database.md.
+
+create table study (
+    key varchar primary key,
+    value json not null
+);
+
+create table models (
+    model varchar primary key,
+    family varchar not null,
+    n_layers integer not null,       -- L: layers run from 0, the embedding output, to L
+    hidden_size integer not null,
+    vocabulary_size integer not null,
+    attention_window integer,        -- longest context in tokens, null where there is no limit
+    dtype varchar not null,
+    source varchar not null,
+    manifest json not null           -- revision and the SHA-256 of every file
+);
+
+create table questions (
+    question_id varchar primary key,
+    place integer not null unique,   -- in the study's seeded order, from 0
+    question varchar not null,
+    answers varchar[] not null,
+    topic varchar,
+    gold_title varchar,
+    gold_text varchar
+);
+
+create table contexts (
+    context_id varchar primary key,
+    context_set varchar not null,
+    shard integer not null,
+    question_id varchar not null references questions,
+    condition varchar not null check (condition in ('documents', 'oracle', 'closed_book')),
+    n_documents integer not null,
+    gold_index integer,
+    relative_position double,
+    prompt varchar not null,         -- its segments' texts, before any cut and any chat template
+    answer varchar not null,
+    document_ids varchar[] not null
+);
+
+create table left_out_questions (    -- no accepted answer in the gold document
+    context_set varchar not null,
+    question_id varchar not null references questions,
+    reason varchar not null,
+    primary key (context_set, question_id)
+);
+
+create table extractions (           -- one row a job
+    model varchar not null references models,
+    context_set varchar not null,
+    shard integer not null,
+    device varchar not null,
+    attention varchar not null,
+    prefix_sharing varchar not null, -- 'packed tree', or why contexts were run one by one
+    self_check_difference double,    -- largest |lens at layer L − model's own logit|; null if all was skipped
+    versions json not null,
+    primary key (model, context_set, shard)
+);
+
+create table fits (                  -- how each context met each model's window
+    model varchar not null references models,
+    context_id varchar not null references contexts,
+    fit varchar not null check (fit in ('whole', 'cut', 'skipped')),
+    n_tokens integer not null,
+    n_tokens_cut integer not null,
+    reason varchar,
+    primary key (model, context_id)
+);
+
+create table answer_tokens (
+    model varchar not null references models,
+    context_id varchar not null references contexts,
+    answer_index integer not null,
+    token_id integer not null,
+    token_text varchar not null,
+    token_position integer not null,
+    border_merged boolean not null,
+    primary key (model, context_id, answer_index)
+);
+
+-- Keyed by (model, context_id, answer_index, lens, layer). The loader proves the key once, by
+-- counting; an index over all rows would cost more than the rows themselves.
+create table layer_records (
+    model varchar not null,
+    context_id varchar not null,
+    answer_index integer not null,
+    lens varchar not null,
+    layer integer not null,
+    top1_id integer not null,
+    top1_logprob float not null,
+    target_id integer not null,
+    target_logprob float not null,
+    target_rank integer not null,
+    entropy float not null,
+    kl_to_final float not null,
+    topk_ids integer[] not null,
+    topk_logprobs float[] not null
+);
+
+create table vocabulary (            -- the text of every token that a row of this database names
+    model varchar not null references models,
+    token_id integer not null,
+    token_text varchar not null,
+    primary key (model, token_id)
+);

@@ -1,0 +1,38 @@
+-- One row an answer token × lens: the layers at which it is first right, and from which it stays right.
+-- first_correct_layer  lowest layer whose top-1 is the answer token (null: at none)
+-- settled_layer        lowest layer from which on every layer's top-1 is the answer token (null: layer L is wrong)
+-- refinement_depth     settled − first correct, where layer L is right: the paper's gap (arXiv 2501.15054)
+-- first_predicted_layer, settled_prediction_layer, prediction_depth
+--                      the same with the model's own layer-L top-1 as the target: always defined
+create view token_depths as
+with final as (
+    select r.model, r.lens, r.context_id, r.answer_index, r.top1_id as final_top1_id
+    from layer_records as r
+    join models as m on m.model = r.model and m.n_layers = r.layer
+),
+layers as (
+    select
+        r.model, r.lens, r.context_id, r.answer_index,
+        any_value(r.target_id) as target_id,
+        any_value(f.final_top1_id) as final_top1_id,
+        min(r.layer) filter (where r.top1_id = r.target_id) as first_correct_layer,
+        coalesce(max(r.layer) filter (where r.top1_id <> r.target_id), -1) + 1 as after_last_wrong,
+        min(r.layer) filter (where r.top1_id = f.final_top1_id) as first_predicted_layer,
+        coalesce(max(r.layer) filter (where r.top1_id <> f.final_top1_id), -1) + 1 as settled_prediction_layer
+    from layer_records as r
+    join final as f using (model, lens, context_id, answer_index)
+    group by r.model, r.lens, r.context_id, r.answer_index
+)
+select
+    l.model, c.context_set, l.lens, l.context_id, c.question_id, c.condition,
+    c.n_documents, c.gold_index, c.relative_position,
+    l.answer_index, l.target_id, l.final_top1_id,
+    l.final_top1_id = l.target_id as final_right,
+    l.first_correct_layer,
+    case when l.final_top1_id = l.target_id then l.after_last_wrong end as settled_layer,
+    case when l.final_top1_id = l.target_id then l.after_last_wrong - l.first_correct_layer end as refinement_depth,
+    l.first_predicted_layer,
+    l.settled_prediction_layer,
+    l.settled_prediction_layer - l.first_predicted_layer as prediction_depth
+from layers as l
+join contexts as c using (context_id);

@@ -1,0 +1,180 @@
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# lenscore is used from the checkout, here and in every job, installed or not.
+sys.path.insert(0, workflow.basedir)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
+
+from lenscore.contexts import VERSION as CONTEXTS_VERSION
+from lenscore.contexts.prompts import template_path
+from lenscore.errors import ConfigError, LenscoreError
+from lenscore.sources.lines import count_questions, local_file
+from lenscore.study import Study, read_study
+
+CHARTS = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers"]
+TABLES = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers", "coverage"]
+
+
+def checked_study(config):
+    """Validate the config before any job starts, and what it says against the files there are."""
+    try:
+        study = read_study(config)
+        for spec in study.context_sets.values():
+            template_path(spec.prompt)
+        for name, spec in study.models.items():
+            kind, _, folder = spec.source.partition(":")
+            if kind == "path" and not Path(folder).is_dir():
+                raise ConfigError(f"models.{name}.source: there is no folder {folder}; seen from {Path.cwd()}")
+        if (found := known_number_of_questions(study)) is not None and study.questions > found:
+            raise ConfigError(f"questions: {study.questions} are asked for, but {study.dataset.source} has {found}")
+        return study
+    except LenscoreError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def known_number_of_questions(study):
+    """Count the dataset's rows where they lie on this machine; what is yet to be fetched is counted then."""
+    path = local_file(study.dataset.source)
+    return None if path is None else count_questions(path)
+
+
+def code_digest(*patterns):
+    """Hash library code that a rule's output depends on: `script:` itself watches only the script."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in Path(workflow.basedir, "lenscore").glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+STUDY = checked_study(config)
+EXTRACTION_CODE = code_digest("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
+STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
+ANALYSIS_CODE = code_digest("analysis/*.py")
+REPORT_CODE = code_digest("report/*")
+
+
+wildcard_constraints:
+    study=re.escape(STUDY.study),
+    dataset=re.escape(STUDY.dataset.name),
+    model="|".join(map(re.escape, STUDY.models)),
+    set="|".join(map(re.escape, STUDY.context_sets)),
+    chart="|".join(CHARTS),
+    shard=r"\d{4}",
+
+
+def final_targets():
+    return f"results/{STUDY.study}/report/index.html"
+
+
+def model_files(wildcards):
+    """Return the files of a path: model, whose change is to be noticed; nothing for other sources."""
+    kind, _, folder = STUDY.models[wildcards.model].source.partition(":")
+    return sorted(str(path) for path in Path(folder).iterdir() if path.is_file()) if kind == "path" else []
+
+
+def model_source(wildcards):
+    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"dtype", "window"})
+
+
+def dataset_files(wildcards):
+    path = local_file(STUDY.dataset.source)
+    return [] if path is None else [str(path)]
+
+
+def dataset_source(wildcards):
+    return STUDY.dataset.model_dump(mode="json")
+
+
+def contexts_spec(wildcards):
+    first, end = STUDY.questions_of_shard(int(wildcards.shard))
+    spec = STUDY.context_sets[wildcards.set].model_dump(mode="json")
+    return {
+        # How a context meets a model's window is the extraction's business.
+        "set": {key: value for key, value in spec.items() if key not in ("overflow", "cut")},
+        "order": STUDY.seed,
+        "first": first,
+        "end": end,
+        "missing_answer": STUDY.missing_answer,
+        "version": CONTEXTS_VERSION,
+    }
+
+
+def template_file(wildcards):
+    return str(template_path(STUDY.context_sets[wildcards.set].prompt))
+
+
+def extraction_spec(wildcards):
+    model = STUDY.models[wildcards.model]
+    contexts = STUDY.context_sets[wildcards.set]
+    return {
+        "dtype": model.dtype,
+        "window": model.window,
+        "overflow": contexts.overflow,
+        "cut": contexts.cut,
+        "lenses": list(STUDY.lenses),
+        "extraction": STUDY.extraction.model_dump(mode="json"),
+        "code": EXTRACTION_CODE,
+    }
+
+
+def context_shards():
+    return [(name, shard) for name in STUDY.context_sets for shard in range(STUDY.n_shards)]
+
+
+def record_shards():
+    return [(model, name, shard) for model in STUDY.models for name, shard in context_shards()]
+
+
+def files_of_contexts(kind):
+    """Return an input function for one kind of file of every context shard, in context_shards' order."""
+
+    def paths(wildcards):
+        return [
+            f"results/{wildcards.study}/contexts/{name}/{kind}-{shard:04d}.parquet" for name, shard in context_shards()
+        ]
+
+    return paths
+
+
+def files_of_records(kind):
+    """Return an input function for one kind of file of every extraction job, in record_shards' order."""
+
+    def paths(wildcards):
+        return [
+            f"results/{wildcards.study}/{kind}/{model}/{name}/shard-{shard:04d}.parquet"
+            for model, name, shard in record_shards()
+        ]
+
+    return paths
+
+
+def manifests(wildcards):
+    return [f"resources/models/{model}/manifest.json" for model in STUDY.models]
+
+
+def store_spec(wildcards):
+    """What the database holds besides its inputs: settings of the report and of statistics are not among it."""
+    return {
+        "config": STUDY.model_dump(mode="json", exclude={"analysis", "report"}),
+        "context_shards": context_shards(),
+        "record_shards": record_shards(),
+        "extraction_code": EXTRACTION_CODE,
+        "code": STORE_CODE,
+    }
+
+
+def analysis_spec(wildcards):
+    return {**STUDY.analysis.model_dump(mode="json"), "code": ANALYSIS_CODE}
+
+
+def chart_spec(wildcards):
+    return {"code": REPORT_CODE}
+
+
+def report_spec(wildcards):
+    return {**STUDY.report.model_dump(mode="json"), "code": REPORT_CODE}

@@ -1,0 +1,23 @@
+rule extract_shard:
+    input:
+        contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
+        manifest="resources/models/{model}/manifest.json",
+    output:
+        records="results/{study}/records/{model}/{set}/shard-{shard}.parquet",
+        answer_tokens="results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet",
+        fits="results/{study}/fits/{model}/{set}/shard-{shard}.parquet",
+    log:
+        "logs/{study}/extract_shard/{model}/{set}/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/extract_shard/{model}/{set}/{shard}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    # Shards run beside one another: a thread each uses a machine's cores better than
+    # all threads on one shard. A profile's set-threads changes it for large models.
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        spec=extraction_spec,
+    script:
+        "../workflow_scripts/extract_shard.py"

@@ -1,0 +1,62 @@
+rule analyse:
+    input:
+        database="results/{study}/{study}.duckdb",
+    output:
+        csv=expand("results/{{study}}/tables/{table}.csv", table=TABLES),
+        parquet=expand("results/{{study}}/tables/{table}.parquet", table=TABLES),
+        findings="results/{study}/tables/findings.json",
+    log:
+        "logs/{study}/analyse.log",
+    benchmark:
+        "results/{study}/benchmarks/analyse.tsv"
+    conda:
+        "../envs/data.yaml"
+    params:
+        spec=analysis_spec,
+    script:
+        "../workflow_scripts/analyse.py"
+
+
+rule render_chart:
+    input:
+        table="results/{study}/tables/{chart}.parquet",
+    output:
+        vega_lite="results/{study}/charts/{chart}.json",
+        svg=report(
+            "results/{study}/charts/{chart}.svg",
+            caption="../reports/captions/{chart}.rst",
+            category="Charts",
+            labels={"chart": "{chart}", "format": "SVG"},
+        ),
+        png="results/{study}/charts/{chart}.png",
+    log:
+        "logs/{study}/render_chart/{chart}.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        spec=chart_spec,
+    script:
+        "../workflow_scripts/render_chart.py"
+
+
+rule render_report:
+    input:
+        database="results/{study}/{study}.duckdb",
+        tables=expand("results/{{study}}/tables/{table}.parquet", table=TABLES),
+        findings="results/{study}/tables/findings.json",
+        charts=expand("results/{{study}}/charts/{chart}.json", chart=CHARTS),
+    output:
+        page=report(
+            "results/{study}/report/index.html",
+            caption="../reports/captions/page.rst",
+            category="Report",
+            labels={"chart": "all", "format": "HTML page"},
+        ),
+    log:
+        "logs/{study}/render_report.log",
+    conda:
+        "../envs/report.yaml"
+    params:
+        spec=report_spec,
+    script:
+        "../workflow_scripts/render_report.py"

@@ -1,0 +1,88 @@
+"""What several test modules share: a tiny model on disk, and a copy of the project to run the workflow in."""
+
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project in which the workflow runs, so that a test may edit its code."""
+
+    folder: Path
+
+    def write_config(self, config: dict[str, Any], name: str = "study.yaml") -> str:
+        (self.folder / name).write_text(yaml.safe_dump(config, sort_keys=False))
+        return name
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def run(self, config: str) -> str:
+        """Run a study to its end, and return what Snakemake said."""
+        done = self.snakemake("--configfile", config)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self, config: str) -> Counter[str]:
+        """Return how many jobs of each rule a run would start, `all` left out."""
+        done = self.snakemake("--configfile", config, "--dry-run", "--quiet", "host")
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        if "Nothing to be done" in said:
+            return Counter()
+        lines = said[said.index("Job stats:") :].splitlines()[3:]
+        jobs: Counter[str] = Counter()
+        for line in lines:
+            if not line.strip() or line.startswith("total"):
+                break
+            rule, count = line.split()
+            jobs[rule] = int(count)
+        del jobs["all"]
+        return jobs
+
+
+def copy_project(folder: Path) -> Checkout:
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy2(ROOT / name, folder / name)
+    for name in ("rules", "lenscore", "workflow_scripts", "reports", "envs", "profiles", "studies"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return Checkout(folder)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return copy_project(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random GPT-2 of two layers with a byte-level tokenizer trained on the embedded questions."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
+
+    folder = tmp_path_factory.mktemp("tiny-gpt2")
+    trained = ByteLevelBPETokenizer()
+    trained.train([str(ROOT / "lenscore/data/questions.jsonl")], vocab_size=600, min_frequency=2, show_progress=False)
+    PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer).save_pretrained(folder)
+    set_seed(1)
+    config = GPT2Config(vocab_size=600, n_positions=1024, n_embd=32, n_layer=2, n_head=4)
+    model = GPT2LMHeadModel(config)
+    assert sum(parameter.numel() for parameter in model.parameters()) < 300_000
+    model.save_pretrained(folder)
+    return folder

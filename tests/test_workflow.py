@@ -1,0 +1,165 @@
+"""The workflow from its start to the report on a tiny GPT-2, and what each change re-runs."""
+
+import copy
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.conftest import Checkout
+
+pytestmark = pytest.mark.slow
+
+DOWNSTREAM = Counter(load_database=1, analyse=1, render_chart=4, render_report=1)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_gpt2: Path) -> dict[str, Any]:
+    return {
+        "study": "tiny",
+        "dataset": {"source": "embedded:questions"},
+        "questions": 4,
+        "shard_size": 2,
+        "context_sets": {
+            "main": {
+                "documents": [2, 4],
+                "positions": 2,
+                "controls": ["closed_book", "oracle"],
+                "overflow": "truncate_documents",
+            }
+        },
+        "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
+        "analysis": {"resamples": 200},
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(checkout: Checkout, config: dict[str, Any]) -> Checkout:
+    """A checkout in which the study has been run to its end."""
+    checkout.run(checkout.write_config(config, "finished.yaml"))
+    return checkout
+
+
+def changed(checkout: Checkout, config: dict[str, Any], **changes: Any) -> Counter[str]:
+    """Return what a run would do after a change of the finished study's config."""
+    return checkout.planned(checkout.write_config({**copy.deepcopy(config), **changes}, "changed.yaml"))
+
+
+def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
+    results = finished.folder / "results/tiny"
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    assert "<html" in page
+    for chart in ("refinement_curve", "accuracy_curve", "layers_reached", "essential_layers"):
+        for suffix in ("json", "svg", "png"):
+            assert (results / f"charts/{chart}.{suffix}").stat().st_size > 0
+    with duckdb.connect(str(results / "tiny.duckdb"), read_only=True) as database:
+        # 4 questions, 2 numbers of documents with 2 places each, and two controls.
+        assert database.sql("select count(*) from contexts").fetchone() == (4 * (2 * 2 + 2),)
+        records, tokens = database.sql(
+            "select (select count(*) from layer_records), (select count(*) from answer_tokens)"
+        ).fetchall()[0]
+        assert tokens > 0
+        assert records == tokens * 3
+        for view in ("token_depths", "refinement_curve", "accuracy_curve", "essential_layers"):
+            database.sql(f"select * from {view}").fetchall()
+
+
+def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
+    assert finished.planned("finished.yaml") == Counter()
+
+
+def test_nothing_is_left_half_written(finished: Checkout) -> None:
+    assert not list(finished.folder.rglob(".part-*"))
+
+
+def test_the_reports_settings_render_only_the_page(finished: Checkout, config: dict[str, Any]) -> None:
+    assert changed(finished, config, report={"title": "Another title"}) == Counter(render_report=1)
+
+
+def test_the_statistics_settings_extract_nothing(finished: Checkout, config: dict[str, Any]) -> None:
+    jobs = changed(finished, config, analysis={"resamples": 300})
+    assert jobs == DOWNSTREAM - Counter(load_database=1)
+
+
+def test_more_questions_extract_only_what_is_new(finished: Checkout, config: dict[str, Any]) -> None:
+    assert changed(finished, config, questions=6) == DOWNSTREAM + Counter(build_contexts=1, extract_shard=1)
+
+
+def test_another_context_set_extracts_only_itself(finished: Checkout, config: dict[str, Any]) -> None:
+    sets = {**config["context_sets"], "more": {"documents": [3], "positions": "all", "distractors": "random"}}
+    assert changed(finished, config, context_sets=sets) == DOWNSTREAM + Counter(build_contexts=2, extract_shard=2)
+
+
+def test_a_changed_context_set_is_extracted_anew_alone(checkout: Checkout, config: dict[str, Any]) -> None:
+    both = {
+        **config,
+        "study": "two-sets",
+        "context_sets": {**config["context_sets"], "other": {"documents": [2], "positions": 2}},
+    }
+    checkout.run(checkout.write_config(both, "two-sets.yaml"))
+    sets = {**both["context_sets"], "other": {"documents": [3], "positions": 2}}
+    assert changed(checkout, both, context_sets=sets) == DOWNSTREAM + Counter(build_contexts=2, extract_shard=2)
+
+
+def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str, Any]) -> None:
+    models = {**config["models"], "second": config["models"]["tiny"]}
+    assert changed(finished, config, models=models) == DOWNSTREAM + Counter(fetch_model=1, extract_shard=2)
+
+
+@pytest.mark.parametrize(
+    ("file", "rules"),
+    [
+        ("lenscore/extraction/statistics.py", Counter(extract_shard=2) + DOWNSTREAM),
+        ("lenscore/lenses/decoder.py", Counter(extract_shard=2) + DOWNSTREAM),
+        ("lenscore/contexts/build.py", Counter()),
+        ("lenscore/sources/models.py", Counter()),
+        ("lenscore/store/database.py", DOWNSTREAM),
+        ("lenscore/analysis/curves.py", DOWNSTREAM - Counter(load_database=1)),
+        ("lenscore/report/charts.py", Counter(render_chart=4, render_report=1)),
+    ],
+)
+def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rules: Counter[str]) -> None:
+    path = finished.folder / file
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n# changed\n")
+    try:
+        assert finished.planned("finished.yaml") == rules
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_study_given_is_not_merged_into_the_default(finished: Checkout) -> None:
+    assert not (finished.folder / "resources/models/smollm2-135m").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"typo": 1}, "typo: unknown key"),
+        ({"questions": 100_000}, "questions: 100000 are asked for"),
+        ({"context_sets": {"main": {"documents": [2], "positions": [2]}}}, "gold index 2"),
+        ({"context_sets": {"main": {"documents": [2], "positions": 2, "prompt": "none-such"}}}, "none-such"),
+        ({"models": {"tiny": {"source": "path:no/such/folder"}}}, "no/such/folder"),
+    ],
+)
+def test_a_config_that_cannot_be_run_starts_no_job(
+    checkout: Checkout, config: dict[str, Any], changes: dict[str, Any], says: str
+) -> None:
+    name = checkout.write_config({**config, "study": "wrong", **changes}, "wrong.yaml")
+    done = checkout.snakemake("--configfile", name)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (checkout.folder / "results/wrong").exists()
+
+
+def test_a_context_over_the_window_is_an_error_that_names_it(checkout: Checkout, config: dict[str, Any]) -> None:
+    sets = {"main": {"documents": [10], "positions": 2, "overflow": "error"}}
+    name = checkout.write_config({**config, "study": "over", "questions": 1, "context_sets": sets}, "over.yaml")
+    done = checkout.snakemake("--configfile", name)
+    log = (checkout.folder / "logs/over/extract_shard/tiny/main/0000.log").read_text()
+    assert done.returncode != 0
+    assert "the model's window is 1024" in log
+    assert not list((checkout.folder / "results/over").rglob("records/**/*.parquet"))

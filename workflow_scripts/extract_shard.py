@@ -1,0 +1,50 @@
+"""Run the lens over the contexts of one shard."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenscore.joblog import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(
+    contexts: Path,
+    model: Path,
+    identity: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    threads: int,
+    outputs: Mapping[str, Path],
+) -> None:
+    """Read the contexts, extract, write the three tables."""
+    from lenscore.extraction.fitting import Overflow
+    from lenscore.extraction.shard import Reading, extract_shard
+    from lenscore.records import CONTEXTS, read_table, write_table
+    from lenscore.study import ExtractionSpec
+
+    shard = extract_shard(
+        read_table(contexts, CONTEXTS),
+        model,
+        reading=Reading(spec["dtype"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
+        extraction=ExtractionSpec.model_validate(spec["extraction"]),
+        lenses=spec["lenses"],
+        threads=threads,
+    )
+    write_table(shard.fits, outputs["fits"])
+    write_table(shard.answer_tokens, outputs["answer_tokens"])
+    write_table(shard.records, outputs["records"], {**shard.facts, **identity})
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        wildcards = snakemake.wildcards
+        main(
+            Path(snakemake.input.contexts),
+            Path(snakemake.input.manifest).parent,
+            {"model": wildcards.model, "context_set": wildcards.set, "shard": int(wildcards.shard)},
+            snakemake.params.spec,
+            snakemake.threads,
+            {name: Path(path) for name, path in snakemake.output.items()},
+        )

@@ -1,0 +1,23 @@
+"""Rule fetch_model: ModelSpec → resources/models/<model>/."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenscore.joblog import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(spec: Mapping[str, Any], manifest: Path) -> None:
+    """Fill the folder of ``manifest`` with the model that ``spec`` (fields of a ModelSpec) describes."""
+    from lenscore.sources.models import fetch_model
+    from lenscore.study import ModelSpec
+
+    fetch_model(ModelSpec.model_validate(spec), manifest.parent)
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        main(snakemake.params.spec, Path(snakemake.output.manifest))

@@ -1,0 +1,59 @@
+"""Load every shard of a study into its database."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenscore.joblog import job_log
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+
+def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Path) -> None:
+    """Pair each shard's files with its names, and load them."""
+    from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.records import QUESTIONS, read_table
+    from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
+
+    config = spec["config"]
+    dataset = read_questions(read_table(inputs["questions"][0], QUESTIONS).to_pylist())
+    manifest = json.loads(inputs["dataset"][0].read_text(encoding="utf-8"))
+    load_database(
+        database,
+        study={
+            "study": config["study"],
+            "config": config,
+            "dataset": manifest,
+            "extraction_code": spec["extraction_code"],
+        },
+        questions=questions_of_shard(dataset, config["seed"], 0, config["questions"]),
+        models=[
+            LoadedModel(name, model["dtype"], path.parent)
+            for (name, model), path in zip(config["models"].items(), inputs["models"], strict=True)
+        ],
+        lenses=config["lenses"],
+        context_shards=[
+            ContextShard(*names, *files)
+            for names, *files in zip(spec["context_shards"], inputs["contexts"], inputs["left_out"], strict=True)
+        ],
+        record_shards=[
+            RecordShard(*names, *files)
+            for names, *files in zip(
+                spec["record_shards"], inputs["records"], inputs["answer_tokens"], inputs["fits"], strict=True
+            )
+        ],
+    )
+
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        main(
+            {
+                name: [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
+                for name, paths in snakemake.input.items()
+            },
+            snakemake.params.spec,
+            Path(snakemake.output.database),
+        )
