@@ -8,19 +8,59 @@ Snakefile imports it on every start.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from lenscore.errors import ConfigError
 
-# A name becomes part of paths and a wildcard of the workflow.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-GitHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+_NAME = r"^[a-z0-9][a-z0-9._-]*$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_GIT_HASH = r"^[0-9a-f]{40}$"
+_DATASET_SOURCE = r"^(embedded:questions|path:.+|url:https?://\S+|hub:[^/\s]+(/[^/\s]+)?)$"
+_MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+|path:.+)$"
 
-Condition = Literal["documents", "oracle", "closed_book"]
+# A name becomes part of paths and a wildcard of the workflow.
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=80)]
+Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
+GitHash = Annotated[str, StringConstraints(pattern=_GIT_HASH)]
+
+
+def _form_of_positions(value: object) -> str | None:
+    """Say which form of ``positions`` a value takes, so that its faults are told of that form alone."""
+    if isinstance(value, str):
+        return "all" if value == "all" else None
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else "count"
+    return "list" if isinstance(value, list) else None
+
+
+Positions = Annotated[
+    Annotated[Literal["all"], Tag("all")]
+    | Annotated[int, Field(ge=2), Tag("count")]
+    | Annotated[list[Annotated[int, Field(ge=0)]], Tag("list")],
+    Discriminator(
+        _form_of_positions,
+        custom_error_type="positions",
+        custom_error_message="must be all, a count of 2 or more, or a list of gold indices",
+    ),
+]
+
+
+def _impossible(key: str, message: str) -> PydanticCustomError:
+    """Return the error of a combination that cannot be, told of the key that is to be changed."""
+    return PydanticCustomError("impossible", "{message}", {"key": key, "message": message})
 
 
 class _Section(BaseModel):
@@ -32,7 +72,7 @@ class DatasetSpec(_Section):
 
     source: str = Field(
         description="embedded:questions | path:<file> | url:<https address> | hub:<owner/name>",
-        pattern=r"^(embedded:questions|(path|url|hub):.+)$",
+        pattern=_DATASET_SOURCE,
     )
     format: Literal["auto", "questions", "lost_in_the_middle", "nq_open", "key_value"] = Field(
         default="auto",
@@ -60,13 +100,19 @@ class DatasetSpec(_Section):
     def _pinned(self) -> "DatasetSpec":
         kind = self.source.partition(":")[0]
         if kind == "url" and not (self.sha256 or self.git_blob):
-            raise ValueError("a url: dataset needs sha256 or git_blob, so that what is fetched is what was meant")
+            raise _impossible(
+                "sha256", "a url: dataset needs sha256 or git_blob, so that what is fetched is what was meant"
+            )
         if kind == "hub" and not self.revision:
-            raise ValueError("a hub: dataset needs revision: the 40 hex digits of a commit")
-        if kind != "hub" and (self.revision or self.config):
-            raise ValueError(f"revision and config belong to hub: datasets, not to {kind}:")
-        if kind in ("embedded", "hub") and (self.sha256 or self.git_blob):
-            raise ValueError(f"sha256 and git_blob belong to path: and url: datasets, not to {kind}:")
+            raise _impossible("revision", "a hub: dataset needs its revision, the 40 hex digits of a commit")
+        for key, value, kinds in (
+            ("revision", self.revision, ("hub",)),
+            ("config", self.config, ("hub",)),
+            ("sha256", self.sha256, ("path", "url")),
+            ("git_blob", self.git_blob, ("path", "url")),
+        ):
+            if value and kind not in kinds:
+                raise _impossible(key, f"belongs to {': and '.join(kinds)}: datasets, not to {kind}:; leave it out")
         return self
 
 
@@ -75,7 +121,7 @@ class ModelSpec(_Section):
 
     source: str = Field(
         description="hub:<owner/name> | wheel:<package>==<version> | path:<folder>",
-        pattern=r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+|path:.+)$",
+        pattern=_MODEL_SOURCE,
     )
     revision: GitHash | None = Field(default=None, description="Commit of a Hub model (required with hub:).")
     member: str | None = Field(default=None, description="Path of the GGUF file in the wheel (required with wheel:).")
@@ -91,13 +137,18 @@ class ModelSpec(_Section):
     def _pinned(self) -> "ModelSpec":
         kind = self.source.partition(":")[0]
         if kind == "hub" and not self.revision:
-            raise ValueError("a hub: model needs revision: the 40 hex digits of a commit")
-        if kind == "wheel" and not (self.member and self.sha256):
-            raise ValueError("a wheel: model needs member (the GGUF file in the wheel) and sha256 (of the wheel)")
-        if kind != "hub" and self.revision:
-            raise ValueError(f"revision belongs to hub: models, not to {kind}:")
-        if kind != "wheel" and (self.member or self.sha256):
-            raise ValueError(f"member and sha256 belong to wheel: models, not to {kind}:")
+            raise _impossible("revision", "a hub: model needs its revision, the 40 hex digits of a commit")
+        if kind == "wheel" and not self.member:
+            raise _impossible("member", "a wheel: model needs member, the path of the GGUF file in the wheel")
+        if kind == "wheel" and not self.sha256:
+            raise _impossible("sha256", "a wheel: model needs sha256, that of the wheel")
+        for key, value, owner in (
+            ("revision", self.revision, "hub"),
+            ("member", self.member, "wheel"),
+            ("sha256", self.sha256, "wheel"),
+        ):
+            if value and kind != owner:
+                raise _impossible(key, f"belongs to {owner}: models, not to {kind}:; leave it out")
         return self
 
 
@@ -107,7 +158,7 @@ class ContextSetSpec(_Section):
     documents: list[Annotated[int, Field(ge=1)]] = Field(
         description="Numbers of documents in a context; may be empty where controls are asked for."
     )
-    positions: Literal["all"] | Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=0)]] = Field(
+    positions: Positions = Field(
         default=5,
         description="Gold indices: all; a count, evenly spread with both ends; or a list of indices.",
     )
@@ -135,24 +186,25 @@ class ContextSetSpec(_Section):
     @model_validator(mode="after")
     def _possible(self) -> "ContextSetSpec":
         if not self.documents and not self.controls:
-            raise ValueError("documents is empty and no controls are asked for: the set has no contexts")
+            raise _impossible("documents", "must not be empty where no controls are asked for: the set has no contexts")
         for name, values in (("documents", self.documents), ("controls", self.controls)):
             if len(set(values)) != len(values):
-                raise ValueError(f"{name} names a value twice: {values}")
-        if isinstance(self.positions, list):
-            if not self.positions or len(set(self.positions)) != len(self.positions):
-                raise ValueError(f"positions must be a list of one or more different gold indices, not {self.positions}")
-            for n in self.documents:
-                if max(self.positions) >= n:
-                    raise ValueError(
-                        f"positions has gold index {max(self.positions)}, but among {n} documents the last is {n - 1}"
-                    )
-        if isinstance(self.positions, int):
-            for n in self.documents:
-                if self.positions > n:
-                    raise ValueError(
-                        f"positions asks for {self.positions} places among {n} document{'s' * (n > 1)}; at most {n}"
-                    )
+                raise _impossible(name, f"must not name a value twice; found {values}")
+        if isinstance(self.positions, list) and len(set(self.positions)) != max(len(self.positions), 1):
+            raise _impossible("positions", f"must be one or more different gold indices; found {self.positions}")
+        for n in self.documents:
+            if isinstance(self.positions, list) and max(self.positions) >= n:
+                raise _impossible(
+                    "positions", f"has gold index {max(self.positions)}, but the last of {n} has index {n - 1}"
+                )
+            if isinstance(self.positions, int) and n == 1:
+                raise _impossible(
+                    "positions",
+                    f"asks for {self.positions} places, but 1 document has one place: leave 1 out of documents and "
+                    "set controls: [oracle], or set positions: all",
+                )
+            if isinstance(self.positions, int) and self.positions > n:
+                raise _impossible("positions", f"asks for {self.positions} places among {n} documents; at most {n}")
         return self
 
 
@@ -206,24 +258,73 @@ class Study(_Section):
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.questions)
 
 
+# What would be right, where pydantic speaks of patterns and of its own classes.
+_PATTERNS_IN_WORDS = {
+    _NAME: "must be a name of small letters, digits, '.', '_' and '-' that begins with a letter or digit",
+    _SHA256: "must be a SHA-256: 64 hex digits, letters small",
+    _GIT_HASH: "must be a full git id: 40 hex digits, letters small",
+    _DATASET_SOURCE: "must be embedded:questions, path:<file>, url:<https address> or hub:<owner/name>",
+    _MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder>",
+}
+_FAULTS_IN_WORDS = {
+    "model_type": "must be a section of keys",
+    "dict_type": "must be a section of keys",
+    "string_type": "must be text; put it in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "list_type": "must be a list, as in [a, b]",
+    "too_short": "must not be empty",
+}
+
+
 def read_study(config: Mapping[str, Any]) -> Study:
     """Validate a config as Snakemake has read it.
 
     Raises:
-        ConfigError: with one line a fault: the key's path, what is wrong, and what was found there.
+        ConfigError: with one line a fault: the key's path, what would be right, and what was found there.
     """
     try:
         return Study.model_validate(config)
     except ValidationError as error:
-        lines = [_fault(dict(fault)) for fault in error.errors()]
+        lines = [_fault(dict(fault), config) for fault in error.errors()]
         raise ConfigError("the config cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
-def _fault(fault: dict[str, Any]) -> str:
-    path = ".".join(str(part) for part in fault["loc"] if not re.search(r"[\[(]", str(part))) or "(top level)"
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        return f"{path}: unknown key; see config.schema.json for those there are"
-    if fault["type"] in ("missing", "value_error"):
-        return f"{path}: {message}"
-    return f"{path}: {message}; found {fault['input']!r}"
+def _fault(fault: Mapping[str, Any], config: object) -> str:
+    kind, context = fault["type"], fault.get("ctx", {})
+    path = _path_in(config, fault["loc"])
+    if kind == "missing":
+        path.append(fault["loc"][-1])
+        message = "is missing, and has no default"
+    elif kind == "extra_forbidden":
+        message = f"unknown key; those known here are {', '.join(_keys_of_section(path[:-1]))}"
+    elif kind == "impossible":
+        path.append(context["key"])
+        message = fault["msg"]
+    else:
+        words = _PATTERNS_IN_WORDS.get(context.get("pattern")) or _FAULTS_IN_WORDS.get(kind) or fault["msg"]
+        message = f"{words}; found {fault['input']!r}"
+    return f"{'.'.join(map(str, path)) or '(top level)'}: {message}"
+
+
+def _path_in(config: Any, loc: Sequence[str | int]) -> list[str | int]:
+    """Return the parts of a fault's place that the config has: pydantic puts names of its own between them."""
+    path: list[str | int] = []
+    for part in loc:
+        stands = part in config if isinstance(config, Mapping) else isinstance(config, list) and isinstance(part, int)
+        if stands:
+            config = config[part]
+            path.append(part)
+    return path
+
+
+def _keys_of_section(path: Sequence[str | int]) -> list[str]:
+    """Return the keys that the section at ``path`` may have."""
+    schema = Study.model_json_schema()
+    section: dict[str, Any] = schema
+    for key in path:
+        named = section.get("patternProperties", {}).values()  # sections that the user names: context sets, models
+        section = section.get("properties", {}).get(key) or next(iter(named))
+        if "$ref" in section:
+            section = schema["$defs"][section["$ref"].rpartition("/")[2]]
+    return list(section["properties"])

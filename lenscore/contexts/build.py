@@ -45,10 +45,15 @@ def build_contexts(
     contexts: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
     for question in shard:
+        if question.gold is None and (spec.documents or "oracle" in spec.controls):
+            raise ContextError(
+                f"question {question.question_id} ({question.question!r}): the dataset brings no gold document for it; "
+                f"set documents: [] and controls: [closed_book] in context set {set_name}, or take another dataset"
+            )
         try:
-            answer = _answer(question, spec)
+            answer = _answer(question)
         except ContextError as error:
-            if missing_answer == "error" or (question.gold is None and _needs_gold(spec)):
+            if missing_answer == "error":
                 raise ContextError(
                     f"question {question.question_id} ({question.question!r}): {error}; correct the dataset, "
                     "or set missing_answer: skip to leave such questions out"
@@ -59,18 +64,10 @@ def build_contexts(
     return pa.Table.from_pylist(contexts, schema=CONTEXTS), pa.Table.from_pylist(left_out, schema=LEFT_OUT)
 
 
-def _needs_gold(spec: ContextSetSpec) -> bool:
-    return bool(spec.documents) or "oracle" in spec.controls
-
-
-def _answer(question: Question, spec: ContextSetSpec) -> str:
+def _answer(question: Question) -> str:
     if question.gold is not None:
         return answer_in_document(question.answers, question.gold.text)
-    if _needs_gold(spec):
-        raise ContextError(
-            "the dataset brings no gold document for it, so only controls: [closed_book] with documents: [] can be made"
-        )
-    return question.answers[0]
+    return " ".join(question.answers[0].split())
 
 
 def _contexts_of(
@@ -83,9 +80,7 @@ def _contexts_of(
 ) -> Iterator[dict[str, Any]]:
     distractors = source.draw(question, max(spec.documents) - 1) if spec.documents else []
 
-    def row(
-        condition: str, suffix: str, gold_index: int | None, documents: list[Document] | None
-    ) -> dict[str, Any]:
+    def row(condition: str, suffix: str, gold_index: int | None, documents: list[Document] | None) -> dict[str, Any]:
         segments, spoken = template.render(question.question, documents, answer)
         count = len(documents or [])
         return {

@@ -17,7 +17,6 @@ from lenscore.contexts.answers import holds_an_answer
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import ContextError
 
-
 Order = Callable[[Question], Iterator[int]]
 
 
@@ -38,14 +37,13 @@ class DistractorSource:
     def draw(self, question: Question, count: int) -> list[Document]:
         """Return the first ``count`` distractors of a question.
 
-        Documents that hold one of its accepted answers are passed over, save those that the
-        dataset itself brings as distractors.
+        The gold document's text is never among them. Documents that hold an accepted answer, and
+        repeated texts, are passed over, save where the dataset itself brings them as distractors.
 
         Raises:
             ContextError: there are fewer than ``count``.
         """
-        candidates = iter(question.distractors) if self._order is None else self._others(question, self._order)
-        drawn = list(islice(candidates, count))
+        drawn = list(islice(self._candidates(question), count))
         if len(drawn) < count:
             raise ContextError(
                 f"question {question.question_id}: {count} distractors are needed, but distractors: {self.way} "
@@ -53,11 +51,16 @@ class DistractorSource:
             )
         return drawn
 
-    def _others(self, question: Question, order: Order) -> Iterator[Document]:
+    def _candidates(self, question: Question) -> Iterator[Document]:
         texts = {question.gold.text} if question.gold else set()
-        for index in order(question):
+        if self._order is None:
+            yield from (document for document in question.distractors if document.text not in texts)
+            return
+        for index in self._order(question):
             document = self._pool[index]
-            if document.text not in texts and not holds_an_answer(f"{document.title} {document.text}", question.answers):
+            if document.text not in texts and not holds_an_answer(
+                f"{document.title} {document.text}", question.answers
+            ):
                 texts.add(document.text)
                 yield document
 
@@ -65,12 +68,15 @@ class DistractorSource:
 def _bm25_order(pool: Sequence[Document]) -> Order:
     """Order the pool by BM25 score for the question, ties as in the dataset."""
     texts = [f"{document.title} {document.text}" for document in pool]
+    words = bm25s.tokenize(texts, stopwords="en", show_progress=False)
     index = bm25s.BM25()
-    index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+    indexed = any(words.ids)  # bm25s takes no corpus without words
+    if indexed:
+        index.index(words, show_progress=False)
 
     def order(question: Question) -> Iterator[int]:
-        words = bm25s.tokenize([question.question], stopwords="en", return_ids=False, show_progress=False)[0]
-        known = [word for word in words if word in index.vocab_dict]
+        asked = bm25s.tokenize([question.question], stopwords="en", return_ids=False, show_progress=False)[0]
+        known = [word for word in asked if indexed and word in index.vocab_dict]
         scores = index.get_scores(known) if known else np.zeros(len(pool))
         return iter(np.argsort(-scores, kind="stable").tolist())
 

@@ -12,8 +12,9 @@ def gold_indices(positions: Literal["all"] | int | list[int], n_documents: int) 
     if positions == "all":
         return list(range(n_documents))
     if isinstance(positions, int):
-        step = (n_documents - 1) / (positions - 1)
-        return [int(place * step + 0.5) for place in range(positions)]
+        # In whole numbers: in floating point, some halves fall short and are rounded down.
+        last, intervals = n_documents - 1, positions - 1
+        return [(2 * place * last + intervals) // (2 * intervals) for place in range(positions)]
     return sorted(positions)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
@@ -14,6 +14,16 @@ from lenscore.errors import ContextError
 PROMPTS = Path(__file__).parent.parent / "data" / "prompts"
 
 _FIELD = re.compile(r"\{(number|title|text|question|answer)\}")
+
+# The fields that have a value in a part of a wording, and the one that the part is there for.
+_FIELDS = {
+    "head": ["question"],
+    "document": ["number", "title", "text"],
+    "separator": [],
+    "tail": ["question"],
+    "reply": ["question", "answer"],
+}
+_NEEDED = {"document": "text", "tail": "question", "reply": "answer"}
 
 
 class Segment(NamedTuple):
@@ -28,28 +38,29 @@ class Segment(NamedTuple):
 class _Wording(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    head: str = Field(default="", description="Stands before the documents.")
+    head: str = Field(default="", description="Stands before the documents; may hold {question}.")
     tail: str = Field(description="Stands after the documents; holds {question}.")
-    reply: str = Field(description="Leads up to {answer}, which ends it.")
+    reply: str = Field(description="Leads up to {answer}, which ends it; may hold {question}.")
 
-    @model_validator(mode="after")
-    def _complete(self) -> "_Wording":
-        if "{question}" not in self.tail:
-            raise ValueError("tail must hold {question}")
-        if not self.reply.endswith("{answer}"):
-            raise ValueError("reply must end with {answer}")
-        return self
+    @field_validator("*")
+    @classmethod
+    def _fields_have_values(cls, part: str, info: ValidationInfo) -> str:
+        name = str(info.field_name)
+        found = _FIELD.findall(part)
+        for field in found:
+            if field not in _FIELDS[name]:
+                known = ", ".join(f"{{{known}}}" for known in _FIELDS[name]) or "none"
+                raise ValueError(f"holds {{{field}}}, which has no value there; the fields of {name} are: {known}")
+        if name in _NEEDED and _NEEDED[name] not in found:
+            raise ValueError(f"must hold {{{_NEEDED[name]}}}")
+        if name == "reply" and (found.count("answer") > 1 or not part.endswith("{answer}")):
+            raise ValueError("must end with {answer}, and hold it only there")
+        return part
 
 
 class _WithDocuments(_Wording):
     document: str = Field(description="One document; holds {text}, and {number} (from 1) and {title} if wanted.")
     separator: str = Field(default="\n", description="Stands between two documents.")
-
-    @model_validator(mode="after")
-    def _has_text(self) -> "_WithDocuments":
-        if "{text}" not in self.document:
-            raise ValueError("document must hold {text}")
-        return self
 
 
 class Template(BaseModel):
@@ -89,7 +100,7 @@ class Template(BaseModel):
         wording = self.closed_book if documents is None else self.with_documents
         turn, reply_turn = ("user", "assistant") if self.style == "chat" else (None, None)
         segments = [Segment("frame", None, "system", self.system)] if self.system is not None else []
-        segments.append(Segment("frame", None, turn, wording.head))
+        segments += _fill(wording.head, {"question": question}, turn, None)
         if documents is not None:
             segments += self._render_documents(documents, turn)
         segments += _fill(wording.tail, {"question": question}, turn, None)
@@ -107,16 +118,21 @@ class Template(BaseModel):
 
 
 def _fill(wording: str, values: Mapping[str, str], role: str | None, document: int | None) -> Iterator[Segment]:
-    """Split a wording at its fields; what stands in a field is never searched for fields again."""
+    """Split a wording at its fields; what stands in a field is never searched for fields again.
+
+    A question that brings its own question mark does not get a second one from the wording.
+    """
     frame = ""
-    for index, piece in enumerate(_FIELD.split(wording)):
+    pieces = _FIELD.split(wording)
+    for index, piece in enumerate(pieces):
         if index % 2 == 0:
             frame += piece
-        elif piece not in values:
-            raise ContextError(f"a template's part {wording!r} uses {{{piece}}}, which has no value there")
         elif piece in ("text", "question"):
+            value = values[piece]
+            if piece == "question" and pieces[index + 1].startswith("?"):
+                value = value.rstrip().removesuffix("?").rstrip()
             yield Segment("frame", document, role, frame)
-            yield Segment("document" if piece == "text" else "question", document, role, values[piece])
+            yield Segment("document" if piece == "text" else "question", document, role, value)
             frame = ""
         else:
             frame += values[piece]
@@ -144,11 +160,16 @@ def read_template(path: Path) -> Template:
     """
     try:
         return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ContextError(f"{path}: not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ContextError(f"{path}: not YAML in UTF-8: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, fault['loc'])) or '(top level)'}: {_in_words(fault['type'], fault['msg'])}"
             for fault in error.errors()
         )
         raise ContextError(f"{path}: not a prompt template: {faults}") from None
+
+
+def _in_words(kind: str, message: str) -> str:
+    words = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a section of keys"}
+    return words.get(kind) or message.removeprefix("Value error, ")

@@ -58,8 +58,8 @@ def fit_question(
     if overflow.way == "error":
         longest = max(too_long, key=lambda fitted: fitted.n_tokens)
         raise ContextError(
-            f"context {longest.context['context_id']} has {longest.n_tokens} tokens, but the model's window is {window}: "
-            "ask for fewer documents, or set the context set's overflow to skip or truncate_documents"
+            f"context {longest.context['context_id']} has {longest.n_tokens} tokens, but the model's window is "
+            f"{window}: ask for fewer documents, or set the context set's overflow to skip or truncate_documents"
         )
     if overflow.way == "skip":
         lengths = {_comparison(fitted.context) for fitted in too_long}
@@ -96,7 +96,7 @@ def _cut_to_window(
     budget = min(_first_budget(fitted, tokenizer, window) for fitted in whole if fitted.n_tokens > window)
     while budget > 0:
         fitted = [_cut(context, tokenizer, overflow, budget) for context in whole]
-        over = max(context.n_tokens - window for context in fitted)
+        over = max((context.n_tokens - window for context in fitted if context.tokens is not None), default=0)
         if over <= 0:
             return fitted
         budget -= max(1, over // max(context.context["n_documents"] for context in whole))
@@ -131,12 +131,12 @@ def _cut(fitted: FittedContext, tokenizer: ContextTokenizer, overflow: Overflow,
         for segment in context["segments"]
         for is_gold in [segment["document"] == context["gold_index"]]
     ]
+    if segments == list(context["segments"]):
+        return fitted
+    if overflow.cut == "start" and not _gold_holds(segments, context["gold_index"], answer):
+        return _skipped(fitted, f"the answer does not stand in the first {budget} tokens of the gold document")
     tokens = tokenizer.tokenise(segments, context["answer"])
-    n_cut = fitted.n_tokens - len(tokens.ids)
-    cut = FittedContext(context, tokens, "cut" if n_cut else "whole", len(tokens.ids), n_cut)
-    if n_cut and overflow.cut == "start" and not _gold_holds(segments, context["gold_index"], answer):
-        return _skipped(cut, f"the answer does not stand in the first {budget} tokens of the gold document")
-    return cut
+    return FittedContext(context, tokens, "cut", len(tokens.ids), fitted.n_tokens - len(tokens.ids))
 
 
 def _cut_document(

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any, cast
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lenscore.contexts.answers import occurrence
@@ -51,7 +52,8 @@ class ContextTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         if not tokenizer.is_fast:
             raise ContextError(
-                "the model's tokenizer has no fast version (tokenizer.json), which is needed to cut documents between tokens"
+                "the model's tokenizer has no fast version (tokenizer.json), which is needed to cut documents between "
+                "tokens; save one beside the model"
             )
         self._tokenizer = tokenizer
 
@@ -76,8 +78,18 @@ class ContextTokenizer:
         ]
         reply = turns.pop()["content"] if turns[-1]["role"] == "assistant" else ""
         if self._tokenizer.chat_template is None:
-            raise ContextError("the context set's prompt is a chat, but the model's tokenizer has no chat template")
-        opened = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            raise ContextError(
+                "the context set's prompt is a chat, but the model's tokenizer has no chat template: "
+                "take a prompt whose style is text"
+            )
+        try:
+            opened = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise ContextError(
+                f"the model's chat template refuses the turns of the context set's prompt ({roles}): {error}; "
+                "take or write a prompt with other turns (many models know none of the role system)"
+            ) from error
         return cast("str", opened) + reply
 
     def tokenise(self, segments: Segments, answer: str) -> TokenisedContext:
@@ -110,14 +122,24 @@ class ContextTokenizer:
         return len(self._encode(text))
 
     def first_tokens(self, text: str, budget: int) -> str:
-        """Return the longest start of ``text`` that has at most ``budget`` tokens by itself."""
+        """Return the longest start of ``text``, up to a token's end, that has at most ``budget`` tokens by itself.
+
+        A start may have more tokens by itself than it had in the whole: a token can end within a
+        character, and a word that is cut short merges otherwise. Hence the trial.
+        """
         offsets = self._offsets(text)
-        return text if len(offsets) <= budget else text[: offsets[budget - 1][1]] if budget > 0 else ""
+        if len(offsets) <= budget:
+            return text
+        starts = (text[: offsets[kept - 1][1]] for kept in range(budget, 0, -1))
+        return next((start for start in starts if self.n_tokens(start) <= budget), "")
 
     def tokens_around(self, text: str, budget: int, answer: str) -> str:
-        """Return a run of about ``budget`` tokens of ``text`` with the answer in its middle.
+        """Return the longest run of at most ``budget`` tokens of ``text`` that has the answer in its middle.
 
-        The answer itself is never cut, whatever the budget.
+        The answer itself is never cut: where its own tokens are more than the budget, they are the run.
+
+        Raises:
+            ContextError: the answer does not occur in the text.
         """
         offsets = self._offsets(text)
         if len(offsets) <= budget:
@@ -126,11 +148,14 @@ class ContextTokenizer:
         if found is None:
             raise ContextError(f"the answer {answer!r} does not occur in the document that is to be cut around it")
         inside = [i for i, (start, end) in enumerate(offsets) if end > found.start() and start < found.end()]
-        first, last = inside[0], inside[-1]
-        spare = max(budget - (last + 1 - first), 0)
-        begin = min(max(first - spare // 2, 0), len(offsets) - (last + 1 - first) - spare)
-        end = min(begin + (last + 1 - first) + spare, len(offsets))
-        return text[offsets[begin][0] : offsets[end - 1][1]].strip()
+        first, needed = inside[0], len(inside)
+        run = text
+        for spare in range(max(budget - needed, 0), -1, -1):
+            begin = min(max(first - spare // 2, 0), len(offsets) - needed - spare)
+            run = text[offsets[begin][0] : offsets[begin + needed + spare - 1][1]].strip()
+            if self.n_tokens(run) <= budget:
+                break
+        return run
 
     def _offsets(self, text: str) -> list[tuple[int, int]]:
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)

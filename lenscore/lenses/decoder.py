@@ -1,7 +1,6 @@
 """The model's own way from its last residual state to the logits, applied to any layer's state."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -21,7 +20,7 @@ class Decoder:
     soft_cap: float | None
 
     @classmethod
-    def of(cls, architecture: Architecture) -> Self:
+    def of(cls, architecture: Architecture) -> "Decoder":
         """Return the decoder of a model's parts."""
         return cls(
             norm=architecture.final_norm,

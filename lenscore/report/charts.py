@@ -12,7 +12,7 @@ import pandas as pd
 
 from lenscore.report import theme  # registers the theme  # noqa: F401
 
-_WIDTH = 260
+_WIDTH = 560
 _MEASURES = {
     "refinement_depth": "refinement depth (layers)",
     "prediction_depth": "prediction depth (layers)",
@@ -28,11 +28,11 @@ _EVENTS = {"first_correct": "first right", "settled": "settled"}
 _ESSENTIAL = {
     "share_first_right": "share first right here",
     "share_settled": "share settled here",
-    "mean_rise": "mean rise of log-probability (nats)",
+    "mean_rise": "mean rise of log p (nats)",
 }
 _POSITION = alt.X(
     "relative_position:Q",
-    title="relative position of the gold document",
+    title="relative position of gold document",
     scale=alt.Scale(domain=[0, 1], padding=8),
     axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f"),
 )
@@ -48,13 +48,20 @@ def refinement_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
     if placed.empty:
         return _nothing("No answer token is right at the last layer, or no context has two documents or more.")
     placed = _with_documents(_with_curve_names(placed))
-    main = _curves(placed[placed["measure"] == "refinement_depth"], _MEASURES["refinement_depth"], 260)
-    others = [
-        _curves(placed[placed["measure"] == measure], title, 150)
-        for measure, title in _MEASURES.items()
-        if measure != "refinement_depth"
+    curves = sorted(placed["curve"].unique())
+    main = [
+        _curve(placed, curve, "refinement_depth", _MEASURES, width=max(260, 600 // len(curves)), height=280)
+        for curve in curves
     ]
-    return alt.vconcat(main, *others).resolve_scale(color="shared")
+    companions = [
+        alt.hconcat(*[
+            _curve(placed, curve, measure, _MEASURES, width=160, height=130)
+            for measure in _MEASURES
+            if measure != "refinement_depth"
+        ])
+        for curve in curves
+    ]  # fmt: skip
+    return alt.vconcat(alt.hconcat(*main).resolve_scale(y="shared"), *companions).resolve_scale(color="shared")
 
 
 def accuracy_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
@@ -71,19 +78,21 @@ def accuracy_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
         control=lambda rows: rows["condition"].map({"closed_book": "closed book", "oracle": "oracle"})
     )
     rows = []
-    for measure, title in _ACCURACIES.items():
+    for curve in sorted(named["curve"].unique()):
         panels = []
-        for curve in sorted(named["curve"].unique()):
+        for measure, title in _ACCURACIES.items():
             part = placed[(placed["measure"] == measure) & (placed["curve"] == curve)]
-            layers = [] if part.empty else _line_layers(part, title)
+            layers = [] if part.empty else _line_layers(part, title, percent=True)
             level = controls[(controls["measure"] == measure) & (controls["curve"] == curve)]
             if not level.empty:
                 rule = alt.Chart(level).mark_rule(strokeDash=[5, 4], color="#777777").encode(y="mean:Q")
-                text = rule.mark_text(align="right", dy=-6, color="#555555", fontSize=10).encode(
-                    text="control:N", x=alt.value(_WIDTH), tooltip=_tooltips(level, title)
+                text = (
+                    alt.Chart(level)
+                    .mark_text(align="right", dy=-6, color="#555555", fontSize=10)
+                    .encode(text="control:N", y="mean:Q", x=alt.value(180), tooltip=_tooltips(level, title))
                 )
                 layers += [rule, text]
-            panels.append(alt.layer(*layers).properties(width=_WIDTH, height=190, title=curve))
+            panels.append(alt.layer(*layers).properties(width=180, height=200, title=_title(named, curve)))
         rows.append(alt.hconcat(*panels))
     return alt.vconcat(*rows).resolve_scale(color="shared")
 
@@ -105,8 +114,8 @@ def layers_reached(table: pd.DataFrame) -> alt.TopLevelMixin:
                  alt.Tooltip("share", format=".1%")],
     )  # fmt: skip
     bars = base.mark_bar(opacity=0.75).encode(xOffset=alt.XOffset("event:N", sort=list(_EVENTS.values())))
-    return bars.properties(width=_WIDTH * 1.6, height=170).facet(
-        column=alt.Column("curve:N", title=None), row=alt.Row("documents:N", title=None, sort=_document_order(named))
+    return bars.properties(width=_WIDTH, height=150).facet(
+        column=alt.Column("curve:N", title=None, header=_header(named)), row=alt.Row("documents:N", title=None, sort=_document_order(named))
     )
 
 
@@ -125,8 +134,12 @@ def essential_layers(table: pd.DataFrame) -> alt.TopLevelMixin:
         panels = []
         for curve in sorted(named["curve"].unique()):
             part = named[named["curve"] == curve]
-            x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0))
-            y = alt.Y(f"{measure}:Q", title=title, axis=alt.Axis(format=".2~f" if measure == "mean_rise" else "%"))
+            layers = alt.Scale(domain=list(range(int(part["layer"].max()) + 1)))
+            x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0), scale=layers)
+            # The embedding output is decoded as its own input, surely and wrongly: the rise at layer 1 dwarfs the others.
+            scale = alt.Scale(type="symlog") if measure == "mean_rise" else alt.Undefined
+            axis = alt.Axis(format=".2~f" if measure == "mean_rise" else "%", tickCount=5)
+            y = alt.Y(f"{measure}:Q", title=title, axis=axis, scale=scale)
             shown = ["region", "layer", alt.Tooltip(measure, format=".3f"), alt.Tooltip("n_right", title="answer tokens")]
             bars = (
                 alt.Chart(part[part["region"] == "all"]).mark_bar(color="#c8c8c8").encode(x=x, y=y, tooltip=shown)
@@ -141,7 +154,7 @@ def essential_layers(table: pd.DataFrame) -> alt.TopLevelMixin:
                     tooltip=shown,
                 )
             )
-            panels.append(alt.layer(bars, points).properties(width=_WIDTH * 1.6, height=150, title=curve))
+            panels.append(alt.layer(bars, points).properties(width=_WIDTH, height=130, title=_title(named, curve)))
         rows.append(alt.hconcat(*panels))
     return alt.vconcat(*rows).resolve_scale(color="shared")
 
@@ -154,32 +167,41 @@ CHARTS: dict[str, Callable[[pd.DataFrame], alt.TopLevelMixin]] = {
 }
 
 
-def _curves(table: pd.DataFrame, title: str, height: int) -> alt.TopLevelMixin:
-    """Return one panel a curve name side by side, on one scale."""
-    panels = [
-        alt.layer(*_line_layers(table[table["curve"] == curve], title)).properties(
-            width=_WIDTH, height=height, title=curve
-        )
-        for curve in sorted(table["curve"].unique())
-    ]
-    return alt.hconcat(*panels).resolve_scale(y="shared")
+def _curve(
+    table: pd.DataFrame, curve: str, measure: str, titles: dict[str, str], *, width: int, height: int
+) -> alt.LayerChart:
+    """Return one panel: one measure of one curve name."""
+    part = table[(table["curve"] == curve) & (table["measure"] == measure)]
+    return alt.layer(*_line_layers(part, titles[measure])).properties(width=width, height=height, title=_title(table, curve))
 
 
-def _line_layers(table: pd.DataFrame, title: str) -> list[alt.Chart]:
+def _title(table: pd.DataFrame, curve: str) -> alt.TitleParams:
+    """Name a panel by its curve, unless there is but one."""
+    return alt.TitleParams(curve if table["curve"].nunique() > 1 else "", frame="group")
+
+
+def _line_layers(table: pd.DataFrame, title: str, *, percent: bool = False) -> list[alt.Chart]:
     """Return band, line and points of means against position, a colour a number of documents."""
     base = alt.Chart(table).encode(
         x=_POSITION,
         color=alt.Color(
-            "documents:N", title=None, sort=_document_order(table), legend=alt.Legend(orient="top", symbolType="stroke")
+            "documents:N",
+            title=None,
+            sort=_document_order(table),
+            legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1),
         ),
     )
-    scale = alt.Scale(zero=False, nice=True)
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
-    line = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean:Q", title=title, scale=scale))
-    points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        y=alt.Y("mean:Q", title=title, scale=scale), tooltip=_tooltips(table, title)
-    )
+    axis = alt.Axis(format="%" if percent else ".2~f", tickCount=5)
+    mean = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=axis)
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q")
+    line = base.mark_line(strokeWidth=2).encode(y=mean)
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(y=mean, tooltip=_tooltips(table, title))
     return [band, line, points]
+
+
+def _header(table: pd.DataFrame) -> alt.Header:
+    """Name a facet's columns by their curves, unless there is but one."""
+    return alt.Header(labels=table["curve"].nunique() > 1)
 
 
 def _tooltips(table: pd.DataFrame, title: str) -> list[alt.Tooltip]:

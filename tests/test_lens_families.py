@@ -1,0 +1,203 @@
+"""The lens on a tiny model of every family, against the model's own logits and hidden states."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import GPT2Config, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
+
+from lenscore.errors import ArchitectureError, SelfCheckError
+from lenscore.extraction.residuals import answer_states, own_logits
+from lenscore.extraction.self_check import check_last_layer
+from lenscore.lenses.architecture import find_architecture
+from lenscore.lenses.decoder import Decoder
+from tests.tiny_models import FAMILIES, LAYERS, VOCABULARY, tiny_model, token_ids
+
+IDS = token_ids(24)
+POSITIONS = torch.tensor([3, 11, 22])
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    return tiny_model(request.param)
+
+
+def test_the_last_layer_is_the_model(model: PreTrainedModel) -> None:
+    architecture = find_architecture(model)
+    states = answer_states(architecture, {"input_ids": IDS}, POSITIONS)
+    with torch.inference_mode():
+        whole = model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
+        decoded = Decoder.of(architecture)(states[-1])
+    assert states.shape[:2] == (LAYERS + 1, 3)
+    assert decoded.shape == (3, VOCABULARY)
+    torch.testing.assert_close(decoded, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_states_are_those_that_transformers_gives(model: PreTrainedModel) -> None:
+    # Its last entry is normalised already, so that layers 0 to L − 1 can be compared.
+    states = answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
+    with torch.inference_mode():
+        hidden = model(input_ids=IDS, use_cache=False, output_hidden_states=True).hidden_states
+    assert len(hidden) == LAYERS + 1
+    for layer in range(LAYERS):
+        torch.testing.assert_close(states[layer], hidden[layer][0, POSITIONS], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(states[-1], states[-2])
+
+
+def test_layers_differ_so_that_a_wrong_one_would_be_seen(model: PreTrainedModel) -> None:
+    decoder = Decoder.of(find_architecture(model))
+    states = answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
+    with torch.inference_mode():
+        logits = [decoder(layer) for layer in states]
+    for lower, higher in zip(logits, logits[1:], strict=False):
+        assert (lower - higher).abs().max() > 1e-2
+
+
+def test_the_norm_takes_its_statistics_from_the_state_itself(model: PreTrainedModel) -> None:
+    architecture = find_architecture(model)
+    if architecture.final_norm is None:
+        pytest.skip("this variant has no final norm")
+    state = answer_states(architecture, {"input_ids": IDS}, POSITIONS)[1]
+    decoder = Decoder.of(architecture)
+    with torch.inference_mode():
+        torch.testing.assert_close(decoder(100 * state), decoder(state * 1000), rtol=1e-3, atol=1e-3)
+
+
+def test_the_self_check_passes_and_says_how_closely(model: PreTrainedModel) -> None:
+    architecture = find_architecture(model)
+    assert 0 <= check_last_layer(model, architecture, Decoder.of(architecture), IDS, POSITIONS) < 1e-3
+
+
+def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) -> None:
+    with torch.inference_mode():
+        whole = model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
+    torch.testing.assert_close(own_logits(model, IDS, POSITIONS), whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "part", "value"),
+    [
+        ("gemma2", "soft_cap", None),
+        ("gemma3", "soft_cap", None),
+        ("cohere", "logit_scale", 1.0),
+        ("granite", "logit_scale", 1.0),
+        ("llama", "norm", None),
+        ("llama", "head", nn.Linear(32, VOCABULARY, bias=False)),
+        ("opt", "head", nn.Linear(32, VOCABULARY + 1, bias=False)),
+    ],
+)
+def test_the_self_check_catches_a_part_that_is_wrong(family: str, part: str, value: object) -> None:
+    model = tiny_model(family)
+    architecture = find_architecture(model)
+    decoder = replace(Decoder.of(architecture), **{part: value})
+    with pytest.raises(SelfCheckError, match=model.config.model_type):
+        check_last_layer(model, architecture, decoder, IDS, POSITIONS)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_self_check_catches_a_norm_applied_twice(family: str) -> None:
+    model = tiny_model(family)
+    architecture = find_architecture(model)
+    decoder = Decoder.of(architecture)
+    assert decoder.norm is not None
+    twice = replace(decoder, norm=nn.Sequential(decoder.norm, decoder.norm))
+    with pytest.raises(SelfCheckError, match="applied twice"):
+        check_last_layer(model, architecture, twice, IDS, POSITIONS)
+
+
+def test_a_nan_fails_the_self_check() -> None:
+    model = tiny_model("llama")
+    architecture = find_architecture(model)
+    decoder = replace(Decoder.of(architecture), logit_scale=float("nan"))
+    with pytest.raises(SelfCheckError):
+        check_last_layer(model, architecture, decoder, IDS, POSITIONS)
+
+
+def test_hooks_are_gone_after_a_failure() -> None:
+    model = tiny_model("gpt2")
+    architecture = find_architecture(model)
+    with pytest.raises(IndexError):
+        answer_states(architecture, {"input_ids": torch.tensor([[VOCABULARY + 5]])}, POSITIONS)
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in architecture.blocks)
+
+
+def test_the_head_is_not_run_over_the_sequence() -> None:
+    model = tiny_model("llama")
+    seen: list[torch.Size] = []
+    model.lm_head.register_forward_hook(lambda _, __, output: seen.append(output.shape))
+    answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
+    assert seen == []
+    own_logits(model, IDS, POSITIONS)
+    assert [shape[-2] for shape in seen] == [len(POSITIONS)]
+
+
+class HomeMade(PreTrainedModel):
+    """A family that transformers does not know, with modules under names of our choice."""
+
+    config_class = GPT2Config
+    base_model_prefix = "model"
+
+    def __init__(self, config: GPT2Config, blocks: str = "layers", norm: str = "norm", head: bool = True):
+        super().__init__(config)
+        self.names = SimpleNamespace(blocks=blocks, norm=norm)
+        self.model = HomeMadeBackbone(config, blocks, norm)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size) if head else None
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        return self.lm_head
+
+    def forward(
+        self, input_ids: torch.Tensor, use_cache: bool = False, logits_to_keep: torch.Tensor | int = 0
+    ) -> CausalLMOutput:
+        hidden = self.model(input_ids).last_hidden_state
+        return CausalLMOutput(logits=self.lm_head(hidden[:, logits_to_keep]))
+
+
+class HomeMadeBackbone(nn.Module):
+    def __init__(self, config: GPT2Config, blocks: str, norm: str):
+        super().__init__()
+        self.embed = nn.Embedding(config.vocab_size, config.n_embd)
+        setattr(self, blocks, nn.ModuleList([nn.Linear(config.n_embd, config.n_embd) for _ in range(2)]))
+        setattr(self, norm, nn.LayerNorm(config.n_embd))
+        self.blocks_name, self.norm_name = blocks, norm
+
+    def forward(self, input_ids: torch.Tensor, use_cache: bool = False) -> BaseModelOutput:
+        hidden = self.embed(input_ids)
+        for block in getattr(self, self.blocks_name):
+            hidden = hidden + block(hidden)
+        return BaseModelOutput(last_hidden_state=getattr(self, self.norm_name)(hidden))
+
+
+HOME_MADE = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2)
+
+
+def test_an_unknown_family_with_usual_names_is_found() -> None:
+    architecture = find_architecture(HomeMade(HOME_MADE))
+    assert len(architecture.blocks) == 2
+    assert isinstance(architecture.final_norm, nn.LayerNorm)
+
+
+def test_an_unknown_family_whose_blocks_are_not_the_residual_stream_fails_the_self_check() -> None:
+    # Its blocks give what is to be added, not the sum: names alone would not have told.
+    model = HomeMade(HOME_MADE)
+    architecture = find_architecture(model)
+    with pytest.raises(SelfCheckError):
+        check_last_layer(model, architecture, Decoder.of(architecture), IDS, POSITIONS)
+
+
+@pytest.mark.parametrize(
+    ("unusual", "says"),
+    [
+        ({"blocks": "floors"}, r"blocks were not found.*model \(embed, floors, norm\)"),
+        ({"norm": "polish"}, "final norm was not found.*embed, layers, polish"),
+        ({"head": False}, "head was not found"),
+    ],
+)
+def test_a_part_that_is_not_found_is_named(unusual: dict[str, Any], says: str) -> None:
+    with pytest.raises(ArchitectureError, match=says):
+        find_architecture(HomeMade(HOME_MADE, **unusual))

@@ -1,0 +1,122 @@
+"""A tiny random model of every family, made hard: gains and biases are random, heads biased, caps tight, scales far from 1."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers as tf
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+VOCABULARY = 131  # not a multiple of 64
+LAYERS = 3
+
+_LLAMA: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_NO_GROUPS = {**_LLAMA, "num_key_value_heads": 4}
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to make one family's tiny model; ``shares`` says whether its contexts may share prefixes."""
+
+    config: Callable[[], tf.PreTrainedConfig]
+    shares: bool = True
+
+
+FAMILIES: dict[str, Family] = {
+    "gpt2": Family(lambda: tf.GPT2Config(vocab_size=VOCABULARY, n_positions=128, n_embd=32, n_layer=LAYERS, n_head=4)),
+    "gpt-neox": Family(lambda: tf.GPTNeoXConfig(**_without(_LLAMA, "num_key_value_heads", "head_dim"), rotary_pct=0.5)),
+    "gpt-neox-sequential": Family(
+        lambda: tf.GPTNeoXConfig(**_without(_LLAMA, "num_key_value_heads", "head_dim"), use_parallel_residual=False)
+    ),
+    "gptj": Family(
+        lambda: tf.GPTJConfig(
+            vocab_size=VOCABULARY, n_positions=128, n_embd=32, n_layer=LAYERS, n_head=4, rotary_dim=4,
+            tie_word_embeddings=False,
+        ),
+        shares=False,
+    ),
+    "opt": Family(
+        lambda: tf.OPTConfig(
+            vocab_size=VOCABULARY, hidden_size=32, ffn_dim=48, num_hidden_layers=LAYERS, num_attention_heads=4,
+            max_position_embeddings=128, word_embed_proj_dim=32,
+        )
+    ),
+    "opt-norm-after-projected": Family(
+        lambda: tf.OPTConfig(
+            vocab_size=VOCABULARY, hidden_size=32, ffn_dim=48, num_hidden_layers=LAYERS, num_attention_heads=4,
+            max_position_embeddings=128, word_embed_proj_dim=24, do_layer_norm_before=False,
+        )
+    ),
+    "bloom": Family(
+        lambda: tf.BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=LAYERS, n_head=4), shares=False
+    ),
+    "llama": Family(lambda: tf.LlamaConfig(**_LLAMA, tie_word_embeddings=False)),
+    "llama-tied": Family(lambda: tf.LlamaConfig(**_LLAMA, tie_word_embeddings=True)),
+    "mistral-window": Family(lambda: tf.MistralConfig(**_LLAMA, sliding_window=8), shares=False),
+    "qwen2": Family(lambda: tf.Qwen2Config(**_without(_LLAMA, "head_dim"))),
+    "qwen3": Family(lambda: tf.Qwen3Config(**_LLAMA)),
+    "gemma2": Family(
+        lambda: tf.Gemma2Config(**_LLAMA, final_logit_softcapping=1.5, attn_logit_softcapping=2.0, sliding_window=8),
+        shares=False,
+    ),
+    "gemma3": Family(lambda: tf.Gemma3TextConfig(**_LLAMA, final_logit_softcapping=1.5, sliding_window=8), shares=False),
+    "phi": Family(lambda: tf.PhiConfig(**_without(_NO_GROUPS, "head_dim"))),
+    "phi3": Family(lambda: tf.Phi3Config(**_without(_LLAMA, "head_dim"))),
+    "olmo2": Family(lambda: tf.Olmo2Config(**_without(_LLAMA, "head_dim"))),
+    "falcon": Family(
+        lambda: tf.FalconConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=4),
+        shares=False,
+    ),
+    "falcon-new-alibi": Family(
+        lambda: tf.FalconConfig(
+            vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=4, num_kv_heads=2,
+            new_decoder_architecture=True, alibi=True,
+        ),
+        shares=False,
+    ),
+    "stablelm": Family(lambda: tf.StableLmConfig(**_without(_LLAMA, "head_dim")), shares=False),
+    "cohere": Family(lambda: tf.CohereConfig(**_without(_LLAMA, "head_dim"), logit_scale=0.3)),
+    "granite": Family(
+        lambda: tf.GraniteConfig(
+            **_without(_LLAMA, "head_dim"), logits_scaling=7.0, residual_multiplier=0.6, embedding_multiplier=3.0,
+            attention_multiplier=0.2,
+        )
+    ),
+}  # fmt: skip
+
+
+def tiny_model(name: str) -> PreTrainedModel:
+    """Return the family's model in float32, the same at every call."""
+    torch.manual_seed(7)
+    model = AutoModelForCausalLM.from_config(FAMILIES[name].config(), dtype=torch.float32).eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) < 300_000
+    with torch.no_grad():
+        for path, parameter in model.named_parameters():
+            if parameter.dim() == 1:  # norms' gains and all biases, which start as ones and zeros
+                offset = 0.5 if path.endswith("weight") and "gemma" not in name else 0.0
+                parameter.copy_(offset + torch.randn_like(parameter).abs() * 0.6 - (0.0 if offset else 0.3))
+            else:
+                parameter.mul_(6.0)  # initial weights are so small that every layer looks alike
+    return model
+
+
+def token_ids(length: int, seed: int = 3) -> torch.Tensor:
+    """Return (1, length) random ids."""
+    return torch.randint(3, VOCABULARY, (1, length), generator=torch.Generator().manual_seed(seed))
