@@ -53,7 +53,7 @@ def lens_statistics(
         lens: what maps states to logits; at the last layer it must be the model itself.
         states: layers 0 to L.
         targets: the token that each position is to predict.
-        top_k: how many of the most probable tokens to keep.
+        top_k: how many of the most probable tokens to keep; the whole vocabulary if it has fewer.
     """
     n_layers, n_positions, _ = states.shape
     translated = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)])
@@ -95,7 +95,7 @@ def _of_distributions(
     ids = torch.arange(logprobs.shape[2], device=logprobs.device)
     ties_before = ((logprobs == at_target) & (ids < targets[..., None])).sum(2)
     top1 = logprobs.argmax(2)
-    topk = torch.topk(logprobs, top_k, dim=2)
+    topk = torch.topk(logprobs, min(top_k, logprobs.shape[2]), dim=2)
     # 0 · log 0 counts as 0, its limit.
     kl = torch.where(weights > 0, weights * (final - logprobs), 0.0).sum(2)
     return {

@@ -1,7 +1,7 @@
 """What a lens is, and the logit lens."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from lenscore.lenses.decoder import Decoder
 
 
+@runtime_checkable
 class Lens(Protocol):
     """A translation of each layer's residual states, followed by the model's own decoder.
 

@@ -1,0 +1,194 @@
+"""The statistics, on cases worked by hand and on simulated ones."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lenscore.analysis.bootstrap import percentile_interval, resampled_means
+from lenscore.analysis.curves import accuracy_curve, refinement_curve
+from lenscore.analysis.findings import busiest_layers, middle_against_ends
+from lenscore.analysis.layers import essential_layers, layers_reached, region_names, region_of
+from lenscore.study import AnalysisSpec
+
+SETTINGS = AnalysisSpec(resamples=400)
+
+
+def depth_row(question: str, place: int, index: int, first: int | None, settled: int | None, **other: Any) -> dict[str, Any]:
+    """One answer token of view token_depths, among 3 documents unless told otherwise."""
+    n = other.pop("n_documents", 3)
+    right = settled is not None
+    return {
+        "model": "m",
+        "context_set": "main",
+        "lens": "logit",
+        "context_id": f"main/{question}/{n}/{place}",
+        "question_id": question,
+        "condition": "documents",
+        "n_documents": n,
+        "gold_index": place,
+        "relative_position": place / (n - 1),
+        "answer_index": index,
+        "final_right": right,
+        "first_correct_layer": first,
+        "settled_layer": settled,
+        "refinement_depth": settled - first if right and first is not None else None,
+        "prediction_depth": 1,
+        **other,
+    }
+
+
+def three_questions() -> pd.DataFrame:
+    rows = [
+        depth_row("a", 0, 0, 2, 4), depth_row("a", 0, 1, 5, 5), depth_row("a", 1, 0, 1, 6), depth_row("a", 2, 0, 3, 3),
+        depth_row("b", 0, 0, None, None), depth_row("b", 1, 0, 2, 5), depth_row("b", 2, 0, 4, 5),
+        depth_row("c", 0, 0, 6, 6), depth_row("c", 1, 0, 3, None), depth_row("c", 2, 0, 0, 1),
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def cell(table: pd.DataFrame, **where: Any) -> pd.Series:
+    found = table
+    for column, value in where.items():
+        found = found[found[column] == value]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
+    table = refinement_curve(three_questions(), SETTINGS)
+    first = cell(table, measure="refinement_depth", gold_index=0)
+    assert (first["mean"], first["n_tokens"], first["n_questions"]) == ((2 + 0 + 0) / 3, 3, 2)
+    middle = cell(table, measure="refinement_depth", gold_index=1)
+    assert (middle["mean"], middle["n_tokens"]) == ((5 + 3) / 2, 2)
+    assert cell(table, measure="settled_layer", gold_index=2)["mean"] == (3 + 5 + 1) / 3
+    assert cell(table, measure="prediction_depth", gold_index=0)["n_tokens"] == 4
+
+
+def test_intervals_hold_their_means() -> None:
+    table = refinement_curve(three_questions(), SETTINGS)
+    assert (table["low"] <= table["mean"]).all()
+    assert (table["mean"] <= table["high"]).all()
+    assert (table["low"] < table["high"]).any()
+
+
+def test_accuracies_are_counted_by_token_first_token_and_answer() -> None:
+    table = accuracy_curve(three_questions(), SETTINGS)
+    assert cell(table, measure="first_token", gold_index=0)["mean"] == pytest.approx(2 / 3)
+    assert cell(table, measure="answer_tokens", gold_index=0)["mean"] == pytest.approx(3 / 4)
+    assert cell(table, measure="whole_answer", gold_index=0)["mean"] == pytest.approx(2 / 3)
+    assert cell(table, measure="whole_answer", gold_index=1)["n_tokens"] == 3
+
+
+def test_controls_stand_beside_the_positions() -> None:
+    control = depth_row("a", 0, 0, 1, 1, condition="closed_book", gold_index=None, relative_position=None)
+    table = accuracy_curve(pd.concat([three_questions(), pd.DataFrame([control])]), SETTINGS)
+    assert cell(table, measure="first_token", condition="closed_book")["mean"] == 1.0
+    assert len(refinement_curve(pd.DataFrame([control]), SETTINGS)) == 0
+
+
+def test_nothing_right_gives_no_depth_but_accuracies() -> None:
+    rows = three_questions().assign(final_right=False, refinement_depth=None, settled_layer=None)
+    assert set(refinement_curve(rows, SETTINGS)["measure"]) == {"prediction_depth"}
+    assert (accuracy_curve(rows, SETTINGS)["mean"] == 0).all()
+    assert layers_reached(rows, {"m": 6}).empty
+    assert middle_against_ends(rows, SETTINGS) == []
+
+
+def test_layers_reached_are_counted_and_sum_to_one() -> None:
+    table = layers_reached(three_questions(), {"m": 6})
+    first = table[table["event"] == "first_correct"].set_index("layer")
+    assert first["n"].to_dict() == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1}
+    assert table.groupby("event")["share"].sum().to_dict() == {"first_correct": pytest.approx(1), "settled": pytest.approx(1)}
+    assert len(table) == 2 * 7
+
+
+def test_the_middle_against_the_ends_by_hand() -> None:
+    (found,) = middle_against_ends(three_questions(), SETTINGS)
+    ends = ((2 + 0 + 0) / 3 + (0 + 1 + 1) / 3) / 2
+    assert found["contrast"] == pytest.approx((5 + 3) / 2 - ends)
+    assert found["lowest"]["relative_position"] in (0.0, 1.0)
+    assert found["highest"] == {"relative_position": 0.5, "mean": 4.0}
+
+
+@pytest.mark.parametrize("bump", [3.0, -3.0])
+def test_a_real_difference_lies_outside_its_interval(bump: float) -> None:
+    rng = np.random.default_rng(1)
+    rows = [
+        depth_row(f"q{q}", place, 0, 0, 0)
+        | {"refinement_depth": 8 + own + (bump if place == 1 else 0.0) + rng.normal()}
+        for q in range(60)
+        for own in [rng.normal(scale=5)]
+        for place in range(3)
+    ]
+    (found,) = middle_against_ends(pd.DataFrame(rows), SETTINGS)
+    # Paired by question: the questions' own spread of 5 layers does not widen the interval.
+    assert found["high"] - found["low"] < 1.5
+    assert found["low"] < bump < found["high"]
+    assert not found["low"] <= 0 <= found["high"]
+
+
+def test_curves_without_a_middle_or_an_end_are_not_compared() -> None:
+    rows = three_questions()
+    assert middle_against_ends(rows[rows["gold_index"] != 1], SETTINGS) == []
+    assert middle_against_ends(rows[rows["gold_index"] != 2], SETTINGS) == []
+
+
+def test_the_bootstrap_draws_questions_not_tokens() -> None:
+    # One question with many alike observations and one with few: token-wise draws would vary far less.
+    sums, counts = np.array([[0.0], [100.0]]), np.array([[100.0], [100.0]])
+    draws = resampled_means(sums, counts, resamples=2000, seed=0)
+    assert set(np.unique(draws)) == {0.0, 0.5, 1.0}
+    assert np.mean(draws == 0.5) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    covered = 0
+    for study in range(300):
+        values = rng.normal(loc=2.0, size=(40, 1))
+        interval = percentile_interval(values, np.ones_like(values), resamples=400, confidence=0.95, seed=study)
+        covered += bool(interval.low[0] <= 2.0 <= interval.high[0])
+    assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_a_cell_without_observations_is_nan() -> None:
+    interval = percentile_interval(np.zeros((3, 1)), np.zeros((3, 1)), resamples=100, confidence=0.9, seed=0)
+    assert all(math.isnan(value[0]) for value in interval)
+
+
+def test_equal_seeds_give_equal_intervals() -> None:
+    pd.testing.assert_frame_equal(
+        refinement_curve(three_questions(), SETTINGS), refinement_curve(three_questions(), SETTINGS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("regions", "position", "name"),
+    [(3, 0.0, "start"), (3, 0.33, "start"), (3, 0.34, "middle"), (3, 1.0, "end"), (2, 0.5, "second half"), (4, 1.0, "4/4")],
+)
+def test_regions_are_equal_parts(regions: int, position: float, name: str) -> None:
+    assert region_of(pd.Series([position]), regions).tolist() == [name]
+    assert len(region_names(regions)) == regions
+
+
+def test_essential_layers_by_region() -> None:
+    rises = pd.DataFrame(
+        [
+            {"model": "m", "context_set": "main", "lens": "logit", "relative_position": position, "layer": layer,
+             "n_right": n, "n_first_right": first, "n_settled": n - first, "sum_rise": None if layer == 0 else 2.0 * n}
+            for position, n, first in ((0.0, 4, 1), (0.5, 2, 2), (1.0, 4, 0))
+            for layer in (0, 1)
+        ]
+    )  # fmt: skip
+    table = essential_layers(rises, 3)
+    assert list(dict.fromkeys(table["region"])) == ["all", "start", "middle", "end"]
+    whole = cell(table, region="all", layer=1)
+    assert (whole["n_right"], whole["share_first_right"], whole["share_settled"]) == (10, 0.3, 0.7)
+    assert whole["mean_rise"] == 2.0
+    assert math.isnan(cell(table, region="start", layer=0)["mean_rise"])
+    assert cell(table, region="middle", layer=0)["share_first_right"] == 1.0
+    busiest = {finding["measure"]: finding["layers"] for finding in busiest_layers(table, 1)}
+    assert busiest["mean_rise"] == [1]

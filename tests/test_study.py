@@ -1,0 +1,397 @@
+"""The config's one shape: what it refuses and in which words, its defaults, and the schema made from it."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lenscore.errors import ConfigError
+from lenscore.study import Study, read_study
+from lenscore.study_schema import schema_text
+
+ROOT = Path(__file__).resolve().parent.parent
+SHA256 = "0123456789abcdef" * 4
+COMMIT = "0123456789" * 4
+WHEEL = {"source": "wheel:tiny==1.0", "member": "tiny/tiny.gguf", "sha256": SHA256}
+
+LEAST: dict[str, Any] = {
+    "study": "s",
+    "dataset": {"source": "embedded:questions"},
+    "questions": 3,
+    "context_sets": {"main": {"documents": [5]}},
+    "models": {"m": {"source": "path:model"}},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """Return the least config with one key set; sections on the way are made where they are missing."""
+    config = copy.deepcopy(LEAST)
+    section = config
+    *parents, last = path.split("/")
+    for key in parents:
+        section = section.setdefault(key, {})
+    section[last] = value
+    return config
+
+
+def faults(config: Any) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        read_study(config)
+    first, *lines = str(raised.value).splitlines()
+    assert first == "the config cannot be run:"
+    assert all(line.startswith("  ") for line in lines)
+    return [line[2:] for line in lines]
+
+
+def test_defaults() -> None:
+    study = read_study(LEAST)
+    assert study.model_dump(mode="json") == {
+        "study": "s",
+        "dataset": {
+            "source": "embedded:questions",
+            "format": "auto",
+            "sha256": None,
+            "git_blob": None,
+            "revision": None,
+            "config": None,
+            "split": "validation",
+        },
+        "questions": 3,
+        "seed": 0,
+        "shard_size": 25,
+        "missing_answer": "error",
+        "context_sets": {
+            "main": {
+                "documents": [5],
+                "positions": 5,
+                "distractors": "auto",
+                "prompt": "few_shot",
+                "controls": [],
+                "overflow": "error",
+                "cut": "answer",
+                "seed": 0,
+            }
+        },
+        "models": {
+            "m": {
+                "source": "path:model",
+                "revision": None,
+                "member": None,
+                "sha256": None,
+                "dtype": "float32",
+                "window": None,
+            }
+        },
+        "lenses": ["logit"],
+        "extraction": {"top_k": 5, "device": "auto"},
+        "analysis": {"resamples": 2000, "confidence": 0.95, "seed": 0, "regions": 3},
+        "report": {"title": None},
+    }
+    assert Study.model_validate(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize("file", ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("studies/*"))])
+def test_studies_of_the_project_are_valid(file: str) -> None:
+    read_study(yaml.safe_load((ROOT / file).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("section", "known"),
+    [
+        ("", "study, dataset, questions"),
+        ("dataset/", "source, format"),
+        ("context_sets/main/", "documents, positions"),
+        ("models/m/", "source, revision"),
+        ("extraction/", "top_k, device"),
+        ("analysis/", "resamples, confidence"),
+        ("report/", "title"),
+    ],
+)
+def test_unknown_key_is_refused_at_every_level(section: str, known: str) -> None:
+    (line,) = faults(changed(section + "sede", 1))
+    assert line.startswith(f"{section.replace('/', '.')}sede: unknown key; those known here are {known}")
+
+
+@pytest.mark.parametrize(
+    "path", ["study", "dataset", "questions", "context_sets", "models", "dataset/source", "context_sets/main/documents"]
+)
+def test_missing_key_is_named(path: str) -> None:
+    config = copy.deepcopy(LEAST)
+    section = config
+    *parents, last = path.split("/")
+    for key in parents:
+        section = section[key]
+    del section[last]
+    assert faults(config) == [f"{path.replace('/', '.')}: is missing, and has no default"]
+
+
+WHOLE_NUMBERS = [
+    "questions",
+    "seed",
+    "shard_size",
+    "context_sets/main/seed",
+    "models/m/window",
+    "extraction/top_k",
+    "analysis/resamples",
+    "analysis/seed",
+    "analysis/regions",
+]
+
+
+@pytest.mark.parametrize("path", WHOLE_NUMBERS)
+@pytest.mark.parametrize("value", [True, 128.0, "128", [128]])
+def test_whole_number_is_not_taken_from_another_type(path: str, value: object) -> None:
+    assert faults(changed(path, value)) == [f"{path.replace('/', '.')}: must be a whole number; found {value!r}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "least"),
+    [("questions", 1), ("seed", 0), ("shard_size", 1), ("models/m/window", 8), ("extraction/top_k", 1)],
+)
+def test_least_values(path: str, least: int) -> None:
+    read_study(changed(path, least))
+    (line,) = faults(changed(path, least - 1))
+    assert re.fullmatch(rf"{path.replace('/', '.')}: .*greater than or equal to {least}; found {least - 1}", line)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("analysis/confidence", True, "analysis.confidence: must be a number; found True"),
+        ("analysis/confidence", "0.9", "analysis.confidence: must be a number; found '0.9'"),
+        ("analysis/confidence", 1.0, "analysis.confidence: .*less than 1; found 1.0"),
+        ("analysis/confidence", 0.5, "analysis.confidence: .*greater than 0.5; found 0.5"),
+        ("context_sets/main/documents", 5, r"context_sets.main.documents: must be a list, as in \[a, b\]; found 5"),
+        ("context_sets/main/documents", [5, True], "context_sets.main.documents.1: must be a whole number; found True"),
+        ("context_sets/main/documents", ["5"], "context_sets.main.documents.0: must be a whole number; found '5'"),
+        ("context_sets/main/documents", [0], "context_sets.main.documents.0: .*equal to 1; found 0"),
+        ("context_sets/main/distractors", "bm52", "context_sets.main.distractors: .*'bm25'.*; found 'bm52'"),
+        ("context_sets/main/overflow", "cut", "context_sets.main.overflow: .*'truncate_documents'; found 'cut'"),
+        ("context_sets/main/controls", ["gold"], "context_sets.main.controls.0: .*'oracle'; found 'gold'"),
+        ("context_sets/main", None, "context_sets.main: must be a section of keys; found None"),
+        ("context_sets", {}, "context_sets: must not be empty; found {}"),
+        ("models", ["gpt2"], r"models: must be a section of keys; found \['gpt2'\]"),
+        ("models/m/dtype", "float64", "models.m.dtype: .*'float16'; found 'float64'"),
+        ("dataset", "embedded:questions", "dataset: must be a section of keys; found 'embedded:questions'"),
+        ("dataset/source", "embedded:others", "dataset.source: must be embedded:questions, path:<file>, .*'embedded:o"),
+        ("dataset/source", "url:file:///x", "dataset.source: .*url:<https address>"),
+        ("dataset/split", 1, "dataset.split: must be text; put it in quotes; found 1"),
+        ("models/m/source", "gpt2", "models.m.source: must be hub:<owner/name>, .*; found 'gpt2'"),
+        ("models/m/source", "wheel:tiny", "models.m.source: must be .* wheel:<package>==<version>"),
+        ("models/m/source", "hub:a/b/c", "models.m.source: must be hub:<owner/name>"),
+        ("lenses", "logit", "lenses: must be a list"),
+        ("lenses", [], r"lenses: must not be empty; found \[\]"),
+        ("lenses", ["tuned"], "lenses.0: .*'logit'; found 'tuned'"),
+    ],
+)
+def test_wrong_value_is_named_with_what_would_be_right(path: str, value: object, line: str) -> None:
+    (found,) = faults(changed(path, value))
+    assert re.match(line, found), found
+
+
+@pytest.mark.parametrize("value", [True, 2.0, "5", "every", None, {"count": 3}])
+def test_positions_of_no_form_get_one_line(value: object) -> None:
+    assert faults(changed("context_sets/main/positions", value)) == [
+        "context_sets.main.positions: must be all, a count of 2 or more, or a list of gold indices; "
+        f"found {value!r}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (1, "context_sets.main.positions: .*greater than or equal to 2; found 1"),
+        ([0, -1], "context_sets.main.positions.1: .*greater than or equal to 0; found -1"),
+        ([0, "1"], "context_sets.main.positions.1: must be a whole number; found '1'"),
+        ([0, True], "context_sets.main.positions.1: must be a whole number; found True"),
+    ],
+)
+def test_fault_in_positions_is_told_of_the_form_they_have(value: object, line: str) -> None:
+    (found,) = faults(changed("context_sets/main/positions", value))
+    assert re.fullmatch(line, found), found
+
+
+@pytest.mark.parametrize(
+    ("documents", "positions", "fault"),
+    [
+        ([5, 10], [0, 5], "has gold index 5, but the last of 5 has index 4"),
+        ([10, 5], [0, 9], "has gold index 9, but the last of 5 has index 4"),
+        ([5], [], "must be one or more different gold indices; found []"),
+        ([5], [1, 1], "must be one or more different gold indices; found [1, 1]"),
+        ([10, 4], 5, "asks for 5 places among 4 documents; at most 4"),
+        ([5, 1], 5, "asks for 5 places, but 1 document has one place: leave 1 out of documents and set "
+         "controls: [oracle], or set positions: all"),
+    ],
+)  # fmt: skip
+def test_positions_that_the_documents_do_not_have(documents: list[int], positions: object, fault: str) -> None:
+    config = changed("context_sets/main", {"documents": documents, "positions": positions})
+    assert faults(config) == [f"context_sets.main.positions: {fault}"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "positions"),
+    [([5, 10], [4, 0]), ([5, 10], 5), ([2], 2), ([1, 7], "all"), ([1], [0])],
+)
+def test_positions_that_the_documents_have(documents: list[int], positions: object) -> None:
+    spec = read_study(changed("context_sets/main", {"documents": documents, "positions": positions}))
+    assert spec.context_sets["main"].positions == positions
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({"documents": []}, "documents"),
+        ({"documents": [5, 10, 5]}, "documents"),
+        ({"documents": [5], "controls": ["oracle", "oracle"]}, "controls"),
+    ],
+)
+def test_impossible_context_set(section: dict[str, Any], key: str) -> None:
+    (line,) = faults(changed("context_sets/main", section))
+    assert line.startswith(f"context_sets.main.{key}: must not ")
+
+
+def test_controls_alone_are_a_context_set() -> None:
+    read_study(changed("context_sets/main", {"documents": [], "controls": ["closed_book"]}))
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ({"source": "hub:lab/x"}, "dataset.revision: a hub: dataset needs its revision, the 40 hex digits of a commit"),
+        ({"source": "hub:lab/x", "revision": "main"}, "dataset.revision: must be a full git id: 40 hex digits.*'main'"),
+        ({"source": "hub:lab/x", "revision": COMMIT, "sha256": SHA256}, "dataset.sha256: belongs to path: and url: "),
+        ({"source": "url:https://example.org/x"}, "dataset.sha256: a url: dataset needs sha256 or git_blob"),
+        ({"source": "url:https://example.org/x", "sha256": "ab"}, "dataset.sha256: must be a SHA-256: 64 hex .*'ab'"),
+        ({"source": "url:https://example.org/x", "sha256": SHA256.upper()}, "dataset.sha256: .*letters small"),
+        ({"source": "path:x", "revision": COMMIT}, "dataset.revision: belongs to hub: datasets, not to path:"),
+        ({"source": "path:x", "config": "c"}, "dataset.config: belongs to hub: datasets, not to path:"),
+        ({"source": "embedded:questions", "git_blob": COMMIT}, "dataset.git_blob: belongs to .* not to embedded:"),
+    ],
+)
+def test_dataset_that_is_not_pinned_or_has_another_kinds_key(section: dict[str, Any], line: str) -> None:
+    (found,) = faults(changed("dataset", section))
+    assert re.match(line, found), found
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ({"source": "hub:lab/x"}, "models.m.revision: a hub: model needs its revision, the 40 hex digits of a commit"),
+        ({"source": "hub:lab/x", "revision": "v1"}, "models.m.revision: must be a full git id"),
+        (WHEEL | {"member": None}, "models.m.member: a wheel: model needs member, the path of the GGUF file"),
+        (WHEEL | {"sha256": None}, "models.m.sha256: a wheel: model needs sha256"),
+        (WHEEL | {"revision": COMMIT}, "models.m.revision: belongs to hub: models, not to wheel:"),
+        ({"source": "path:x", "sha256": SHA256}, "models.m.sha256: belongs to wheel: models, not to path:"),
+        ({"source": "hub:x", "revision": COMMIT, "member": "y"}, "models.m.member: belongs to wheel: models, not to "),
+    ],
+)
+def test_model_that_is_not_pinned_or_has_another_kinds_key(section: dict[str, Any], line: str) -> None:
+    (found,) = faults(changed("models/m", section))
+    assert re.match(line, found), found
+
+
+@pytest.mark.parametrize(
+    "section",
+    [WHEEL, {"source": "hub:gpt2", "revision": COMMIT}, {"source": "hub:lab/gpt2", "revision": COMMIT, "window": 64}],
+)
+def test_pinned_models(section: dict[str, Any]) -> None:
+    read_study(changed("models/m", section))
+
+
+# A name stands in paths, and between the others in a wildcard's pattern.
+@pytest.mark.parametrize("name", ["", "A", "a b", "a/b", "../a", ".a", "_a", "a{b}", "a|b", "a\n", "é", "a" * 81])
+@pytest.mark.parametrize("path", ["study", "models", "context_sets"])
+def test_names_that_cannot_stand_in_paths(path: str, name: str) -> None:
+    config = changed("study", name) if path == "study" else changed(path, {name: next(iter(LEAST[path].values()))})
+    with pytest.raises(ConfigError, match="must be a name of small letters|at most 80"):
+        read_study(config)
+
+
+@pytest.mark.parametrize("name", ["a", "7b", "smollm2-1.7b_q4", "a" * 80])
+def test_names_that_can(name: str) -> None:
+    config = changed("models", {name: LEAST["models"]["m"]})
+    assert list(read_study(config | {"study": name}).models) == [name]
+
+
+def test_path_of_a_key_is_as_the_user_wrote_it() -> None:
+    (line,) = faults(changed("models", {"smollm2-1.7b": {"source": "path:x", "window": "8"}}))
+    assert line.startswith("models.smollm2-1.7b.window: ")
+    lines = faults(changed("models", {"a(b)[c]": {"source": "path:x", "size": 1}}))
+    assert [line.partition(": ")[0] for line in lines] == ["models.a(b)[c]", "models.a(b)[c].size"]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    config = changed("context_sets/main/positions", True)
+    config["questions"] = "3"
+    config["models"]["m"]["sorce"] = "x"
+    assert [line.partition(": ")[0] for line in faults(config)] == [
+        "questions",
+        "context_sets.main.positions",
+        "models.m.sorce",
+    ]
+
+
+@pytest.mark.parametrize("config", [None, [], "x"])
+def test_config_that_is_no_mapping(config: object) -> None:
+    assert faults(config) == [f"(top level): must be a section of keys; found {config!r}"]
+
+
+def test_shards_hold_every_question_once() -> None:
+    for questions in range(1, 30):
+        study = read_study(LEAST | {"questions": questions, "shard_size": 7})
+        places = [range(*study.questions_of_shard(shard)) for shard in range(study.n_shards)]
+        assert [place for shard in places for place in shard] == list(range(questions))
+        assert all(1 <= len(shard) <= 7 for shard in places)
+
+
+def test_more_questions_leave_earlier_shards_as_they_are() -> None:
+    few = read_study(LEAST | {"questions": 14, "shard_size": 7})
+    many = read_study(LEAST | {"questions": 30, "shard_size": 7})
+    assert [many.questions_of_shard(shard) for shard in range(2)] == [few.questions_of_shard(shard) for shard in (0, 1)]
+
+
+def test_dataset_names_are_paths_of_their_own() -> None:
+    def name(**spec: str) -> str:
+        return read_study(changed("dataset", spec)).dataset.name
+
+    assert name(source="embedded:questions") == "embedded-questions"
+    first = name(source="path:some/My Questions.jsonl.gz")
+    assert re.fullmatch(r"my-questions-[0-9a-f]{8}", first)
+    assert first == name(source="path:some/My Questions.jsonl.gz")
+    others = {
+        first,
+        name(source="path:other/My Questions.jsonl.gz"),
+        name(source="path:some/My Questions.jsonl.gz", format="questions"),
+        name(source="path:some/My Questions.jsonl.gz", sha256=SHA256),
+        name(source="url:https://example.org/My%20Questions.jsonl", sha256=SHA256),
+    }
+    assert len(others) == 5
+    assert re.fullmatch(r"path-[0-9a-f]{8}", name(source="path:data/.jsonl"))
+
+
+def test_schema_file_is_that_of_the_study() -> None:
+    found = (ROOT / "config.schema.json").read_text(encoding="utf-8")
+    assert found == schema_text(), "run `make schema`"
+
+
+def test_schema_knows_the_keys_the_defaults_and_their_meaning() -> None:
+    schema = json.loads(schema_text())
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["shard_size"]["default"] == 25
+    section = schema["$defs"]["ContextSetSpec"]
+    assert section["additionalProperties"] is False
+    assert set(section["properties"]) == set(read_study(LEAST).context_sets["main"].model_dump())
+    assert all("description" in key for key in section["properties"].values())
+
+
+def test_reading_a_config_loads_nothing_heavy() -> None:
+    heavy = ["torch", "transformers", "pyarrow", "altair", "numpy", "bm25s"]
+    code = f"import sys, lenscore.study, lenscore.contexts.prompts; print([m for m in {heavy} if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
