@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -198,8 +199,7 @@ def test_wrong_value_is_named_with_what_would_be_right(path: str, value: object,
 @pytest.mark.parametrize("value", [True, 2.0, "5", "every", None, {"count": 3}])
 def test_positions_of_no_form_get_one_line(value: object) -> None:
     assert faults(changed("context_sets/main/positions", value)) == [
-        "context_sets.main.positions: must be all, a count of 2 or more, or a list of gold indices; "
-        f"found {value!r}"
+        f"context_sets.main.positions: must be all, a count of 2 or more, or a list of gold indices; found {value!r}"
     ]
 
 
@@ -309,7 +309,7 @@ def test_pinned_models(section: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", ["study", "models", "context_sets"])
 def test_names_that_cannot_stand_in_paths(path: str, name: str) -> None:
     config = changed("study", name) if path == "study" else changed(path, {name: next(iter(LEAST[path].values()))})
-    with pytest.raises(ConfigError, match="must be a name of small letters|at most 80"):
+    with pytest.raises(ConfigError, match=r"must be a name of small letters|at most 80"):
         read_study(config)
 
 
@@ -335,11 +335,6 @@ def test_every_fault_is_told_at_once() -> None:
         "context_sets.main.positions",
         "models.m.sorce",
     ]
-
-
-@pytest.mark.parametrize("config", [None, [], "x"])
-def test_config_that_is_no_mapping(config: object) -> None:
-    assert faults(config) == [f"(top level): must be a section of keys; found {config!r}"]
 
 
 def test_shards_hold_every_question_once() -> None:
@@ -378,6 +373,16 @@ def test_dataset_names_are_paths_of_their_own() -> None:
 def test_schema_file_is_that_of_the_study() -> None:
     found = (ROOT / "config.schema.json").read_text(encoding="utf-8")
     assert found == schema_text(), "run `make schema`"
+
+
+@pytest.mark.parametrize("file", ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("studies/*"))])
+def test_schema_takes_the_studies_of_the_project(file: str) -> None:
+    schema = json.loads(schema_text())
+    config = yaml.safe_load((ROOT / file).read_text())
+    jsonschema.validate(config, schema)
+    for change in ({"questons": 3}, {"questions": "3"}, {"context_sets": {"main": {"documents": [5], "positions": 1}}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(config | change, schema)
 
 
 def test_schema_knows_the_keys_the_defaults_and_their_meaning() -> None:

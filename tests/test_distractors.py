@@ -1,0 +1,189 @@
+"""Which documents stand around the gold one."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from lenscore.contexts.distractors import DistractorSource
+from lenscore.contexts.questions import Document, Question
+from lenscore.errors import ContextError
+
+
+def question(
+    identity: str, asked: str, answers: Sequence[str], title: str, text: str, brought: Sequence[tuple[str, str]] = ()
+) -> Question:
+    return Question(
+        identity,
+        asked,
+        tuple(answers),
+        None,
+        Document(identity, title, text),
+        tuple(Document(f"{identity}/{i}", *document) for i, document in enumerate(brought)),
+    )
+
+
+ASKED = "which lemon tree gives sour yellow lemon fruit"
+# Words of two letters or more, none so common that a search would leave it out.
+POOL = [
+    question("gold", ASKED, ["Citrus limon"], "Lemon", "Sour lemon fruit grows upon Citrus limon, small tree."),
+    question("holds", "asked", ["x"], "Citrus", "Yellow lemon: citrus LIMON gives sour yellow lemon fruit."),
+    question("titled", "asked", ["x"], "citrus limon", "Yellow lemon fruit, sour yellow lemon fruit, lemon tree."),
+    question("stone", "asked", ["x"], "Granite", "Granite hard stone, quartz, feldspar, mica."),
+    question("orange", "asked", ["x"], "Orange tree", "Sweet orange fruit grows upon evergreen tree."),
+    question("banana", "asked", ["x"], "Banana", "Yellow banana, long yellow fruit."),
+    question("twice", "asked", ["x"], "Banana again", "Yellow banana, long yellow fruit."),
+    question(
+        "lime", "asked", ["x"], "Lime", "Green lime, sour fruit, smaller than lemon, juice sour like lemon juice."
+    ),
+    question("oak", "asked", ["x"], "Oak", "Oak, broad old tree, acorns, bark, leaves, shade, timber, beams, ships."),
+    question("iron", "asked", ["x"], "Iron", "Iron rusts."),
+    question("quince", "asked", ["x"], "Quince", "Quince: yellow fruit, sour raw, cooked sweet; small tree."),
+]
+GOLD = POOL[0]
+
+
+def plain_bm25(query: str, texts: Sequence[str]) -> list[float]:
+    """Lucene's BM25 with k1 = 1.5 and b = 0.75, word by word."""
+    documents = [Counter(re.findall(r"\w\w+", text.lower())) for text in texts]
+    lengths = [sum(document.values()) for document in documents]
+    average = sum(lengths) / len(lengths)
+    scores = [0.0] * len(texts)
+    for word in re.findall(r"\w\w+", query.lower()):
+        having = sum(word in document for document in documents)
+        idf = math.log(1 + (len(texts) - having + 0.5) / (having + 0.5))
+        for i, document in enumerate(documents):
+            tf = document[word]
+            scores[i] += idf * tf / (tf + 1.5 * (1 - 0.75 + 0.75 * lengths[i] / average))
+    return scores
+
+
+def ids(documents: Sequence[Document]) -> list[str]:
+    return [document.document_id for document in documents]
+
+
+def test_bm25_ranks_as_plain_bm25_does() -> None:
+    scores = plain_bm25(ASKED, [f"{q.gold.title} {q.gold.text}" for q in POOL if q.gold])
+    ranked = sorted(range(len(POOL)), key=lambda i: -scores[i])
+    positive = sorted({score for score in scores if score > 0})
+    assert all(upper - lower > 1e-3 for lower, upper in zip(positive, positive[1:], strict=False)), (
+        "a tie decides nothing"
+    )
+    wanted = [POOL[i].question_id for i in ranked]
+    # The texts that hold the answer would rank first; of two equal texts the better ranked is taken.
+    assert set(wanted[:3]) == {"gold", "holds", "titled"}
+    equal = sorted(("banana", "twice"), key=wanted.index)[1]
+    wanted = [identity for identity in wanted if identity not in ("gold", "holds", "titled", equal)]
+    assert wanted[-2:] == ["stone", "iron"], "without a word of the question: in the dataset's order"
+
+    assert ids(DistractorSource("bm25", POOL, 0).draw(GOLD, 7)) == wanted
+
+
+@pytest.mark.parametrize("way", ["bm25", "random"])
+def test_gold_answers_and_repeated_texts_are_never_drawn(way: str) -> None:
+    for seed in range(20):
+        drawn = DistractorSource(way, POOL, seed).draw(GOLD, 7)
+        assert len({document.text for document in drawn}) == 7
+        assert not {"gold", "holds", "titled"} & set(ids(drawn))
+        assert {"banana", "twice"} - set(ids(drawn))
+
+
+@pytest.mark.parametrize("way", ["bm25", "random"])
+def test_gold_text_under_another_title_is_never_drawn(way: str) -> None:
+    double = replace(GOLD, question_id="double", answers=("x",), gold=Document("double", "Other", GOLD.gold.text))
+    asked = replace(GOLD, answers=("Granada",))  # so that no answer keeps the double out
+    assert "double" not in ids(DistractorSource(way, [asked, *POOL[1:], double], 0).draw(asked, 9))
+
+
+def test_fewer_are_a_prefix_of_more() -> None:
+    for way in ("bm25", "random"):
+        source = DistractorSource(way, POOL, 3)
+        whole = source.draw(GOLD, 7)
+        assert [source.draw(GOLD, count) for count in range(8)] == [whole[:count] for count in range(8)]
+
+
+def test_bm25_without_a_known_word_takes_the_dataset_s_order() -> None:
+    for asked in ("zebra", "?", "who is the"):
+        drawn = DistractorSource("bm25", POOL, 0).draw(replace(POOL[3], question=asked), 4)
+        assert ids(drawn) == ["gold", "holds", "titled", "orange"]
+
+
+def test_bm25_of_documents_without_words() -> None:
+    pool = [question(str(i), "who", ["x"], "", text) for i, text in enumerate(("...", "!", "the"))]
+    assert ids(DistractorSource("bm25", pool, 0).draw(pool[0], 2)) == ["1", "2"]
+
+
+def many(count: int) -> list[Question]:
+    return [question(f"q{i}", f"asked {i}", [f"answer{i}"], f"Title {i}", f"Text number {i}.") for i in range(count)]
+
+
+def test_random_is_drawn_by_seed_and_question() -> None:
+    pool = many(40)
+    orders = {
+        (seed, asked.question_id): tuple(ids(DistractorSource("random", pool, seed).draw(asked, 30)))
+        for seed in (0, 1)
+        for asked in pool[:3]
+    }
+    assert len(set(orders.values())) == 6
+    assert orders[0, "q0"] == tuple(ids(DistractorSource("random", pool, 0).draw(pool[0], 30)))
+    # Each other document comes first about as often: 400 draws of 39.
+    firsts = Counter(DistractorSource("random", pool, seed).draw(pool[0], 1)[0].document_id for seed in range(400))
+    assert len(firsts) == 39
+    assert max(firsts.values()) < 30
+
+
+def test_random_order_of_old_documents_survives_new_ones() -> None:
+    old, asked = many(20), many(20)[4]
+    grown = [*many(35)[20:], *reversed(old)]
+    before = ids(DistractorSource("random", old, 0).draw(asked, 19))
+    after = ids(DistractorSource("random", grown, 0).draw(asked, 34))
+    assert [identity for identity in after if identity in before] == before
+
+
+BROUGHT = [("a", "first"), ("b", "second, with yellow answer"), ("a", "first"), ("c", "third")]
+
+
+def test_those_of_the_dataset_are_taken_as_they_are() -> None:
+    asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", BROUGHT)
+    for way in ("auto", "dataset"):
+        source = DistractorSource(way, [asked, *POOL], 0)
+        assert source.way == "dataset"
+        assert ids(source.draw(asked, 4)) == ["own/0", "own/1", "own/2", "own/3"]
+
+
+def test_gold_document_among_those_of_the_dataset_is_passed_over() -> None:
+    asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", [("Gold", "It is yellow."), *BROUGHT])
+    assert ids(DistractorSource("dataset", [asked], 0).draw(asked, 4)) == ["own/1", "own/2", "own/3", "own/4"]
+
+
+def test_auto_is_bm25_where_the_dataset_brings_none() -> None:
+    source = DistractorSource("auto", POOL, 0)
+    assert source.way == "bm25"
+    assert source.draw(GOLD, 7) == DistractorSource("bm25", POOL, 0).draw(GOLD, 7)
+
+
+def test_bm25_may_be_asked_for_although_the_dataset_brings_some() -> None:
+    asked = question("own", ASKED, ["yellow"], "Gold", "It is yellow.", BROUGHT)
+    assert ids(DistractorSource("bm25", [asked, *POOL], 0).draw(asked, 2))[0] == "gold"
+
+
+@pytest.mark.parametrize(
+    ("way", "asked", "wanted", "found"),
+    [
+        ("bm25", GOLD, 8, 7),
+        ("random", GOLD, 12, 7),
+        ("dataset", question("own", "asked", ["yellow"], "Gold", "It is yellow.", BROUGHT), 5, 4),
+        ("dataset", GOLD, 1, 0),
+    ],
+)
+def test_too_few_are_an_error_that_says_how_many_there_are(way: str, asked: Question, wanted: int, found: int) -> None:
+    source = DistractorSource(way, POOL, 0)
+    assert len(source.draw(asked, found)) == found
+    with pytest.raises(ContextError) as raised:
+        source.draw(asked, wanted)
+    message = str(raised.value)
+    assert message.startswith(f"question {asked.question_id}: {wanted} distractors are needed")
+    assert f"distractors: {way} finds {found}; ask for at most {found + 1} document" in message
