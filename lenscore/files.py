@@ -19,7 +19,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def git_blob_id_of_file(path: Path) -> str:
-    """Return the id git gives a file: the SHA-1 of ``blob <size>\\0`` and its bytes."""
+    """Return the id git gives a file: the SHA-1 of ``blob <size>``, a zero byte, and the file's bytes."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -65,6 +65,4 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON with sorted keys, so that equal values are equal bytes."""
     with written_whole(path) as beside:
-        beside.write_text(
-            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        beside.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -127,7 +127,7 @@ def write_table(table: pa.Table, path: Path, facts: Mapping[str, Any] | None = N
 
 
 def shard_facts(path: Path) -> dict[str, Any]:
-    """Return what a records file says of the job that wrote it: model, context set, shard, device, versions, …
+    """Return what a records file says of the job that wrote it: model, context set, shard, device, versions and so on.
 
     Raises:
         StoreError: it says nothing: the file is not one of ours.

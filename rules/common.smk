@@ -1,20 +1,21 @@
 import hashlib
-import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# lenscore is used from the checkout, here and in every job, installed or not.
+# lenscore is used from the checkout, here and in every job.
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
 
+from lenscore.checkout import importable_in_jobs
 from lenscore.contexts import VERSION as CONTEXTS_VERSION
 from lenscore.contexts.prompts import template_path
 from lenscore.errors import ConfigError, LenscoreError
 from lenscore.sources.lines import count_questions, local_file
 from lenscore.study import Study, read_study
+
+importable_in_jobs(Path(workflow.basedir))
 
 CHARTS = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers"]
 TABLES = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers", "coverage"]

@@ -16,7 +16,9 @@ from lenscore.study import AnalysisSpec
 SETTINGS = AnalysisSpec(resamples=400)
 
 
-def depth_row(question: str, place: int, index: int, first: int | None, settled: int | None, **other: Any) -> dict[str, Any]:
+def depth_row(
+    question: str, place: int, index: int, first: int | None, settled: int | None, **other: Any
+) -> dict[str, Any]:
     """One answer token of view token_depths, among 3 documents unless told otherwise."""
     n = other.pop("n_documents", 3)
     right = settled is not None
@@ -101,7 +103,10 @@ def test_layers_reached_are_counted_and_sum_to_one() -> None:
     table = layers_reached(three_questions(), {"m": 6})
     first = table[table["event"] == "first_correct"].set_index("layer")
     assert first["n"].to_dict() == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1}
-    assert table.groupby("event")["share"].sum().to_dict() == {"first_correct": pytest.approx(1), "settled": pytest.approx(1)}
+    assert table.groupby("event")["share"].sum().to_dict() == {
+        "first_correct": pytest.approx(1),
+        "settled": pytest.approx(1),
+    }
     assert len(table) == 2 * 7
 
 
@@ -167,7 +172,14 @@ def test_equal_seeds_give_equal_intervals() -> None:
 
 @pytest.mark.parametrize(
     ("regions", "position", "name"),
-    [(3, 0.0, "start"), (3, 0.33, "start"), (3, 0.34, "middle"), (3, 1.0, "end"), (2, 0.5, "second half"), (4, 1.0, "4/4")],
+    [
+        (3, 0.0, "start"),
+        (3, 0.33, "start"),
+        (3, 0.34, "middle"),
+        (3, 1.0, "end"),
+        (2, 0.5, "second half"),
+        (4, 1.0, "4/4"),
+    ],
 )
 def test_regions_are_equal_parts(regions: int, position: float, name: str) -> None:
     assert region_of(pd.Series([position]), regions).tolist() == [name]

@@ -38,7 +38,7 @@ TEXT = "The chief engineer was Joseph Strauss,\nwho had campaigned for years; Ch
         (["C++"], "It was written in C++ at first.", "C++"),
         (["$5.00"], "It cost $5.00 then.", "$5.00"),
         (["5.00"], "It cost 5x00 then, later 5.00.", "5.00"),
-        (["(I Can't Get No) Satisfaction"], "Their song (I Can't Get No) Satisfaction led.", "(I Can't Get No) Satisfaction"),
+        (["(Not) a Song"], "It was (Not) a Song that led.", "(Not) a Song"),
         (["[a|b]*"], "The pattern [a|b]* is short.", "[a|b]*"),
         (["St. Louis"], "It lies near Stx Louis and St. Louis.", "St. Louis"),
     ],

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -69,9 +70,7 @@ def test_bm25_ranks_as_plain_bm25_does() -> None:
     scores = plain_bm25(ASKED, [f"{q.gold.title} {q.gold.text}" for q in POOL if q.gold])
     ranked = sorted(range(len(POOL)), key=lambda i: -scores[i])
     positive = sorted({score for score in scores if score > 0})
-    assert all(upper - lower > 1e-3 for lower, upper in zip(positive, positive[1:], strict=False)), (
-        "a tie decides nothing"
-    )
+    assert all(upper - lower > 1e-3 for lower, upper in pairwise(positive)), "a tie decides nothing"
     wanted = [POOL[i].question_id for i in ranked]
     # The texts that hold the answer would rank first; of two equal texts the better ranked is taken.
     assert set(wanted[:3]) == {"gold", "holds", "titled"}

@@ -1,6 +1,7 @@
 """The lens on a tiny model of every family, against the model's own logits and hidden states."""
 
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_layers_differ_so_that_a_wrong_one_would_be_seen(model: PreTrainedModel)
     states = answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
         logits = [decoder(layer) for layer in states]
-    for lower, higher in zip(logits, logits[1:], strict=False):
+    for lower, higher in pairwise(logits):
         assert (lower - higher).abs().max() > 1e-2
 
 

@@ -43,13 +43,15 @@ def test_the_default_study_runs_on_the_embedded_model(finished: Checkout) -> Non
             "select (select count(*) from layer_records), (select count(*) from answer_tokens)"
         ).fetchall()[0]
         assert records == tokens * (LAYERS + 1)
-        assert database.sql("select n_layers, hidden_size, vocabulary_size, attention_window from models").fetchall() == [
-            (LAYERS, 576, 49152, 8192)
-        ]
+        assert database.sql(
+            "select n_layers, hidden_size, vocabulary_size, attention_window from models"
+        ).fetchall() == [(LAYERS, 576, 49152, 8192)]
         assert database.sql("select distinct prefix_sharing from extractions").fetchall() == [("packed tree",)]
         # A model that has learnt something gets later tokens of an answer right, given the earlier ones.
-        assert database.sql("select avg(final_right::int) > 0.3 from token_depths").fetchone() == (True,)
-        assert database.sql("select min(first_correct_layer) >= 0, max(settled_layer) <= 30 from token_depths").fetchone() == (
+        assert database.sql("select avg(final_right::int) > 0.3 from token_depths").fetchall()[0] == (True,)
+        assert database.sql(
+            "select min(first_correct_layer) >= 0, max(settled_layer) <= 30 from token_depths"
+        ).fetchall()[0] == (
             True,
             True,
         )

@@ -46,7 +46,9 @@ def test_a_nodes_tokens_follow_exactly_their_contexts(contexts: list[list[int]])
     for index, node in enumerate(tree.nodes):
         columns = [place for start, end in [*node.before, (node.start, node.end)] for place in range(start, end)]
         for row, mask in enumerate(tree.mask(index, torch.device("cpu"))):
-            seen_by_place[node.start + row] = [place for place, seen in zip(columns, mask.tolist(), strict=True) if seen]
+            seen_by_place[node.start + row] = [
+                place for place, seen in zip(columns, mask.tolist(), strict=True) if seen
+            ]
     assert sorted(seen_by_place) == list(range(len(tree.ids)))
     for places in tree.places:
         for depth, place in enumerate(places):
@@ -91,7 +93,9 @@ def test_every_layer_is_shared_alike() -> None:
         with torch.inference_mode():
             hidden = model(input_ids=torch.tensor([context.ids]), output_hidden_states=True).hidden_states
         for layer in range(len(states) - 1):
-            torch.testing.assert_close(states[layer], hidden[layer][0, list(context.predicting_positions)], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                states[layer], hidden[layer][0, list(context.predicting_positions)], rtol=1e-4, atol=1e-5
+            )
         torch.testing.assert_close(states, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -121,7 +125,9 @@ def test_a_longer_context_later_makes_a_window_felt() -> None:
     short = [TokenisedContext(context.ids[:20], 15, False) for context in a_question()[:3]]
     run(short)
     assert run.unshared is None
-    contexts = [TokenisedContext(context.ids + token_ids(20).tolist()[0], len(context.ids), False) for context in a_question()]
+    contexts = [
+        TokenisedContext(context.ids + token_ids(20).tolist()[0], len(context.ids), False) for context in a_question()
+    ]
     states = run(contexts)
     assert run.unshared is not None
     assert "sliding window" in run.unshared

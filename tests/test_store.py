@@ -43,7 +43,7 @@ def layer_rows(context_id: str, answer_index: int, top1: list[int], target: int 
             "top1_id": token,
             "top1_logprob": -0.5,
             "target_id": target,
-            "target_logprob": -float(L - layer) ** 2,
+            "target_logprob": -(float(L - layer) ** 2),
             "target_rank": 1 if token == target else 3,
             "entropy": 1.0,
             "kl_to_final": 0.1,
@@ -265,7 +265,9 @@ def test_a_file_in_anothers_place_is_named(study: SmallStudy) -> None:
     [
         pytest.param(lambda rows: rows.pop(5), id="a layer is missing"),
         pytest.param(lambda rows: rows.append(rows[-1]), id="a layer is doubled"),
-        pytest.param(lambda rows: rows.extend(layer_rows(rows[0]["context_id"], 0, [1, 1, 1, 1])), id="a token is doubled"),
+        pytest.param(
+            lambda rows: rows.extend(layer_rows(rows[0]["context_id"], 0, [1, 1, 1, 1])), id="a token is doubled"
+        ),
         pytest.param(lambda rows: rows[3].update(layer=9), id="a layer has another number"),
     ],
 )

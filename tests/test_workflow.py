@@ -56,7 +56,7 @@ def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
             assert (results / f"charts/{chart}.{suffix}").stat().st_size > 0
     with duckdb.connect(str(results / "tiny.duckdb"), read_only=True) as database:
         # 4 questions, 2 numbers of documents with 2 places each, and two controls.
-        assert database.sql("select count(*) from contexts").fetchone() == (4 * (2 * 2 + 2),)
+        assert database.sql("select count(*) from contexts").fetchall()[0] == (4 * (2 * 2 + 2),)
         records, tokens = database.sql(
             "select (select count(*) from layer_records), (select count(*) from answer_tokens)"
         ).fetchall()[0]

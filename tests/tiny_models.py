@@ -1,4 +1,4 @@
-"""A tiny random model of every family, made hard: gains and biases are random, heads biased, caps tight, scales far from 1."""
+"""A tiny random model of every family, made hard: random gains and biases, tight caps, scales far from 1."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +76,9 @@ FAMILIES: dict[str, Family] = {
         lambda: tf.Gemma2Config(**_LLAMA, final_logit_softcapping=1.5, attn_logit_softcapping=2.0, sliding_window=8),
         shares=False,
     ),
-    "gemma3": Family(lambda: tf.Gemma3TextConfig(**_LLAMA, final_logit_softcapping=1.5, sliding_window=8), shares=False),
+    "gemma3": Family(
+        lambda: tf.Gemma3TextConfig(**_LLAMA, final_logit_softcapping=1.5, sliding_window=8), shares=False
+    ),
     "phi": Family(lambda: tf.PhiConfig(**_without(_NO_GROUPS, "head_dim"))),
     "phi3": Family(lambda: tf.Phi3Config(**_without(_LLAMA, "head_dim"))),
     "olmo2": Family(lambda: tf.Olmo2Config(**_without(_LLAMA, "head_dim"))),

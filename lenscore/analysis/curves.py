@@ -29,9 +29,7 @@ def refinement_curve(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFra
     """
     placed = depths[depths["condition"] == "documents"]
     right = placed[placed["final_right"]]
-    parts = [
-        _curve(placed if measure == "prediction_depth" else right, measure, settings) for measure in DEPTHS
-    ]
+    parts = [_curve(placed if measure == "prediction_depth" else right, measure, settings) for measure in DEPTHS]
     return _sorted(pd.concat(parts, ignore_index=True), DEPTHS)
 
 
@@ -56,9 +54,7 @@ def accuracy_curve(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
     return _sorted(pd.concat(parts, ignore_index=True), ACCURACIES)
 
 
-def question_cells(
-    rows: pd.DataFrame, value: str, cells: list[str]
-) -> tuple[pd.MultiIndex, np.ndarray, np.ndarray]:
+def question_cells(rows: pd.DataFrame, value: str, cells: list[str]) -> tuple[pd.MultiIndex, np.ndarray, np.ndarray]:
     """Return the cells, and per question × cell the sum and the number of the rows' values."""
     grouped = rows.groupby(["question_id", *cells], dropna=False)[value].agg(["sum", "count"])
     sums = grouped["sum"].unstack(cells, fill_value=0.0)
@@ -67,9 +63,7 @@ def question_cells(
     return columns, sums.to_numpy(float), counts.to_numpy(float)
 
 
-def _curve(
-    rows: pd.DataFrame, measure: str, settings: AnalysisSpec, extra: list[str] | None = None
-) -> pd.DataFrame:
+def _curve(rows: pd.DataFrame, measure: str, settings: AnalysisSpec, extra: list[str] | None = None) -> pd.DataFrame:
     parts = []
     for names, group in rows.groupby(_GROUP):
         cells = [*(extra or []), *_CELL]

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
@@ -14,16 +14,6 @@ from lenscore.errors import ContextError
 PROMPTS = Path(__file__).parent.parent / "data" / "prompts"
 
 _FIELD = re.compile(r"\{(number|title|text|question|answer)\}")
-
-# The fields that have a value in a part of a wording, and the one that the part is there for.
-_FIELDS = {
-    "head": ["question"],
-    "document": ["number", "title", "text"],
-    "separator": [],
-    "tail": ["question"],
-    "reply": ["question", "answer"],
-}
-_NEEDED = {"document": "text", "tail": "question", "reply": "answer"}
 
 
 class Segment(NamedTuple):
@@ -35,32 +25,47 @@ class Segment(NamedTuple):
     text: str
 
 
+def _fields(*known: str, needed: str | None = None) -> AfterValidator:
+    """Return the check that a part of a wording uses no field but those that have a value in it."""
+
+    def check(part: str) -> str:
+        found = _FIELD.findall(part)
+        for field in found:
+            if field not in known:
+                there = ", ".join(f"{{{field}}}" for field in known) or "none"
+                raise ValueError(f"holds {{{field}}}, which has no value there; those that have: {there}")
+        if needed and needed not in found:
+            raise ValueError(f"must hold {{{needed}}}")
+        return part
+
+    return AfterValidator(check)
+
+
+def _answer_last(reply: str) -> str:
+    if reply.find("{answer}") != len(reply) - len("{answer}"):
+        raise ValueError("must end with {answer}, and hold it only there")
+    return reply
+
+
 class _Wording(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    head: str = Field(default="", description="Stands before the documents; may hold {question}.")
-    tail: str = Field(description="Stands after the documents; holds {question}.")
-    reply: str = Field(description="Leads up to {answer}, which ends it; may hold {question}.")
-
-    @field_validator("*")
-    @classmethod
-    def _fields_have_values(cls, part: str, info: ValidationInfo) -> str:
-        name = str(info.field_name)
-        found = _FIELD.findall(part)
-        for field in found:
-            if field not in _FIELDS[name]:
-                known = ", ".join(f"{{{known}}}" for known in _FIELDS[name]) or "none"
-                raise ValueError(f"holds {{{field}}}, which has no value there; the fields of {name} are: {known}")
-        if name in _NEEDED and _NEEDED[name] not in found:
-            raise ValueError(f"must hold {{{_NEEDED[name]}}}")
-        if name == "reply" and (found.count("answer") > 1 or not part.endswith("{answer}")):
-            raise ValueError("must end with {answer}, and hold it only there")
-        return part
+    head: Annotated[str, _fields("question")] = Field(
+        default="", description="Stands before the documents; may hold {question}."
+    )
+    tail: Annotated[str, _fields("question", needed="question")] = Field(
+        description="Stands after the documents; holds {question}."
+    )
+    reply: Annotated[str, _fields("question", "answer", needed="answer"), AfterValidator(_answer_last)] = Field(
+        description="Leads up to {answer}, which ends it; may hold {question}."
+    )
 
 
 class _WithDocuments(_Wording):
-    document: str = Field(description="One document; holds {text}, and {number} (from 1) and {title} if wanted.")
-    separator: str = Field(default="\n", description="Stands between two documents.")
+    document: Annotated[str, _fields("number", "title", "text", needed="text")] = Field(
+        description="One document; holds {text}, and {number} (from 1) and {title} if wanted."
+    )
+    separator: Annotated[str, _fields()] = Field(default="\n", description="Stands between two documents.")
 
 
 class Template(BaseModel):

@@ -26,7 +26,6 @@ class UnsharedAttentionError(Exception):
     """The model's attention does something that the packed tree's does not: contexts must run one by one."""
 
 
-
 @dataclass(frozen=True)
 class Node:
     """A run of tokens that the same contexts share.
@@ -77,7 +76,11 @@ def pack(contexts: Sequence[Sequence[int]]) -> PackedTree:
 
 
 def _grow(
-    tree: PackedTree, contexts: Sequence[Sequence[int]], members: list[int], depth: int, before: tuple[tuple[int, int], ...]
+    tree: PackedTree,
+    contexts: Sequence[Sequence[int]],
+    members: list[int],
+    depth: int,
+    before: tuple[tuple[int, int], ...],
 ) -> None:
     """Add the contexts ``members``, sorted and alike up to ``depth``, below the node they share."""
     first, last = contexts[members[0]], contexts[members[-1]]

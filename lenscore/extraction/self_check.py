@@ -35,7 +35,9 @@ def check_last_layer(
         ours: Float[Tensor, "positions vocabulary"] = decoder(states[-1])
     own = own_logits(model, input_ids, positions)
     if ours.shape != own.shape:
-        raise SelfCheckError(_message(model, f"its logits have shape {tuple(own.shape)}, the lens's {tuple(ours.shape)}"))
+        raise SelfCheckError(
+            _message(model, f"its logits have shape {tuple(own.shape)}, the lens's {tuple(ours.shape)}")
+        )
     difference = (ours - own).abs().max().item()
     allowed = TOLERANCE[model.dtype] * own.abs().max().item()
     if not difference <= allowed:  # a NaN fails too

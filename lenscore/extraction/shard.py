@@ -51,9 +51,10 @@ class Reading:
 def load_model(folder: Path, dtype: str, device: str) -> PreTrainedModel:
     """Load a model's safetensors for inference."""
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+        folder, dtype=getattr(torch, dtype), device_map=device, use_safetensors=True, local_files_only=True
     )
-    return model.eval().to(torch.device(device))
+    model.eval()
+    return model
 
 
 def resolve_device(wanted: str) -> str:

@@ -86,7 +86,7 @@ class QuestionStates:
             difference = ((states - own).abs().amax(dim=(1, 2)) / own.abs().amax(dim=(1, 2))).max().item()
             if not difference <= allowed:
                 self._do_without(
-                    f"its states in a packed tree differ by a share of {difference:.1g} from those of a context by itself"
+                    f"its states in a packed tree differ by a share of {difference:.1g} from those of contexts alone"
                 )
                 return
         self._proved = True

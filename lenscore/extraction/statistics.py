@@ -71,7 +71,7 @@ def _of_positions(
     top_k: int,
 ) -> dict[str, Tensor]:
     """Return the statistics at a few positions, decoding a few layers at a time, by field."""
-    n_layers, n_positions, _ = states.shape
+    n_positions = states.shape[1]
     step = max(1, _ROWS // n_positions)
     final = torch.log_softmax(decoder(states[-1]), dim=-1)
     weights = final.exp()

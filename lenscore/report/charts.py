@@ -38,7 +38,7 @@ _POSITION = alt.X(
 )
 
 
-def refinement_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
+def refinement_curve(table: pd.DataFrame) -> alt.ChartType:
     """Return the headline chart: mean depths against the gold document's relative position, with intervals.
 
     Args:
@@ -61,10 +61,10 @@ def refinement_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
         ])
         for curve in curves
     ]  # fmt: skip
-    return alt.vconcat(alt.hconcat(*main).resolve_scale(y="shared"), *companions).resolve_scale(color="shared")
+    return _stacked(alt.hconcat(*main).resolve_scale(y="shared"), *companions)
 
 
-def accuracy_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
+def accuracy_curve(table: pd.DataFrame) -> alt.ChartType:
     """Return accuracy at the last layer against the gold document's position, controls as level lines.
 
     Args:
@@ -94,10 +94,10 @@ def accuracy_curve(table: pd.DataFrame) -> alt.TopLevelMixin:
                 layers += [rule, text]
             panels.append(alt.layer(*layers).properties(width=180, height=200, title=_title(named, curve)))
         rows.append(alt.hconcat(*panels))
-    return alt.vconcat(*rows).resolve_scale(color="shared")
+    return _stacked(*rows)
 
 
-def layers_reached(table: pd.DataFrame) -> alt.TopLevelMixin:
+def layers_reached(table: pd.DataFrame) -> alt.ChartType:
     """Return the distributions of the first-correct and settled layers.
 
     Args:
@@ -114,12 +114,14 @@ def layers_reached(table: pd.DataFrame) -> alt.TopLevelMixin:
                  alt.Tooltip("share", format=".1%")],
     )  # fmt: skip
     bars = base.mark_bar(opacity=0.75).encode(xOffset=alt.XOffset("event:N", sort=list(_EVENTS.values())))
-    return bars.properties(width=_WIDTH, height=150).facet(
-        column=alt.Column("curve:N", title=None, header=_header(named)), row=alt.Row("documents:N", title=None, sort=_document_order(named))
+    chart: alt.FacetChart = bars.properties(width=_WIDTH, height=150).facet(
+        column=alt.Column("curve:N", title=None, header=_header(named)),
+        row=alt.Row("documents:N", title=None, sort=_document_order(named)),
     )
+    return chart
 
 
-def essential_layers(table: pd.DataFrame) -> alt.TopLevelMixin:
+def essential_layers(table: pd.DataFrame) -> alt.ChartType:
     """Return what each layer does, as observed, by region of the gold document's position.
 
     Args:
@@ -136,30 +138,35 @@ def essential_layers(table: pd.DataFrame) -> alt.TopLevelMixin:
             part = named[named["curve"] == curve]
             layers = alt.Scale(domain=list(range(int(part["layer"].max()) + 1)))
             x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0), scale=layers)
-            # The embedding output is decoded as its own input, surely and wrongly: the rise at layer 1 dwarfs the others.
+            # Layer 0 is decoded as the token just read, surely and wrongly: the rise at layer 1 dwarfs the others.
             scale = alt.Scale(type="symlog") if measure == "mean_rise" else alt.Undefined
             axis = alt.Axis(format=".2~f" if measure == "mean_rise" else "%", tickCount=5)
             y = alt.Y(f"{measure}:Q", title=title, axis=axis, scale=scale)
-            shown = ["region", "layer", alt.Tooltip(measure, format=".3f"), alt.Tooltip("n_right", title="answer tokens")]
-            bars = (
-                alt.Chart(part[part["region"] == "all"]).mark_bar(color="#c8c8c8").encode(x=x, y=y, tooltip=shown)
-            )
+            shown = [
+                "region",
+                "layer",
+                alt.Tooltip(measure, format=".3f"),
+                alt.Tooltip("n_right", title="answer tokens"),
+            ]
+            bars = alt.Chart(part[part["region"] == "all"]).mark_bar(color="#c8c8c8").encode(x=x, y=y, tooltip=shown)
             points = (
                 alt.Chart(part[part["region"] != "all"])
                 .mark_point(filled=True, size=28)
                 .encode(
                     x=x,
                     y=y,
-                    color=alt.Color("region:N", title="gold document at", sort=regions, legend=alt.Legend(orient="top")),
+                    color=alt.Color(
+                        "region:N", title="gold document at", sort=regions, legend=alt.Legend(orient="top")
+                    ),
                     tooltip=shown,
                 )
             )
             panels.append(alt.layer(bars, points).properties(width=_WIDTH, height=130, title=_title(named, curve)))
         rows.append(alt.hconcat(*panels))
-    return alt.vconcat(*rows).resolve_scale(color="shared")
+    return _stacked(*rows)
 
 
-CHARTS: dict[str, Callable[[pd.DataFrame], alt.TopLevelMixin]] = {
+CHARTS: dict[str, Callable[[pd.DataFrame], alt.ChartType]] = {
     "refinement_curve": refinement_curve,
     "accuracy_curve": accuracy_curve,
     "layers_reached": layers_reached,
@@ -167,12 +174,20 @@ CHARTS: dict[str, Callable[[pd.DataFrame], alt.TopLevelMixin]] = {
 }
 
 
+def _stacked(*rows: alt.ChartType) -> alt.ChartType:
+    """Return the rows under one another, with one legend of colours."""
+    stacked: alt.VConcatChart = alt.vconcat(*rows).resolve_scale(color="shared")
+    return stacked
+
+
 def _curve(
     table: pd.DataFrame, curve: str, measure: str, titles: dict[str, str], *, width: int, height: int
-) -> alt.LayerChart:
+) -> alt.ChartType:
     """Return one panel: one measure of one curve name."""
     part = table[(table["curve"] == curve) & (table["measure"] == measure)]
-    return alt.layer(*_line_layers(part, titles[measure])).properties(width=width, height=height, title=_title(table, curve))
+    return alt.layer(*_line_layers(part, titles[measure])).properties(
+        width=width, height=height, title=_title(table, curve)
+    )
 
 
 def _title(table: pd.DataFrame, curve: str) -> alt.TitleParams:
@@ -233,11 +248,12 @@ def _document_order(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table.sort_values("n_documents")["documents"]))
 
 
-def _nothing(words: str) -> alt.TopLevelMixin:
+def _nothing(words: str) -> alt.ChartType:
     """Return a chart that says why there is nothing to draw."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(pd.DataFrame({"words": [words]}))
         .mark_text(fontSize=13, color="#555555")
         .encode(text="words:N")
         .properties(width=560, height=60)
     )
+    return chart

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from lenscore.report.sentences import about_coverage, about_curve, about_layers, no_curve
 
 _HERE = Path(__file__).parent
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _SOFTWARE = ("snakemake", "duckdb", "altair", "pandas", "numpy")
 
 # In the page's order: name, heading, how to read it.
@@ -23,7 +24,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "refinement_curve": (
         "Refinement depth by the gold document's position",
         "Refinement depth is the number of layers between the first at which the answer token is the lens's top choice "
-        "and the one from which on it stays so, over the answer tokens that the last layer gets right. Prediction depth "
+        "and the one from which on it stays so, over the answer tokens that end right. Prediction depth "
         "is the same with the model's own final choice as the target, over all answer tokens. Points are means; "
         "bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the last.",
     ),
@@ -34,12 +35,12 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "layers_reached": (
         "Where answer tokens become right, and where they settle",
-        "Shares of the answer tokens that end right, by the layer at which each is first the top choice and by the layer "
+        "Shares of the answer tokens that end right, by the layer at which each is first the top choice and by the one "
         "from which on it stays so. Layer 0 is the embedding output.",
     ),
     "essential_layers": (
         "What each layer does",
-        "Grey bars: all positions; points: the gold document in one part of the context. Shares are of the answer tokens "
+        "Grey bars: all positions; points: the gold document in one part of the context. Shares are of answer tokens "
         "that end right; the rise is of the target's log-probability over the layer before. These are observations: "
         "they do not show that a layer is needed.",
     ),
@@ -61,8 +62,11 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         models = connection.sql("select * exclude (manifest), manifest from models order by model").df()
         extractions = connection.sql("select * from extractions order by all").df()
         counts = connection.sql(
-            """select (select count(*) from questions) as questions, (select count(*) from contexts) as contexts,
-            (select count(*) from answer_tokens) as answer_tokens, (select count(*) from layer_records) as layer_records"""
+            """select
+                (select count(*) from questions) as questions,
+                (select count(*) from contexts) as contexts,
+                (select count(*) from answer_tokens) as answer_tokens,
+                (select count(*) from layer_records) as layer_records"""
         ).df()
         n_right = connection.sql("select count(*) from token_depths where final_right").fetchall()[0][0]
     found = json.loads(findings.read_text(encoding="utf-8"))
@@ -94,9 +98,14 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         software={name: version(name) for name in _SOFTWARE},
         confidence=found["confidence"],
         resamples=found["resamples"],
-        # Both libraries' own build, and JSON in which no tag can end the script.
-        vega=Markup(vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert()).replace("</script", "<\\/script")),
+        vega=_vega(),
     )
+
+
+def _vega() -> Markup:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, in which nothing can end the script element."""
+    script = vl_convert.javascript_bundle(_SNIPPET, vl_version=vl_version_for_vl_convert())
+    return Markup(script.replace("</script", r"<\/script"))
 
 
 def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
@@ -110,8 +119,8 @@ def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         controls = f", and {' and '.join(spec['controls']).replace('_', ' ')}" if spec["controls"] else ""
         sets.append(f"{name}: {lengths} documents, the gold one at {places}, prompt {spec['prompt']}{controls}")
     return (
-        f"{', '.join(config['models'])} on {counts['questions']} questions of {config['dataset']['source']}, through the "
-        f"{' and '.join(config['lenses'])} lens. {'; '.join(sets)}."
+        f"{', '.join(config['models'])} on {counts['questions']} questions of {config['dataset']['source']}, "
+        f"through the {' and '.join(config['lenses'])} lens. {'; '.join(sets)}."
     )
 
 

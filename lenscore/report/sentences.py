@@ -1,6 +1,6 @@
 """What the numbers say, in words: whatever it is, and no more than that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Finding = Mapping[str, Any]
@@ -42,7 +42,7 @@ def about_layers(finding: Finding) -> str:
     return f"{finding['model']}: {what} {layers}, of {last}."
 
 
-def about_coverage(coverage: list[Finding]) -> list[str]:
+def about_coverage(coverage: Sequence[Finding]) -> list[str]:
     """Return sentences on what was cut, skipped or left out; none where all contexts were read whole."""
     sentences = []
     for row in coverage:

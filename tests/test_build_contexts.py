@@ -1,0 +1,273 @@
+"""The contexts of a set: which there are, and what those of one question share."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lenscore.contexts.build import build_contexts
+from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.questions import Document, Question, questions_of_shard, read_questions, study_order
+from lenscore.errors import ConfigError, ContextError
+from lenscore.records import CONTEXTS, LEFT_OUT, QUESTIONS
+from lenscore.study import ContextSetSpec
+
+ANIMALS = ["ant", "bear", "cat", "dog", "eel", "fox", "goat", "hare", "ibis", "jay", "kite", "lynx", "mole", "newt"]
+
+
+def animal(name: str) -> Question:
+    text = f"The {name} of this zoo was born in the year {1900 + ANIMALS.index(name)}, as the keeper wrote."
+    gold = Document(f"q-{name}", name.title(), text)
+    return Question(f"q-{name}", f"when was the {name} born", (f"{1900 + ANIMALS.index(name)}",), "zoo", gold, ())
+
+
+ZOO = [animal(name) for name in ANIMALS]
+
+
+def spec(**keys: Any) -> ContextSetSpec:
+    return ContextSetSpec.model_validate({"documents": [3, 5], "positions": "all", "distractors": "bm25"} | keys)
+
+
+def build(
+    shard: Sequence[Question], keys: dict[str, Any] | None = None, dataset: Sequence[Question] = ZOO, **rest: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    asked = spec(**(keys or {}))
+    template = read_template(template_path(asked.prompt))
+    arguments: dict[str, Any] = {"set_name": "main", "missing_answer": "error"} | rest
+    contexts, left_out = build_contexts(dataset, shard, spec=asked, template=template, **arguments)
+    assert contexts.schema == CONTEXTS
+    assert left_out.schema == LEFT_OUT
+    return contexts.to_pylist(), left_out.to_pylist()
+
+
+def prompt(context: dict[str, Any]) -> str:
+    return "".join(segment["text"] for segment in context["segments"])
+
+
+def of_question(contexts: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    return [list(group) for _, group in itertools.groupby(contexts, key=lambda context: context["question_id"])]
+
+
+@pytest.mark.parametrize(
+    ("positions", "indices"),
+    [
+        ("all", {3: [0, 1, 2], 5: [0, 1, 2, 3, 4], 10: list(range(10))}),
+        (3, {3: [0, 1, 2], 5: [0, 2, 4], 10: [0, 5, 9]}),
+        ([2, 0], {3: [0, 2], 5: [0, 2], 10: [0, 2]}),
+    ],
+)
+def test_every_question_number_and_gold_index_once(positions: object, indices: dict[int, list[int]]) -> None:
+    contexts, left_out = build(ZOO[:4], {"documents": [5, 3, 10], "positions": positions})
+    assert not left_out
+    made = [(context["question_id"], context["n_documents"], context["gold_index"]) for context in contexts]
+    assert made == [(q.question_id, n, index) for q in ZOO[:4] for n in (3, 5, 10) for index in indices[n]]
+    identities = [context["context_id"] for context in contexts]
+    assert len(set(identities)) == len(identities)
+    assert identities[0] == "main/q-ant/3/0"
+    assert {context["context_set"] for context in contexts} == {"main"}
+    assert {context["condition"] for context in contexts} == {"documents"}
+
+
+def test_gold_document_stands_at_its_index_and_relative_position() -> None:
+    contexts, _ = build(ZOO[:2], {"documents": [1, 3, 5]})
+    for context in contexts:
+        n, index = context["n_documents"], context["gold_index"]
+        assert len(context["document_ids"]) == n == len(set(context["document_ids"]))
+        assert context["document_ids"][index] == context["question_id"]
+        assert context["relative_position"] == (index / (n - 1) if n > 1 else None)
+        documents = [segment for segment in context["segments"] if segment["kind"] == "document"]
+        assert [segment["document"] for segment in documents] == list(range(n))
+        texts = {question.question_id: question.gold.text for question in ZOO if question.gold}
+        assert [segment["text"] for segment in documents] == [texts[identity] for identity in context["document_ids"]]
+
+
+@pytest.mark.parametrize("distractors", ["bm25", "random"])
+def test_order_of_distractors_is_one_for_all_contexts_of_a_question(distractors: str) -> None:
+    contexts, _ = build(ZOO, {"documents": [2, 3, 5, 9], "distractors": distractors})
+    for contexts_of_question in of_question(contexts):
+        orders = []
+        for context in contexts_of_question:
+            order = list(context["document_ids"])
+            del order[context["gold_index"]]
+            orders.append(order)
+        longest = max(orders, key=len)
+        assert len(longest) == 8
+        assert all(order == longest[: len(order)] for order in orders)
+
+
+def test_contexts_share_the_text_before_the_gold_document() -> None:
+    contexts, _ = build(ZOO[:3], {"documents": [3, 6]})
+    for contexts_of_question in of_question(contexts):
+        # Across numbers of documents too: the text before the k-th document is the same wherever gold comes later.
+        before: dict[int, set[str]] = {}
+        for context in contexts_of_question:
+            for place in range(context["gold_index"] + 1):
+                texts = itertools.takewhile(lambda s, place=place: s["document"] != place, context["segments"])
+                before.setdefault(place, set()).add("".join(segment["text"] for segment in texts))
+        assert sorted(before) == [0, 1, 2, 3, 4, 5]
+        assert all(len(texts) == 1 for texts in before.values())
+        assert len({text for texts in before.values() for text in texts}) == 6
+
+
+def test_question_and_answer_are_those_of_the_dataset() -> None:
+    contexts, _ = build(ZOO[:2], {"prompt": "lost_in_the_middle"})
+    for context in contexts:
+        name = context["question_id"].removeprefix("q-")
+        assert prompt(context).endswith(f"\n\nQuestion: when was the {name} born\nAnswer:")
+        assert context["answer"] == f" {1900 + ANIMALS.index(name)}"
+
+
+def test_answer_is_the_first_accepted_one_in_the_gold_document() -> None:
+    asked = Question("q", "who was born", ("Smith", "THE ANT", "ant"), None, ZOO[0].gold, ())
+    contexts, _ = build([asked], {"prompt": "lost_in_the_middle"})
+    # "ant" occurs to the letter and so comes before "THE ANT".
+    assert {context["answer"] for context in contexts} == {" ant"}
+
+
+def test_controls() -> None:
+    contexts, _ = build(ZOO[:1], {"documents": [3], "positions": [1], "controls": ["oracle", "closed_book"]})
+    closed_book, oracle, documents = contexts
+    assert [context["context_id"] for context in contexts] == [
+        "main/q-ant/closed_book",
+        "main/q-ant/oracle",
+        "main/q-ant/3/1",
+    ]
+    assert closed_book["condition"] == "closed_book"
+    assert (closed_book["n_documents"], closed_book["gold_index"], closed_book["relative_position"]) == (0, None, None)
+    assert closed_book["document_ids"] == []
+    assert ZOO[0].gold.text not in prompt(closed_book)
+    assert ZOO[0].question in prompt(closed_book)
+
+    assert oracle["condition"] == "oracle"
+    assert (oracle["n_documents"], oracle["gold_index"], oracle["relative_position"]) == (1, 0, None)
+    assert oracle["document_ids"] == ["q-ant"]
+    assert [segment["text"] for segment in oracle["segments"] if segment["kind"] == "document"] == [ZOO[0].gold.text]
+    assert closed_book["answer"] == oracle["answer"] == documents["answer"]
+
+
+def test_controls_alone_need_no_distractors() -> None:
+    contexts, _ = build(ZOO[:2], {"documents": [], "controls": ["oracle"]}, dataset=ZOO[:2])
+    assert [context["context_id"] for context in contexts] == ["main/q-ant/oracle", "main/q-bear/oracle"]
+
+
+WITHOUT = Question("q-owl", "when was the owl born", ("1999", "'99"), None, ZOO[0].gold, ())
+
+
+def test_missing_answer_is_an_error_that_names_the_question() -> None:
+    with pytest.raises(ContextError, match=r"question q-owl .'when was the owl born'.: .*'1999'.*missing_answer: skip"):
+        build([ZOO[0], WITHOUT])
+
+
+def test_missing_answer_may_be_skipped_and_is_written_down() -> None:
+    contexts, left_out = build([ZOO[0], WITHOUT, ZOO[1]], missing_answer="skip")
+    assert contexts == build(ZOO[:2])[0]
+    (row,) = left_out
+    assert (row["context_set"], row["question_id"]) == ("main", "q-owl")
+    assert "1999" in row["reason"]
+
+
+def test_shard_of_which_every_question_is_left_out() -> None:
+    contexts, left_out = build([WITHOUT], missing_answer="skip")
+    assert contexts == []
+    assert len(left_out) == 1
+
+
+BARE = [Question(f"b{i}", f"question {i}", (f" answer\n {i}", f"{i}"), None, None, ()) for i in range(3)]
+
+
+@pytest.mark.parametrize("distractors", ["auto", "bm25", "random"])
+def test_questions_without_documents_are_asked_closed_book(distractors: str) -> None:
+    keys = {"documents": [], "controls": ["closed_book"], "distractors": distractors, "prompt": "lost_in_the_middle"}
+    contexts, left_out = build(BARE, keys, dataset=BARE)
+    assert not left_out
+    assert [context["answer"] for context in contexts] == [" answer 0", " answer 1", " answer 2"]
+    assert [context["condition"] for context in contexts] == ["closed_book"] * 3
+    assert prompt(contexts[1]).endswith("Question: question 1\nAnswer:")
+
+
+@pytest.mark.parametrize("keys", [{}, {"documents": [], "controls": ["closed_book", "oracle"]}])
+@pytest.mark.parametrize("missing_answer", ["error", "skip"])
+def test_questions_without_documents_cannot_have_others(keys: dict[str, Any], missing_answer: str) -> None:
+    with pytest.raises(ContextError) as raised:
+        build(BARE, keys, dataset=BARE, missing_answer=missing_answer)
+    message = str(raised.value)
+    assert message.startswith("question b0 ('question 0'): the dataset brings no gold document")
+    assert "set documents: [] and controls: [closed_book] in context set main" in message
+
+
+def test_too_few_documents_for_the_longest_context() -> None:
+    with pytest.raises(ContextError, match=r"question q-ant: 14 distractors .* finds 13; ask for at most 14 documents"):
+        build(ZOO[:1], {"documents": [3, 15]})
+
+
+def shard(dataset: Sequence[Question], first: int, end: int, seed: int = 0) -> list[Question]:
+    return questions_of_shard(dataset, seed, first, end)
+
+
+def test_more_questions_keep_every_context_there_is() -> None:
+    few, _ = build(shard(ZOO, 0, 5))
+    many, _ = build(shard(ZOO, 0, 12))
+    assert many[: len(few)] == few
+    parts = [build(shard(ZOO, first, end))[0] for first, end in ((0, 5), (5, 10), (10, 12))]
+    assert list(itertools.chain(*parts)) == many
+
+
+@pytest.mark.parametrize("distractors", ["bm25", "random"])
+def test_two_builds_are_equal(distractors: str) -> None:
+    arguments: dict[str, Any] = {
+        "set_name": "main",
+        "spec": spec(distractors=distractors),
+        "template": read_template(template_path("few_shot")),
+        "missing_answer": "error",
+    }
+    first = build_contexts(ZOO, shard(ZOO, 0, 6), **arguments)
+    second = build_contexts(list(ZOO), shard(list(ZOO), 0, 6), **arguments)
+    assert first[0].equals(second[0])
+    assert first[1].equals(second[1])
+
+
+def test_seed_of_the_set_draws_other_random_distractors() -> None:
+    zero, _ = build(ZOO[:3], {"distractors": "random", "seed": 0})
+    one, _ = build(ZOO[:3], {"distractors": "random", "seed": 1})
+    assert [context["document_ids"] for context in zero] != [context["document_ids"] for context in one]
+
+
+def test_order_of_the_study_is_seeded_and_complete() -> None:
+    orders = [[question.question_id for question in study_order(ZOO, seed)] for seed in range(3)]
+    names = [question.question_id for question in ZOO]
+    assert all(sorted(order) == names and order != names for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert orders[0] == [question.question_id for question in study_order(ZOO[::-1], 0)]
+
+
+def test_grown_dataset_keeps_the_order_of_old_questions() -> None:
+    old = study_order(ZOO[:9], 0)
+    assert [question for question in study_order(ZOO, 0) if question in old] == old
+
+
+def test_shards_cover_the_order_and_no_more() -> None:
+    order = study_order(ZOO, 4)
+    assert shard(ZOO, 0, 5, seed=4) + shard(ZOO, 5, 14, seed=4) == order
+    with pytest.raises(ConfigError, match=r"questions: 15 .* the dataset has 14; set questions to at most"):
+        shard(ZOO, 10, 15)
+
+
+def test_rows_of_a_dataset_become_questions() -> None:
+    rows = [
+        {
+            "question_id": "a",
+            "question": "who",
+            "answers": ["x", "y"],
+            "topic": "t",
+            "gold": {"title": "G", "text": "x is"},
+            "distractors": [{"title": "D", "text": "d"}, {"title": "E", "text": "e"}],
+        },
+        {"question_id": "b", "question": "why", "answers": ["z"], "topic": None, "gold": None, "distractors": []},
+    ]
+    assert read_questions(pa.Table.from_pylist(rows, schema=QUESTIONS).to_pylist()) == [
+        Question("a", "who", ("x", "y"), "t", Document("a", "G", "x is"),
+                 (Document("a/0", "D", "d"), Document("a/1", "E", "e"))),
+        Question("b", "why", ("z",), None, None, ()),
+    ]  # fmt: skip
