@@ -62,7 +62,7 @@ class SmallStudy:
         self.target = folder / "study.duckdb"
         model = folder / "models/tiny"
         model.mkdir(parents=True)
-        (model / "manifest.json").write_text(json.dumps({"source": "path:tiny", "files": {}}))
+        (model / "manifest.json").write_text(json.dumps({"source": "path:tiny", "revision": None, "files": {}}))
         Tokenizer(WordLevel(WORDS, unk_token="w0")).save(str(model / "tokenizer.json"))
         self.models = [LoadedModel("tiny", "float32", model)]
         self.questions = [

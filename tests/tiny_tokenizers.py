@@ -4,6 +4,7 @@ Their vocabularies are small, so most words are several tokens, and what a large
 does now and then (a merge across a border, a character of several tokens) is common here.
 """
 
+import string
 from functools import cache
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -83,14 +84,13 @@ def _metaspace() -> Tokenizer:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    # Trained word by word, used on whole texts, as Llama 2's is: a merge never spans a space, but knows no other border.
+    # Trained word by word and used on whole texts, as Llama 2's: a merge spans no space, but knows no other border.
     trainer = trainers.BpeTrainer(
         vocab_size=420,
         special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
         show_progress=False,
     )
-    words = [f"▁{word}" for sentence in SENTENCES for word in sentence.split()]
-    tokenizer.train_from_iterator([word.removeprefix("▁") for word in words], trainer)
+    tokenizer.train_from_iterator((word for sentence in SENTENCES for word in sentence.split()), trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<unk>", "<s>", "</s>")])
     return tokenizer
 
@@ -102,17 +102,14 @@ def llama_like() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
-def merging(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of single characters that makes the given merges anywhere, across spaces and quotes too."""
-    characters = sorted(set("".join(SENTENCES)) | set("".join(itertools_free(merges))))
-    vocabulary = {character: index for index, character in enumerate(characters)}
+def of_characters(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
+    """A token a character (ASCII alone), but for the given merges, which are made across spaces and quotes too."""
+    vocabulary = {character: index for index, character in enumerate(string.printable)}
     for left, right in merges:
         vocabulary.setdefault(left + right, len(vocabulary))
-    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges))))
-
-
-def itertools_free(merges: tuple[tuple[str, str], ...]) -> list[str]:
-    return [part for merge in merges for part in merge]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
 def _bos_first(tokenizer: Tokenizer, bos: str) -> processors.PostProcessor:

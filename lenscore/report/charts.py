@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import altair as alt
 import pandas as pd
+from altair.typing import ChartType
 
 from lenscore.report import theme  # registers the theme  # noqa: F401
 
@@ -38,7 +39,7 @@ _POSITION = alt.X(
 )
 
 
-def refinement_curve(table: pd.DataFrame) -> alt.ChartType:
+def refinement_curve(table: pd.DataFrame) -> ChartType:
     """Return the headline chart: mean depths against the gold document's relative position, with intervals.
 
     Args:
@@ -64,7 +65,7 @@ def refinement_curve(table: pd.DataFrame) -> alt.ChartType:
     return _stacked(alt.hconcat(*main).resolve_scale(y="shared"), *companions)
 
 
-def accuracy_curve(table: pd.DataFrame) -> alt.ChartType:
+def accuracy_curve(table: pd.DataFrame) -> ChartType:
     """Return accuracy at the last layer against the gold document's position, controls as level lines.
 
     Args:
@@ -97,7 +98,7 @@ def accuracy_curve(table: pd.DataFrame) -> alt.ChartType:
     return _stacked(*rows)
 
 
-def layers_reached(table: pd.DataFrame) -> alt.ChartType:
+def layers_reached(table: pd.DataFrame) -> ChartType:
     """Return the distributions of the first-correct and settled layers.
 
     Args:
@@ -121,7 +122,7 @@ def layers_reached(table: pd.DataFrame) -> alt.ChartType:
     return chart
 
 
-def essential_layers(table: pd.DataFrame) -> alt.ChartType:
+def essential_layers(table: pd.DataFrame) -> ChartType:
     """Return what each layer does, as observed, by region of the gold document's position.
 
     Args:
@@ -166,7 +167,7 @@ def essential_layers(table: pd.DataFrame) -> alt.ChartType:
     return _stacked(*rows)
 
 
-CHARTS: dict[str, Callable[[pd.DataFrame], alt.ChartType]] = {
+CHARTS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     "refinement_curve": refinement_curve,
     "accuracy_curve": accuracy_curve,
     "layers_reached": layers_reached,
@@ -174,7 +175,7 @@ CHARTS: dict[str, Callable[[pd.DataFrame], alt.ChartType]] = {
 }
 
 
-def _stacked(*rows: alt.ChartType) -> alt.ChartType:
+def _stacked(*rows: ChartType) -> ChartType:
     """Return the rows under one another, with one legend of colours."""
     stacked: alt.VConcatChart = alt.vconcat(*rows).resolve_scale(color="shared")
     return stacked
@@ -182,7 +183,7 @@ def _stacked(*rows: alt.ChartType) -> alt.ChartType:
 
 def _curve(
     table: pd.DataFrame, curve: str, measure: str, titles: dict[str, str], *, width: int, height: int
-) -> alt.ChartType:
+) -> ChartType:
     """Return one panel: one measure of one curve name."""
     part = table[(table["curve"] == curve) & (table["measure"] == measure)]
     return alt.layer(*_line_layers(part, titles[measure])).properties(
@@ -248,7 +249,7 @@ def _document_order(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table.sort_values("n_documents")["documents"]))
 
 
-def _nothing(words: str) -> alt.ChartType:
+def _nothing(words: str) -> ChartType:
     """Return a chart that says why there is nothing to draw."""
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame({"words": [words]}))
