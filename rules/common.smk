@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -39,7 +40,10 @@ def checked_study(config):
 
 
 def known_number_of_questions(study):
-    """Count the dataset's rows where they lie on this machine; what is yet to be fetched is counted then."""
+    """Count the questions of a dataset that was fetched, or lies on this machine; any other's are counted once fetched."""
+    manifest = Path("resources/datasets", study.dataset.name, "manifest.json")
+    if manifest.is_file():
+        return json.loads(manifest.read_text(encoding="utf-8"))["questions"]
     path = local_file(study.dataset.source)
     return None if path is None else count_questions(path)
 

@@ -24,7 +24,7 @@ rule render_chart:
         vega_lite="results/{study}/charts/{chart}.json",
         svg=report(
             "results/{study}/charts/{chart}.svg",
-            caption="../reports/captions/{chart}.rst",
+            caption="../reports/captions/chart.rst",
             category="Charts",
             labels={"chart": "{chart}", "format": "SVG"},
         ),

@@ -85,10 +85,6 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     return study_tables(study.target, AnalysisSpec(resamples=200))[0]
 
 
-def marks(svg: str) -> int:
-    return len(re.findall(r'aria-roledescription="(?:point|bar|line mark|area mark|rule mark|text mark|mark)', svg))
-
-
 @pytest.mark.parametrize("name", CHARTS)
 def test_each_chart_draws_its_table(name: str, tables: dict[str, pd.DataFrame]) -> None:
     table = tables[name]

@@ -130,6 +130,15 @@ def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rul
         path.write_bytes(before)
 
 
+def test_snakemakes_own_report_shows_the_charts(finished: Checkout) -> None:
+    done = finished.snakemake("--configfile", "finished.yaml", "--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    report = (finished.folder / "report.html").read_text(encoding="utf-8")
+    assert "Refinement depth (settled layer" in report
+    assert "Observations, not causes" in report
+    assert "Charts" in report
+
+
 def test_a_study_given_is_not_merged_into_the_default(finished: Checkout) -> None:
     assert not (finished.folder / "resources/models/smollm2-135m").exists()
 
