@@ -40,12 +40,11 @@ def checked_study(config):
 
 
 def known_number_of_questions(study):
-    """Count the questions of a dataset that was fetched, or lies on this machine; any other's are counted once fetched."""
+    """Count the questions of a dataset that lies on this machine; one yet to be fetched is counted then."""
+    if (path := local_file(study.dataset.source)) is not None:
+        return count_questions(path)
     manifest = Path("resources/datasets", study.dataset.name, "manifest.json")
-    if manifest.is_file():
-        return json.loads(manifest.read_text(encoding="utf-8"))["questions"]
-    path = local_file(study.dataset.source)
-    return None if path is None else count_questions(path)
+    return json.loads(manifest.read_text(encoding="utf-8"))["questions"] if manifest.is_file() else None
 
 
 def code_digest(*patterns):

@@ -100,7 +100,7 @@ def test_border_merge_of_more_than_one_of_the_prompt_s_tokens_is_an_error() -> N
 
 
 def test_border_answer_without_tokens_is_an_error() -> None:
-    with pytest.raises(ContextError, match="the answer ''"):
+    with pytest.raises(ContextError, match="the answer '' has no tokens"):
         ContextTokenizer(gpt2_like()).tokenise(plain(QUOTED_PROMPT), "")
 
 

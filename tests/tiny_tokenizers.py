@@ -4,6 +4,7 @@ Their vocabularies are small, so most words are several tokens, and what a large
 does now and then (a merge across a border, a character of several tokens) is common here.
 """
 
+import json
 import string
 from functools import cache
 
@@ -79,18 +80,19 @@ def chat_like(
 
 @cache
 def _metaspace() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    # Trained word by word and used on whole texts, as Llama 2's: a merge spans no space, but knows no other border.
+    trained = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(vocab_size=160, show_progress=False)
+    trained.train_from_iterator((f"▁{word}" for sentence in SENTENCES for word in sentence.split()), trainer)
+    model = json.loads(trained.to_str())["model"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *model["vocab"]]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    merges = [(left, right) for left, right in model["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    # Trained word by word and used on whole texts, as Llama 2's: a merge spans no space, but knows no other border.
-    trainer = trainers.BpeTrainer(
-        vocab_size=420,
-        special_tokens=["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((word for sentence in SENTENCES for word in sentence.split()), trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<unk>", "<s>", "</s>")])
     return tokenizer
 

@@ -97,13 +97,15 @@ class ContextTokenizer:
 
         Raises:
             ContextError: the ids before the answer are not the prompt's own, by more than the
-                one token that may be merged across the border.
+                one token that may be merged across the border; or the answer or the prompt has no tokens.
         """
         text = self.text(segments)
         prompt, whole = self._encode(text), self._encode(text + answer)
         common = _common_prefix(prompt, whole)
         merged = len(prompt) - common
-        if merged > 1 or common == len(whole):
+        if common == len(whole):
+            raise ContextError(f"the answer {answer!r} has no tokens: the tokenizer drops its characters")
+        if merged > 1:
             raise ContextError(
                 f"the tokenizer splits the prompt otherwise when the answer {answer!r} follows it: {merged} of the "
                 "prompt's last tokens differ, at most one may; end the template's reply before a space or line break"
