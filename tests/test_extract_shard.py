@@ -117,9 +117,7 @@ def test_what_is_skipped_has_no_records_but_is_counted(contexts: pa.Table, tiny_
 
 
 def test_a_context_too_long_is_an_error_that_says_what_to_do(contexts: pa.Table, tiny_gpt2: Path) -> None:
-    with pytest.raises(
-        ContextError, match=r"main/.*window is 1024.*overflow to skip or truncate_documents"
-    ):
+    with pytest.raises(ContextError, match=r"main/.*window is 1024.*overflow to skip or truncate_documents"):
         extract(contexts, tiny_gpt2, Overflow("error"))
 
 

@@ -23,8 +23,8 @@ def about_curve(finding: Finding, confidence: float) -> str:
             "so they show no inverted U, nor exclude one within that interval."
         )
     return (
-        f"{where}: refinement depth, over {finding['n_right']} answer tokens of {_questions(finding['n_questions'])} "
-        f"that the last layer gets right, is least with the gold document at relative position "
+        f"{where}: refinement depth, over the {finding['n_right']} answer tokens, of "
+        f"{_questions(finding['n_questions'])}, that the last layer gets right, is least with the gold document at relative position "
         f"{lowest['relative_position']:.2f} ({lowest['mean']:.2f} layers) and greatest at "
         f"{highest['relative_position']:.2f} ({highest['mean']:.2f}). {verdict}"
     )
