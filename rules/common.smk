@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
 # lenscore is used from the checkout, here and in every job.
@@ -168,6 +169,7 @@ def store_spec(wildcards):
         "context_shards": context_shards(),
         "record_shards": record_shards(),
         "extraction_code": EXTRACTION_CODE,
+        "snakemake": snakemake_version,
         "code": STORE_CODE,
     }
 

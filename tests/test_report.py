@@ -164,6 +164,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
             "config": config,
             "dataset": {"source": EVIL},
             "extraction_code": "c0de",
+            "versions": {"snakemake": "9.27.1"},
         }.items():
             database.execute("insert into study values (?, ?)", [key, json.dumps(value)])
     tables, findings = study_tables(study.target, AnalysisSpec(resamples=200))
@@ -198,6 +199,7 @@ def test_the_page_has_every_part(page: str) -> None:
         "What was read, cut and skipped",
         "self-check",
         "c0de",
+        "snakemake 9.27.1",
         "packed tree",
     ):
         assert words in parsed.text

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Path) -> None:
     """Pair each shard's files with its names, and load them."""
+    import duckdb
+
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.records import QUESTIONS, read_table
     from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
@@ -27,6 +29,7 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
             "config": config,
             "dataset": manifest,
             "extraction_code": spec["extraction_code"],
+            "versions": {"snakemake": spec["snakemake"], "duckdb": duckdb.__version__},
         },
         questions=questions_of_shard(dataset, config["seed"], 0, config["questions"]),
         models=[

@@ -17,7 +17,7 @@ from lenscore.report.sentences import about_coverage, about_curve, about_layers,
 
 _HERE = Path(__file__).parent
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
-_SOFTWARE = ("snakemake", "duckdb", "altair", "pandas", "numpy")
+_SOFTWARE = ("altair", "pandas", "numpy")
 
 # In the page's order: name, heading, how to read it.
 CAPTIONS: dict[str, tuple[str, str]] = {
@@ -95,7 +95,7 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         dataset=facts["dataset"],
         config=json.dumps(facts["config"], indent=2, ensure_ascii=False),
         extraction_code=facts["extraction_code"],
-        software={name: version(name) for name in _SOFTWARE},
+        software={**facts["versions"], **{name: version(name) for name in _SOFTWARE}},
         confidence=found["confidence"],
         resamples=found["resamples"],
         vega=_vega(),
