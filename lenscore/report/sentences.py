@@ -24,8 +24,8 @@ def about_curve(finding: Finding, confidence: float) -> str:
         )
     return (
         f"{where}: refinement depth, over the {finding['n_right']} answer tokens, of "
-        f"{_questions(finding['n_questions'])}, that the last layer gets right, is least with the gold document at relative position "
-        f"{lowest['relative_position']:.2f} ({lowest['mean']:.2f} layers) and greatest at "
+        f"{_questions(finding['n_questions'])}, that the last layer gets right, is least with the gold document at "
+        f"relative position {lowest['relative_position']:.2f} ({lowest['mean']:.2f} layers) and greatest at "
         f"{highest['relative_position']:.2f} ({highest['mean']:.2f}). {verdict}"
     )
 
