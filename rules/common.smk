@@ -60,7 +60,7 @@ STUDY = checked_study(config)
 EXTRACTION_CODE = code_digest("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
 STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
 ANALYSIS_CODE = code_digest("analysis/*.py")
-REPORT_CODE = code_digest("report/*")
+REPORT_CODE = code_digest("report/*.py", "report/*.j2")
 
 
 wildcard_constraints:
