@@ -9,13 +9,13 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from helpers_sources import SENTENCES, save_tiny_gpt2, trained_tokenizer
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.errors import SourceError
 from lenscore.sources.models import fetch_model
 from lenscore.study import ModelSpec
+from tests.helpers_sources import SENTENCES, save_tiny_gpt2, trained_tokenizer
 
 MEMBER = "tiny_llm/tiny.Q4_1.gguf"
 WIDTH, INNER, HEADS, LAYERS = 64, 96, 4, 2

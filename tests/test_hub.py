@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers_sources import SENTENCES, save_tiny_gpt2
-from hub_server import Hub, Repository, serve_hub
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
+
+from tests.helpers_sources import SENTENCES, save_tiny_gpt2
+from tests.hub_server import Hub, Repository, serve_hub
 
 MODEL_REVISION = "1" * 40
 DATASET_REVISION = "2" * 40

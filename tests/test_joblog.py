@@ -9,10 +9,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-from helpers_sources import save_tiny_gpt2
 
 from lenscore.errors import SourceError
 from lenscore.joblog import job_log
+from tests.helpers_sources import save_tiny_gpt2
 
 ROOT = Path(__file__).parent.parent
 
