@@ -118,7 +118,8 @@ def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         )  # fmt: skip
         controls = f", and {' and '.join(spec['controls']).replace('_', ' ')}" if spec["controls"] else ""
         sets.append(f"{name}: {lengths} documents, the gold one at {places}, prompt {spec['prompt']}{controls}")
-    dataset = config["dataset"]["source"].partition(":")[2].rpartition("/")[2]
+    kind, _, place = config["dataset"]["source"].partition(":")
+    dataset = "the project's own set" if kind == "embedded" else place.rpartition("/")[2]
     return (
         f"{', '.join(config['models'])} on {counts['questions']} questions of {dataset}, "
         f"through the {' and '.join(config['lenses'])} lens. {'; '.join(sets)}."
