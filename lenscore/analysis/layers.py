@@ -46,8 +46,8 @@ def essential_layers(rises: pd.DataFrame, regions: int) -> pd.DataFrame:
     """Return the essential-layer table: what each layer does, by region of the gold document's position.
 
     Args:
-        rises: one row a relative position × layer (and model, context set, lens), with the numbers of
-            answer tokens that layer L gets right (``n_right``), that are first right at the layer
+        rises: rows of view ``layer_rises``: one a relative position × layer (and model, context set,
+            lens), with the numbers of answer tokens that layer L gets right (``n_right``), that are first right at the layer
             (``n_first_right``), that settle there (``n_settled``), and the sum of the rise of the
             target's log-probability over the layer before (``sum_rise``, nats; null at layer 0).
         regions: number of equal parts of the relative position.

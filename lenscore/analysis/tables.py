@@ -12,30 +12,6 @@ from lenscore.analysis.findings import busiest_layers, middle_against_ends
 from lenscore.analysis.layers import essential_layers, layers_reached
 from lenscore.study import AnalysisSpec
 
-# Sums by relative position, of which the essential-layer table is made region by region. See the
-# view essential_layers for the same over all positions.
-_RISES = """
-    with rises as (
-        select r.model, d.context_set, r.lens, d.relative_position, r.layer,
-            d.first_correct_layer = r.layer as first_right,
-            d.settled_layer = r.layer as settled,
-            r.target_logprob - lag(r.target_logprob) over (
-                partition by r.model, r.lens, r.context_id, r.answer_index order by r.layer
-            ) as rise
-        from layer_records as r
-        join token_depths as d using (model, lens, context_id, answer_index)
-        where d.condition = 'documents' and d.final_right
-    )
-    select model, context_set, lens, relative_position, layer,
-        count(*) as n_right,
-        count(*) filter (where first_right) as n_first_right,
-        count(*) filter (where settled) as n_settled,
-        sum(rise::double) as sum_rise
-    from rises
-    group by all
-    order by all
-"""
-
 _COVERAGE = """
     select f.model, c.context_set, c.condition, c.n_documents,
         count(*) as n_contexts,
@@ -63,7 +39,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     with duckdb.connect(str(database), read_only=True) as connection:
         depths = connection.execute("select * from token_depths order by all").df()
         n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
-        rises = connection.execute(_RISES).df()
+        rises = connection.execute("select * from layer_rises order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
     essential = essential_layers(rises, settings.regions)
     tables = {

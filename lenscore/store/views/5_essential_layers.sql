@@ -1,0 +1,14 @@
+-- What each layer does, as observed: the share of answer tokens that are first right there, the share that settle
+-- there, and how much the target's log-probability rises there over the layer before (nats; null at layer 0).
+-- All over the answer tokens that layer L gets right, in contexts with documents.
+-- By region of positions: tables/essential_layers.csv.
+create view essential_layers as
+select
+    model, context_set, lens, layer,
+    sum(n_right)::bigint as n_right,
+    sum(n_first_right) / sum(n_right) as share_first_right,
+    sum(n_settled) / sum(n_right) as share_settled,
+    sum(sum_rise) / sum(n_right) as mean_rise
+from layer_rises
+group by model, context_set, lens, layer
+order by model, context_set, lens, layer;
