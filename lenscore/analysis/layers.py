@@ -47,8 +47,8 @@ def essential_layers(rises: pd.DataFrame, regions: int) -> pd.DataFrame:
 
     Args:
         rises: rows of view ``layer_rises``: one a relative position × layer (and model, context set,
-            lens), with the numbers of answer tokens that layer L gets right (``n_right``), that are first right at the layer
-            (``n_first_right``), that settle there (``n_settled``), and the sum of the rise of the
+            lens), with the numbers of answer tokens that layer L gets right (``n_right``), that are first
+            right at the layer (``n_first_right``), that settle there (``n_settled``), and the sum of the rise of the
             target's log-probability over the layer before (``sum_rise``, nats; null at layer 0).
         regions: number of equal parts of the relative position.
 
