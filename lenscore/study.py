@@ -36,6 +36,9 @@ Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=80)]
 Sha256 = Annotated[str, StringConstraints(pattern=_SHA256)]
 GitHash = Annotated[str, StringConstraints(pattern=_GIT_HASH)]
 
+# How a model's matrices are multiplied: in its own precision, or rounded to bfloat16.
+Matmul = Literal["exact", "bf16"]
+
 
 def _form_of_positions(value: object) -> str | None:
     """Say which form of ``positions`` a value takes, so that its faults are told of that form alone."""
@@ -129,6 +132,11 @@ class ModelSpec(_Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Precision of weights and residual stream; the lens's statistics are float32."
     )
+    matmul: Matmul = Field(
+        default="exact",
+        description="Products of the blocks' matrices: exact, in dtype; bf16, rounded to bfloat16 while residual "
+        "stream, attention and head stay in float32 (dtype: float32 alone).",
+    )
     window: int | None = Field(
         default=None, ge=8, description="Longest context in tokens; null takes it from the model's own config."
     )
@@ -149,6 +157,8 @@ class ModelSpec(_Section):
         ):
             if value and kind != owner:
                 raise _impossible(key, f"belongs to {owner}: models, not to {kind}:; leave it out")
+        if self.matmul == "bf16" and self.dtype != "float32":
+            raise _impossible("matmul", f"bf16 is for dtype: float32; with {self.dtype} set it to exact")
         return self
 
 

@@ -83,7 +83,7 @@ def model_files(wildcards):
 
 
 def model_source(wildcards):
-    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"dtype", "window"})
+    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"dtype", "matmul", "window"})
 
 
 def dataset_files(wildcards):
@@ -118,6 +118,7 @@ def extraction_spec(wildcards):
     contexts = STUDY.context_sets[wildcards.set]
     return {
         "dtype": model.dtype,
+        "matmul": model.matmul,
         "window": model.window,
         "overflow": contexts.overflow,
         "cut": contexts.cut,

@@ -15,6 +15,7 @@ from lenscore.errors import ContextError
 from lenscore.extraction import sharing
 from lenscore.extraction.fitting import Overflow
 from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
+from lenscore.extraction.tree_states import UnsharedAttentionError
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
@@ -44,7 +45,7 @@ def extract(contexts: pa.Table, folder: Path, overflow: Overflow, window: int | 
     return extract_shard(
         contexts,
         folder,
-        reading=Reading("float32", window, overflow),
+        reading=Reading("float32", "exact", window, overflow),
         lenses=["logit"],
         extraction=ExtractionSpec(top_k=3, device="cpu"),
         threads=1,
@@ -133,7 +134,7 @@ def test_the_job_says_what_it_is_and_how_far(
         shard = extract(contexts, tiny_gpt2, Overflow("skip"))
     assert shard.facts["n_layers"] == 2
     assert shard.facts["family"] == "gpt2"
-    assert shard.facts["prefix_sharing"] == "packed tree"
+    assert shard.facts["prefix_sharing"] == "shared"
     assert shard.facts["self_check_difference"] < 1e-4
     assert "self-check" in caplog.text
     assert "(100%)" in caplog.text
@@ -143,10 +144,10 @@ def test_the_job_says_what_it_is_and_how_far(
 def test_unshared_contexts_give_the_same_records(
     contexts: pa.Table, tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch, cut: ShardRecords
 ) -> None:
-    monkeypatch.setattr(sharing.QuestionStates, "_shared", lambda *_: pytest.fail("shared"))
-    monkeypatch.setattr(
-        sharing.QuestionStates, "_prove", lambda self, _: setattr(self, "unshared", "for the sake of the test")
-    )
+    def refuse(*_: object) -> None:
+        raise UnsharedAttentionError("for the sake of the test")
+
+    monkeypatch.setattr(sharing, "tree_states", refuse)
     alone = extract(contexts, tiny_gpt2, Overflow("truncate_documents"))
     assert alone.facts["prefix_sharing"] == "for the sake of the test"
     for name in ("context_id", "answer_index", "layer", "top1_id", "target_id", "target_rank"):
@@ -166,3 +167,10 @@ def test_a_shard_of_which_all_is_skipped_is_no_failure(contexts: pa.Table, tiny_
     assert shard.records.num_rows == 0
     assert set(shard.fits["fit"].to_pylist()) == {"skipped"}
     assert shard.facts["self_check_difference"] is None
+
+
+def test_figures_do_not_depend_on_the_shard(contexts: pa.Table, tiny_gpt2: Path, cut: ShardRecords) -> None:
+    mask = [name == contexts["question_id"][-1].as_py() for name in contexts["question_id"].to_pylist()]
+    last = extract(contexts.filter(mask), tiny_gpt2, Overflow("truncate_documents")).records
+    among_others = cut.records.filter(pa.compute.is_in(cut.records["context_id"], last["context_id"].combine_chunks()))
+    assert last.equals(among_others)

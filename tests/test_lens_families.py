@@ -13,13 +13,22 @@ from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lenscore.errors import ArchitectureError, SelfCheckError
 from lenscore.extraction.residuals import answer_states, own_logits
-from lenscore.extraction.self_check import check_last_layer
+from lenscore.extraction.self_check import OwnPass
+from lenscore.extraction.tokens import TokenisedContext
 from lenscore.lenses.architecture import find_architecture
 from lenscore.lenses.decoder import Decoder
 from tests.tiny_models import FAMILIES, LAYERS, VOCABULARY, tiny_model, token_ids
 
 IDS = token_ids(24)
 POSITIONS = torch.tensor([3, 11, 22])
+CONTEXT = TokenisedContext(IDS.tolist()[0], 21, False)
+
+
+def check(model: PreTrainedModel, decoder: Decoder) -> float:
+    """Compare a decoder's reading of the model's own states with the model's own logits."""
+    own = OwnPass.of(model, find_architecture(model), CONTEXT)
+    assert own.difference_of_states(own.states) is None
+    return own.check_last_layer(decoder, own.states)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -69,7 +78,7 @@ def test_the_norm_takes_its_statistics_from_the_state_itself(family: str) -> Non
 
 def test_the_self_check_passes_and_says_how_closely(model: PreTrainedModel) -> None:
     architecture = find_architecture(model)
-    assert 0 <= check_last_layer(model, architecture, Decoder.of(architecture), IDS, POSITIONS) < 1e-3
+    assert 0 <= check(model, Decoder.of(architecture)) < 1e-3
 
 
 def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) -> None:
@@ -95,7 +104,7 @@ def test_the_self_check_catches_a_part_that_is_wrong(family: str, part: str, val
     architecture = find_architecture(model)
     decoder = replace(Decoder.of(architecture), **{part: value})
     with pytest.raises(SelfCheckError, match=model.config.model_type):
-        check_last_layer(model, architecture, decoder, IDS, POSITIONS)
+        check(model, decoder)
 
 
 def test_a_model_without_a_final_norm_is_known_as_such() -> None:
@@ -110,7 +119,7 @@ def test_the_self_check_catches_a_norm_applied_twice(family: str) -> None:
     assert decoder.norm is not None
     twice = replace(decoder, norm=nn.Sequential(decoder.norm, decoder.norm))
     with pytest.raises(SelfCheckError, match="applied twice"):
-        check_last_layer(model, architecture, twice, IDS, POSITIONS)
+        check(model, twice)
 
 
 def test_a_nan_fails_the_self_check() -> None:
@@ -118,7 +127,15 @@ def test_a_nan_fails_the_self_check() -> None:
     architecture = find_architecture(model)
     decoder = replace(Decoder.of(architecture), logit_scale=float("nan"))
     with pytest.raises(SelfCheckError):
-        check_last_layer(model, architecture, decoder, IDS, POSITIONS)
+        check(model, decoder)
+
+
+def test_states_that_differ_are_told_by_how_much() -> None:
+    model = tiny_model("llama")
+    own = OwnPass.of(model, find_architecture(model), CONTEXT)
+    assert own.difference_of_states(own.states * (1 + 1e-6)) is None
+    assert own.difference_of_states(own.states * 1.5) == "a share of 0.5"
+    assert own.difference_of_states(own.states * float("nan")) is not None
 
 
 def test_hooks_are_gone_after_a_failure() -> None:
@@ -191,7 +208,7 @@ def test_an_unknown_family_whose_blocks_are_not_the_residual_stream_fails_the_se
     model = HomeMade(HOME_MADE)
     architecture = find_architecture(model)
     with pytest.raises(SelfCheckError):
-        check_last_layer(model, architecture, Decoder.of(architecture), IDS, POSITIONS)
+        check(model, Decoder.of(architecture))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_the_default_study_runs_on_the_embedded_model(finished: Checkout) -> Non
         assert database.sql(
             "select n_layers, hidden_size, vocabulary_size, attention_window from models"
         ).fetchall() == [(LAYERS, 576, 49152, 8192)]
-        assert database.sql("select distinct prefix_sharing from extractions").fetchall() == [("packed tree",)]
+        assert database.sql("select distinct prefix_sharing from extractions").fetchall() == [("shared",)]
         # A model that has learnt something gets later tokens of an answer right, given the earlier ones.
         assert database.sql("select avg(final_right::int) > 0.3 from token_depths").fetchall()[0] == (True,)
         assert database.sql(
@@ -78,7 +78,7 @@ def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_pa
     found = extract_shard(
         contexts,
         folder,
-        reading=Reading("float32", None, Overflow()),
+        reading=Reading("float32", "exact", None, Overflow()),
         lenses=["logit"],
         extraction=ExtractionSpec(),
         threads=2,

@@ -200,7 +200,7 @@ def test_the_page_has_every_part(page: str) -> None:
         "self-check",
         "c0de",
         "snakemake 9.27.1",
-        "packed tree",
+        "shared",
     ):
         assert words in parsed.text
     assert "cannot be compared" in parsed.text  # two positions have no middle

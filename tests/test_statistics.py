@@ -108,14 +108,13 @@ def test_few_rows_are_projected_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     decoder.head.register_forward_hook(lambda _, __, output: rows.append(output.numel() // VOCABULARY))
     states = torch.randn(31, 40, 8)
     lens_statistics(LogitLens(decoder), states, torch.zeros(40, dtype=torch.long), K)
-    assert max(rows) <= statistics._ROWS
+    assert max(rows) <= statistics._ROWS["cpu"]
     assert sum(rows) >= 31 * 40
 
 
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, logits: np.ndarray) -> None:
     targets = list(range(POSITIONS))
     whole = statistics_of(logits, targets)
-    monkeypatch.setattr(statistics, "_ROWS", 3)
-    monkeypatch.setattr(statistics, "_POSITIONS", 2)
+    monkeypatch.setitem(statistics._ROWS, "cpu", 3)
     for name in LensStatistics.__dataclass_fields__:
         torch.testing.assert_close(getattr(statistics_of(logits, targets), name), getattr(whole, name))

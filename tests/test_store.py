@@ -64,7 +64,7 @@ class SmallStudy:
         model.mkdir(parents=True)
         (model / "manifest.json").write_text(json.dumps({"source": "path:tiny", "revision": None, "files": {}}))
         Tokenizer(WordLevel(WORDS, unk_token="w0")).save(str(model / "tokenizer.json"))
-        self.models = [LoadedModel("tiny", "float32", model)]
+        self.models = [LoadedModel("tiny", "float32", "exact", model)]
         self.questions = [
             Question(f"q{i}", "what", ("w7",), None, Document(f"q{i}", "t", "w7 is it"), ()) for i in range(4)
         ]
@@ -135,7 +135,7 @@ class SmallStudy:
             "window": 64,
             "device": "cpu",
             "attention": "sdpa",
-            "prefix_sharing": "packed tree",
+            "prefix_sharing": "shared",
             "self_check_difference": 0.0,
             "versions": {"torch": "2"},
         }

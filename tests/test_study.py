@@ -84,6 +84,7 @@ def test_defaults() -> None:
                 "member": None,
                 "sha256": None,
                 "dtype": "float32",
+                "matmul": "exact",
                 "window": None,
             }
         },
@@ -177,6 +178,7 @@ def test_least_values(path: str, least: int) -> None:
         ("context_sets", {}, "context_sets: must not be empty; found {}"),
         ("models", ["gpt2"], r"models: must be a section of keys; found \['gpt2'\]"),
         ("models/m/dtype", "float64", "models.m.dtype: .*'float16'; found 'float64'"),
+        ("models/m/matmul", "tf32", "models.m.matmul: .*'bf16'; found 'tf32'"),
         ("dataset", "embedded:questions", "dataset: must be a section of keys; found 'embedded:questions'"),
         ("dataset/source", "embedded:others", "dataset.source: must be embedded:questions, path:<file>, .*'embedded:o"),
         ("dataset/source", "url:file:///x", "dataset.source: .*url:<https address>"),
@@ -286,10 +288,14 @@ def test_dataset_that_is_not_pinned_or_has_another_kinds_key(section: dict[str, 
         (WHEEL | {"sha256": None}, "models.m.sha256: a wheel: model needs sha256"),
         (WHEEL | {"revision": COMMIT}, "models.m.revision: belongs to hub: models, not to wheel:"),
         ({"source": "path:x", "sha256": SHA256}, "models.m.sha256: belongs to wheel: models, not to path:"),
+        (
+            {"source": "path:x", "matmul": "bf16", "dtype": "float16"},
+            "models.m.matmul: bf16 is for dtype: float32; with ",
+        ),
         ({"source": "hub:x", "revision": COMMIT, "member": "y"}, "models.m.member: belongs to wheel: models, not to "),
     ],
 )
-def test_model_that_is_not_pinned_or_has_another_kinds_key(section: dict[str, Any], line: str) -> None:
+def test_model_that_is_not_pinned_or_has_keys_that_cannot_be(section: dict[str, Any], line: str) -> None:
     (found,) = faults(changed("models/m", section))
     assert re.match(line, found), found
 

@@ -8,6 +8,8 @@ import torch
 import transformers as tf
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lenscore.extraction.tokens import TokenisedContext
+
 VOCABULARY = 131  # not a multiple of 64
 LAYERS = 3
 
@@ -69,18 +71,25 @@ FAMILIES: dict[str, Family] = {
     ),
     "llama": Family(lambda: tf.LlamaConfig(**_LLAMA, tie_word_embeddings=False)),
     "llama-tied": Family(lambda: tf.LlamaConfig(**_LLAMA, tie_word_embeddings=True)),
-    "mistral-window": Family(lambda: tf.MistralConfig(**_LLAMA, sliding_window=8), shares=False),
+    "mistral-window": Family(lambda: tf.MistralConfig(**_LLAMA, sliding_window=8)),
     "qwen2": Family(lambda: tf.Qwen2Config(**_without(_LLAMA, "head_dim"))),
     "qwen3": Family(lambda: tf.Qwen3Config(**_LLAMA)),
     "gemma2": Family(
-        lambda: tf.Gemma2Config(**_LLAMA, final_logit_softcapping=1.5, attn_logit_softcapping=2.0, sliding_window=8),
-        shares=False,
+        lambda: tf.Gemma2Config(**_LLAMA, final_logit_softcapping=1.5, attn_logit_softcapping=2.0, sliding_window=8)
     ),
-    "gemma3": Family(
-        lambda: tf.Gemma3TextConfig(**_LLAMA, final_logit_softcapping=1.5, sliding_window=8), shares=False
-    ),
+    "gemma3": Family(lambda: tf.Gemma3TextConfig(**_LLAMA, final_logit_softcapping=1.5, sliding_window=8)),
     "phi": Family(lambda: tf.PhiConfig(**_without(_NO_GROUPS, "head_dim"))),
     "phi3": Family(lambda: tf.Phi3Config(**_without(_LLAMA, "head_dim"))),
+    "phi3-longrope": Family(
+        lambda: tf.Phi3Config(
+            **{**_without(_LLAMA, "head_dim"), "max_position_embeddings": 256},
+            original_max_position_embeddings=32,
+            rope_parameters={
+                "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4,
+            },
+        ),
+        shares=False,
+    ),
     "olmo2": Family(lambda: tf.Olmo2Config(**_without(_LLAMA, "head_dim"))),
     "falcon": Family(
         lambda: tf.FalconConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=4),
@@ -117,6 +126,20 @@ def tiny_model(name: str) -> PreTrainedModel:
             else:
                 parameter.mul_(6.0)  # initial weights are so small that every layer looks alike
     return model
+
+
+def a_question() -> list[TokenisedContext]:
+    """Return contexts as a question has them: documents in several orders, a shorter one, and none at all."""
+    head, first, second, gold, tail = (token_ids(n, seed).tolist()[0] for seed, n in enumerate((4, 9, 7, 8, 5)))
+    prompts = [
+        head + gold + first + second,
+        head + first + gold + second,
+        head + first + second + gold,
+        head + gold + first,
+        head + first + gold,
+        head,
+    ]
+    return [TokenisedContext(prompt + tail, len(prompt) + 2, False) for prompt in prompts]
 
 
 def token_ids(length: int, seed: int = 3) -> torch.Tensor:

@@ -27,7 +27,7 @@ def main(
     shard = extract_shard(
         read_table(contexts, CONTEXTS),
         model,
-        reading=Reading(spec["dtype"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
+        reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
         extraction=ExtractionSpec.model_validate(spec["extraction"]),
         lenses=spec["lenses"],
         threads=threads,

@@ -33,7 +33,7 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
         },
         questions=questions_of_shard(dataset, config["seed"], 0, config["questions"]),
         models=[
-            LoadedModel(name, model["dtype"], path.parent)
+            LoadedModel(name, model["dtype"], model["matmul"], path.parent)
             for (name, model), path in zip(config["models"].items(), inputs["models"], strict=True)
         ],
         lenses=config["lenses"],

@@ -11,22 +11,21 @@ from typing import Any
 import pyarrow as pa
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from lenscore.errors import ContextError
+from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
-from lenscore.extraction.self_check import check_last_layer
-from lenscore.extraction.sharing import QuestionStates
-from lenscore.extraction.statistics import LensStatistics, lens_statistics
+from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.lenses.architecture import Architecture, find_architecture
-from lenscore.lenses.decoder import Decoder
-from lenscore.lenses.lens import Lens, LogitLens
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
-from lenscore.study import ExtractionSpec
+from lenscore.study import ExtractionSpec, Matmul
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
+
+# A context of the table, and its tokens.
+Pair = tuple[Mapping[str, Any], TokenisedContext]
 
 
 @dataclass(frozen=True)
@@ -44,29 +43,9 @@ class Reading:
     """How a model reads contexts: its precision, its window, and what is done with longer contexts."""
 
     dtype: str
+    matmul: Matmul
     window: int | None
     overflow: Overflow
-
-
-def load_model(folder: Path, dtype: str, device: str) -> PreTrainedModel:
-    """Load a model's safetensors for inference."""
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), device_map=device, use_safetensors=True, local_files_only=True
-    )
-    model.eval()
-    return model
-
-
-def resolve_device(wanted: str) -> str:
-    """Return ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
-
-    Raises:
-        ContextError: a GPU is asked for, and there is none.
-    """
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise ContextError("extraction.device: cuda is asked for, but PyTorch finds no GPU here; set it to auto or cpu")
-    return "cuda" if wanted == "cuda" or (wanted == "auto" and available) else "cpu"
 
 
 def window_of(model: PreTrainedModel, wanted: int | None) -> int | None:
@@ -108,35 +87,48 @@ def extract_shard(
         SelfCheckError: the lens at the last layer is not the model.
     """
     torch.set_num_threads(threads)
-    device = resolve_device(extraction.device)
-    model = load_model(model_folder, reading.dtype, device)
-    architecture = find_architecture(model)
-    decoder = Decoder.of(architecture)
+    engine = LensEngine.load(model_folder, reading.dtype, reading.matmul, extraction.device)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
-    window = window_of(model, reading.window)
+    window = window_of(engine.model, reading.window)
     fitted = list(_fit(contexts, tokenizer, reading.overflow, window))
-    by_name = {name: _lens(name, decoder) for name in lenses}
+    by_question = _by_question(fitted)
+    found = engine.statistics(
+        [[tokens for _, tokens in pairs] for pairs in by_question], lenses=lenses, top_k=extraction.top_k
+    )
     shard = _Collector(tokenizer)
-    run = QuestionStates(model, architecture)
-    difference: float | None = None
-    for contexts_of_question in _with_progress(fitted):
-        tokens_of_question = [tokens for _, tokens in contexts_of_question]
-        if difference is None:
-            difference = _check_lens(model, architecture, decoder, tokens_of_question[0])
-        for (context, tokens), states in zip(contexts_of_question, run(tokens_of_question), strict=True):
-            targets = torch.tensor(tokens.answer_ids, device=device)
-            for name, lens in by_name.items():
-                shard.add(context["context_id"], tokens, name, lens_statistics(lens, states, targets, extraction.top_k))
-    facts = _facts(model, architecture, window) | {
-        "device": device,
-        "prefix_sharing": run.unshared or "packed tree",
-        "self_check_difference": difference,
-    }
+    progress = _Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
+    for pairs, statistics in zip(by_question, found, strict=True):
+        for (context, tokens), by_lens in zip(pairs, statistics, strict=True):
+            for name, of_lens in by_lens.items():
+                shard.add(context["context_id"], tokens, name, of_lens)
+        progress.done(pairs)
+    facts = _facts(engine, window) | {"matmul": reading.matmul}
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
 
 
-def _lens(name: str, decoder: Decoder) -> Lens:
-    return {"logit": LogitLens}[name](decoder)
+class _Progress:
+    """Logs, now and then, how far a shard is and how long it will take."""
+
+    def __init__(self, by_question: Sequence[Sequence[Pair]], n_skipped: int):
+        self._n_contexts = sum(map(len, by_question))
+        self._n_tokens = sum(len(tokens.ids) for pairs in by_question for _, tokens in pairs)
+        self._contexts_done = self._tokens_done = 0
+        self._start = self._last = time.monotonic()
+        _log.info("%d contexts, %d tokens; %d skipped", self._n_contexts, self._n_tokens, n_skipped)
+
+    def done(self, pairs: Sequence[Pair]) -> None:
+        """Count a question's contexts as done."""
+        self._contexts_done += len(pairs)
+        self._tokens_done += sum(len(tokens.ids) for _, tokens in pairs)
+        now = time.monotonic()
+        if now - self._last >= _SECONDS_BETWEEN_LINES or self._contexts_done == self._n_contexts:
+            self._last = now
+            rate = self._tokens_done / (now - self._start)
+            _log.info(
+                "%d of %d contexts (%.0f%%), %.0f tokens/s, %.0f s left",
+                self._contexts_done, self._n_contexts, 100 * self._tokens_done / self._n_tokens, rate,
+                (self._n_tokens - self._tokens_done) / rate,
+            )  # fmt: skip
 
 
 def _fit(
@@ -146,38 +138,10 @@ def _fit(
         yield from fit_question(list(rows), tokenizer, overflow, window)
 
 
-def _check_lens(
-    model: PreTrainedModel, architecture: Architecture, decoder: Decoder, tokens: TokenisedContext
-) -> float:
-    ids = torch.tensor([tokens.ids], device=model.device)
-    positions = torch.tensor(tokens.predicting_positions, device=model.device)
-    difference = check_last_layer(model, architecture, decoder, ids, positions)
-    _log.info("self-check: the lens at the last layer is within %.1e of the model's logits", difference)
-    return difference
-
-
-def _with_progress(
-    fitted: Sequence[FittedContext],
-) -> Iterator[list[tuple[Mapping[str, Any], TokenisedContext]]]:
-    """Yield each question's contexts that fit; log, now and then, how far the shard is and how long it will take."""
+def _by_question(fitted: Iterable[FittedContext]) -> list[list[Pair]]:
+    """Return the contexts that fit, a list a question."""
     kept = [(context.context, context.tokens) for context in fitted if context.tokens is not None]
-    total = sum(len(tokens.ids) for _, tokens in kept)
-    _log.info("%d contexts, %d tokens; %d skipped", len(kept), total, len(fitted) - len(kept))
-    start = last = time.monotonic()
-    n_contexts = n_tokens = 0
-    for _, contexts in groupby(kept, key=lambda pair: pair[0]["question_id"]):
-        of_question = list(contexts)
-        yield of_question
-        n_contexts += len(of_question)
-        n_tokens += sum(len(tokens.ids) for _, tokens in of_question)
-        now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN_LINES or n_contexts == len(kept):
-            last = now
-            rate = n_tokens / (now - start)
-            _log.info(
-                "%d of %d contexts (%.0f%%), %.0f tokens/s, %.0f s left",
-                n_contexts, len(kept), 100 * n_tokens / total, rate, (total - n_tokens) / rate,
-            )  # fmt: skip
+    return [list(pairs) for _, pairs in groupby(kept, key=lambda pair: pair[0]["question_id"])]
 
 
 def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
@@ -194,15 +158,19 @@ def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FITS)
 
 
-def _facts(model: PreTrainedModel, architecture: Architecture, window: int | None) -> dict[str, Any]:
+def _facts(engine: LensEngine, window: int | None) -> dict[str, Any]:
+    model = engine.model
     config = model.config.get_text_config()
     return {
         "family": model.config.model_type,
-        "n_layers": len(architecture.blocks),
+        "n_layers": engine.n_layers,
         "hidden_size": config.hidden_size,
         "vocabulary_size": config.vocab_size,
         "window": window,
+        "device": model.device.type,
         "attention": config._attn_implementation,
+        "prefix_sharing": engine.unshared or "shared",
+        "self_check_difference": engine.self_check_difference,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
 

@@ -1,97 +1,95 @@
-"""The residual states of a question's contexts, their common tokens computed once where the model allows it."""
+"""The residual states of contexts, their common tokens computed once where the model allows it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from lenscore.extraction.packed_tree import UnsharedAttentionError, attention_in_tree, inputs_of, pack, within_budget
+from lenscore.extraction.context_tree import grow, within_budget
 from lenscore.extraction.residuals import answer_states
-from lenscore.extraction.self_check import TOLERANCE
+from lenscore.extraction.room import Room, room_for
 from lenscore.extraction.tokens import TokenisedContext
+from lenscore.extraction.tree_states import UnsharedAttentionError, tree_states
 from lenscore.lenses.architecture import Architecture
 
 _log = logging.getLogger(__name__)
 
-# Tokens of a packed tree; bounds the memory of a forward pass, whatever the number of contexts.
-TREE_BUDGET = 8192
-
 States = Float[Tensor, "layers positions width"]
 
 
-class QuestionStates:
-    """Runs a model over a question's contexts, and keeps the states that predict the answer tokens.
+class ContextStates:
+    """Runs a model over contexts, and keeps the states that predict the answer tokens.
 
     Attributes:
         unshared: why contexts are run one by one; None while they share their prefixes.
     """
 
-    def __init__(self, model: PreTrainedModel, architecture: Architecture, budget: int = TREE_BUDGET):
+    def __init__(self, model: PreTrainedModel, architecture: Architecture, room: Room | None = None):
         self._model = model
         self._architecture = architecture
-        self._budget = budget
-        self._proved = False
+        self._room = room or room_for(model, architecture.blocks)
         self.unshared: str | None = None
         if not model._supports_attention_backend:
-            self._do_without("its attention cannot be replaced through transformers' AttentionInterface")
+            self.do_without("its attention cannot be replaced through transformers' AttentionInterface")
 
-    def __call__(self, contexts: Sequence[TokenisedContext]) -> list[States]:
-        """Return each context's states at its predicting positions, layers 0 to L."""
-        if self.unshared is None and not self._proved and len(contexts) > 1:
-            self._prove(contexts)
+    def __call__(
+        self, questions: Sequence[Sequence[TokenisedContext]]
+    ) -> Iterator[tuple[list[TokenisedContext], States]]:
+        """Yield contexts, a question's or several questions', and their states, layers 0 to L.
+
+        The positions of the states are the contexts' predicting positions, one context after the other.
+        """
+        for group in self._room.groups(questions):
+            contexts = [context for question in group for context in question]
+            yield contexts, self.of(contexts)
+
+    def of(self, contexts: Sequence[TokenisedContext]) -> States:
+        """Return the contexts' states at their predicting positions, one context after the other."""
         if self.unshared is None:
             try:
-                return self._shared(contexts)
+                return self._within_memory(contexts)
             except UnsharedAttentionError as error:
-                self._do_without(str(error))
-        return [self._one(context) for context in contexts]
+                self.do_without(str(error))
+        return torch.cat([self._one(context) for context in contexts], dim=1)
+
+    def do_without(self, reason: str) -> None:
+        """Run contexts one by one from now on."""
+        self.unshared = reason
+        _log.info("contexts are run one by one: %s", reason)
 
     def _one(self, context: TokenisedContext) -> States:
         device = self._model.device
         inputs = {"input_ids": torch.tensor([context.ids], device=device)}
         return answer_states(self._architecture, inputs, torch.tensor(context.predicting_positions, device=device))
 
-    def _shared(self, contexts: Sequence[TokenisedContext]) -> list[States]:
-        device = self._model.device
+    def _within_memory(self, contexts: Sequence[TokenisedContext]) -> States:
+        """Share prefixes, in less room where there was no memory for more."""
+        while (states := self._unless_out_of_memory(contexts)) is None:
+            torch.cuda.empty_cache()
+            self._room = self._room.halved(max(len(context.predicting_ids) for context in contexts))
+            _log.info(
+                "memory was out: going on with %d tokens a tree, %d a chunk", self._room.tree, self._room.chunk
+            )  # fmt: skip
+        return states
+
+    def _unless_out_of_memory(self, contexts: Sequence[TokenisedContext]) -> States | None:
+        try:
+            return self._shared(contexts)
+        except torch.OutOfMemoryError:
+            return None  # by now, not in the handler, nothing of the failed pass is alive
+
+    def _shared(self, contexts: Sequence[TokenisedContext]) -> States:
         found: dict[int, States] = {}
-        for group in within_budget([context.ids for context in contexts], self._budget):
-            tree = pack([contexts[index].ids for index in group])
+        for group in within_budget([context.predicting_ids for context in contexts], self._room.tree):
+            tree = grow([contexts[index].predicting_ids for index in group])
             positions = [
                 [places[position] for position in contexts[index].predicting_positions]
                 for index, places in zip(group, tree.places, strict=True)
             ]
-            with attention_in_tree(self._model, tree):
-                states = answer_states(
-                    self._architecture,
-                    inputs_of(tree, device),
-                    torch.tensor([place for places in positions for place in places], device=device),
-                )
+            asked = [place for places in positions for place in places]
+            states = tree_states(self._model, self._architecture, tree, asked, self._room.chunk)
             found.update(zip(group, states.split([len(places) for places in positions], dim=1), strict=True))
-        return [found[index] for index in range(len(contexts))]
-
-    def _prove(self, contexts: Sequence[TokenisedContext]) -> None:
-        """Compare the shared way with the unshared one on the two shortest contexts, once a job."""
-        shortest = sorted(contexts, key=lambda context: len(context.ids))[:2]
-        try:
-            shared = self._shared(shortest)
-        except UnsharedAttentionError as error:
-            self._do_without(str(error))
-            return
-        allowed = TOLERANCE[self._model.dtype]
-        for context, states in zip(shortest, shared, strict=True):
-            own = self._one(context)
-            difference = ((states - own).abs().amax(dim=(1, 2)) / own.abs().amax(dim=(1, 2))).max().item()
-            if not difference <= allowed:
-                self._do_without(
-                    f"its states in a packed tree differ by a share of {difference:.1g} from those of contexts alone"
-                )
-                return
-        self._proved = True
-        _log.info("contexts share their prefixes: states agree with those of contexts run one by one")
-
-    def _do_without(self, reason: str) -> None:
-        self.unshared = reason
-        _log.info("contexts are run one by one: %s", reason)
+        return torch.cat([found[index] for index in range(len(contexts))], dim=1)

@@ -1,18 +1,17 @@
 """What is kept of a layer's distribution over the vocabulary."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lenscore.lenses.decoder import Decoder
 from lenscore.lenses.lens import Lens
 
-# The head's weights are read once for so many rows: enough to be worth it, few enough for
-# rows × vocabulary to stay small whatever the numbers of layers and positions.
-_ROWS = 64
-_POSITIONS = 16
+# The head's weights are read once for so many rows (layers × positions): enough to be worth it, few
+# enough for rows × vocabulary to stay in a processor's caches, or small on a GPU.
+_ROWS = {"cpu": 64, "cuda": 512}
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,11 @@ class LensStatistics:
     topk_ids: Int[Tensor, "layers positions k"]
     topk_logprobs: Float[Tensor, "layers positions k"]
 
+    def split(self, sizes: Sequence[int]) -> list["LensStatistics"]:
+        """Return the statistics of neighbouring groups of positions."""
+        parts = {field.name: getattr(self, field.name).split(list(sizes), dim=1) for field in fields(self)}
+        return [LensStatistics(**{name: of[index] for name, of in parts.items()}) for index in range(len(sizes))]
+
 
 @torch.inference_mode()
 def lens_statistics(
@@ -47,7 +51,7 @@ def lens_statistics(
 ) -> LensStatistics:
     """Return the statistics of a lens at every layer.
 
-    No more than a few dozen rows are ever projected onto the vocabulary at once.
+    No more than some dozens of rows are ever projected onto the vocabulary at once.
 
     Args:
         lens: what maps states to logits; at the last layer it must be the model itself.
@@ -55,56 +59,63 @@ def lens_statistics(
         targets: the token that each position is to predict.
         top_k: how many of the most probable tokens to keep; the whole vocabulary if it has fewer.
     """
-    n_layers, n_positions, _ = states.shape
-    translated = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)])
-    blocks = []
-    for start in range(0, n_positions, _POSITIONS):
-        block = translated[:, start : start + _POSITIONS]
-        blocks.append(_of_positions(lens.decoder, block, targets[start : start + _POSITIONS], top_k))
-    return LensStatistics(**{name: torch.cat([block[name] for block in blocks], dim=1).cpu() for name in blocks[0]})
+    n_layers = len(states)
+    by_position = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)], dim=1)
+    step = max(1, _ROWS[states.device.type] // n_layers)
+    found = [
+        _of_position(logits, target, top_k)
+        for some, some_targets in zip(by_position.split(step), targets.split(step), strict=True)
+        for logits, target in zip(lens.decoder(some), some_targets.tolist(), strict=True)
+    ]
+    return LensStatistics(**{name: torch.stack([of[name] for of in found], dim=1).cpu() for name in found[0]})
 
 
-def _of_positions(
-    decoder: Decoder,
-    states: Float[Tensor, "layers positions width"],
-    targets: Int[Tensor, " positions"],
-    top_k: int,
-) -> dict[str, Tensor]:
-    """Return the statistics at a few positions, decoding a few layers at a time, by field."""
-    n_positions = states.shape[1]
-    step = max(1, _ROWS // n_positions)
-    final = torch.log_softmax(decoder(states[-1]), dim=-1)
-    weights = final.exp()
-    parts = []
-    for layers in states.split(step):
-        logprobs = torch.log_softmax(decoder(layers), dim=-1)
-        parts.append(_of_distributions(logprobs, final, weights, targets.expand(len(layers), -1), top_k))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+def _of_position(logits: Float[Tensor, "layers vocabulary"], target: int, top_k: int) -> dict[str, Tensor]:
+    """Return the fields of :class:`LensStatistics` at one position, from its logits, which are overwritten.
 
-
-def _of_distributions(
-    logprobs: Float[Tensor, "layers positions vocabulary"],
-    final: Float[Tensor, "positions vocabulary"],
-    weights: Float[Tensor, "positions vocabulary"],
-    targets: Int[Tensor, "layers positions"],
-    top_k: int,
-) -> dict[str, Tensor]:
-    """Return the fields of :class:`LensStatistics` for distributions that fit in memory at once."""
-    at_target = logprobs.gather(2, targets[..., None])
-    before = (logprobs > at_target).sum(2)
-    ids = torch.arange(logprobs.shape[2], device=logprobs.device)
-    ties_before = ((logprobs == at_target) & (ids < targets[..., None])).sum(2)
-    top1 = logprobs.argmax(2)
-    topk = torch.topk(logprobs, min(top_k, logprobs.shape[2]), dim=2)
-    # 0 · log 0 counts as 0, its limit.
-    kl = torch.where(weights > 0, weights * (final - logprobs), 0.0).sum(2)
+    Every pass over the logits costs time: log-probabilities are made only where they are kept.
+    """
+    top = torch.topk(logits, min(max(top_k, 2), logits.shape[1]), dim=1)
+    top1 = _first_of_equals(logits, top.values, top.indices)
+    logits.sub_(top.values[:, :1])  # the largest becomes 0, so that no sum below is a difference of large numbers
+    p = torch.softmax(logits, dim=1)
+    total = p.sum(1)  # 1 but for the rounding of softmax's own sum, which a large divergence would magnify
+    log_sum = (total / p.gather(1, top1[:, None])[:, 0]).log()
+    # Products are summed by ``sum``, in pairs: a dot product loses a long tail's small terms.
+    entropy = log_sum - (p * logits).sum(1) / total
+    at_target = logits[:, target].clone()
     return {
         "top1_id": top1,
-        "top1_logprob": logprobs.gather(2, top1[..., None])[..., 0],
-        "target_logprob": at_target[..., 0],
-        "target_rank": 1 + before + ties_before,
-        "entropy": torch.special.entr(logprobs.exp()).sum(2),
-        "kl_to_final": kl.clamp(min=0.0),
-        "topk_ids": topk.indices,
-        "topk_logprobs": topk.values,
+        "top1_logprob": -log_sum,
+        "target_logprob": at_target - log_sum,
+        "entropy": entropy,
+        # Σ p_final · (log p_final − log p)
+        "kl_to_final": (log_sum - (p[-1] * logits).sum(1) / total[-1] - entropy[-1]).clamp(min=0.0),
+        "topk_ids": top.indices[:, :top_k],
+        "topk_logprobs": (top.values - top.values[:, :1] - log_sum[:, None])[:, :top_k],
+        "target_rank": 1 + _count_before_(logits, target, at_target),
     }
+
+
+def _first_of_equals(
+    logits: Float[Tensor, "layers vocabulary"], best: Float[Tensor, "layers k"], ids: Int[Tensor, "layers k"]
+) -> Int[Tensor, " layers"]:
+    """Return the lowest id of the largest logit: ``topk`` promises no order among equals, ``argmax`` the first."""
+    first = ids[:, 0].clone()
+    tied = best[:, 0] == best[:, 1]
+    if tied.any():
+        first[tied] = logits[tied].argmax(1)
+    return first
+
+
+def _count_before_(
+    logits: Float[Tensor, "layers vocabulary"], target: int, at_target: Float[Tensor, " layers"]
+) -> Int[Tensor, " layers"]:
+    """Count the tokens that come before the target, turning the logits into ones and zeros on the way.
+
+    In place and in float32, which counts exactly to 2²⁴: sums of booleans are several times slower.
+    """
+    logits[:, :target].ge_(at_target[:, None])
+    logits[:, target + 1 :].gt_(at_target[:, None])
+    logits[:, target] = 0.0
+    return logits.sum(1).long()

@@ -31,6 +31,11 @@ class TokenisedContext:
     border_merged: bool
 
     @property
+    def predicting_ids(self) -> list[int]:
+        """The tokens that something is predicted from: all but the last."""
+        return self.ids[:-1]
+
+    @property
     def answer_ids(self) -> list[int]:
         """The answer tokens' ids."""
         return self.ids[self.answer_start :]

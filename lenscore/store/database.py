@@ -49,6 +49,7 @@ class LoadedModel:
 
     model: str
     dtype: str
+    matmul: str
     folder: Path
 
 
@@ -129,8 +130,8 @@ def _insert_models(
         facts = next(shard_facts(shard.records) for shard in shards if shard.model == model.model)
         row = [facts[key] for key in ("family", "n_layers", "hidden_size", "vocabulary_size", "window")]
         connection.execute(
-            "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [model.model, *row, model.dtype, manifest["source"], json.dumps(manifest)],
+            "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [model.model, *row, model.dtype, model.matmul, manifest["source"], json.dumps(manifest)],
         )
 
 

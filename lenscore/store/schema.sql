@@ -13,6 +13,7 @@ create table models (
     vocabulary_size integer not null,
     attention_window integer,        -- longest context in tokens, null where there is no limit
     dtype varchar not null,
+    matmul varchar not null,         -- exact, or bf16: matrices' products rounded to bfloat16
     source varchar not null,
     manifest json not null           -- revision and the SHA-256 of every file
 );
@@ -54,7 +55,7 @@ create table extractions (           -- one row a job
     shard integer not null,
     device varchar not null,
     attention varchar not null,
-    prefix_sharing varchar not null, -- 'packed tree', or why contexts were run one by one
+    prefix_sharing varchar not null, -- 'shared', or why contexts were run one by one
     self_check_difference double,    -- largest |lens at layer L − model's own logit|; null if all was skipped
     versions json not null,
     primary key (model, context_set, shard)

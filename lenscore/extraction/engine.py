@@ -1,0 +1,142 @@
+"""A model ready for the lens: loaded once for a job, checked against itself, then run over questions' contexts."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lenscore.errors import ContextError
+from lenscore.extraction.packed_linears import pack_linears
+from lenscore.extraction.self_check import OwnPass
+from lenscore.extraction.sharing import ContextStates, States
+from lenscore.extraction.statistics import LensStatistics, lens_statistics
+from lenscore.extraction.tokens import TokenisedContext
+from lenscore.lenses.architecture import find_architecture
+from lenscore.lenses.decoder import Decoder
+from lenscore.lenses.lens import Lens, LogitLens
+from lenscore.study import Matmul
+
+_log = logging.getLogger(__name__)
+
+
+def load_model(folder: Path, dtype: str, device: str) -> PreTrainedModel:
+    """Load a model's safetensors for inference."""
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), device_map=device, use_safetensors=True, local_files_only=True
+    )
+    model.eval()
+    return model
+
+
+def resolve_device(wanted: str) -> str:
+    """Return ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        ContextError: a GPU is asked for, and there is none.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise ContextError("extraction.device: cuda is asked for, but PyTorch finds no GPU here; set it to auto or cpu")
+    return "cuda" if wanted == "cuda" or (wanted == "auto" and available) else "cpu"
+
+
+class LensEngine:
+    """Runs the lenses over every layer of a model, at the answer tokens of questions' contexts.
+
+    The first contexts are run by the model's own code too, before any of it is replaced: states that
+    do not agree end prefix sharing, logits that do not agree end the job.
+
+    Attributes:
+        model: its linear layers are packed once the first contexts have come.
+        n_layers: L, the number of blocks.
+        self_check_difference: largest |lens at layer L − model's own logit|; None before the first contexts.
+    """
+
+    def __init__(self, model: PreTrainedModel, matmul: Matmul = "exact"):
+        self.model = model
+        self.n_layers = len(find_architecture(model).blocks)
+        self.self_check_difference: float | None = None
+        self._matmul = matmul
+        self._run: ContextStates | None = None
+
+    @classmethod
+    def load(cls, folder: Path, dtype: str = "float32", matmul: Matmul = "exact", device: str = "auto") -> "LensEngine":
+        """Load a model's safetensors.
+
+        Raises:
+            ContextError: the device or the products that are asked for are not there.
+            ArchitectureError: a part of the model was not found.
+        """
+        return cls(load_model(folder, dtype, resolve_device(device)), matmul)
+
+    @property
+    def unshared(self) -> str | None:
+        """Why contexts are run one by one; None while they share their prefixes."""
+        return self._run.unshared if self._run is not None else None
+
+    def statistics(
+        self, questions: Sequence[Sequence[TokenisedContext]], lenses: Sequence[str] = ("logit",), top_k: int = 5
+    ) -> Iterator[list[Mapping[str, LensStatistics]]]:
+        """Yield, question by question, each context's statistics by the lens's name.
+
+        Args:
+            questions: each one's contexts, one or more.
+            lenses: names of lenses.
+            top_k: how many of the most probable tokens to keep.
+
+        Raises:
+            SelfCheckError: the lens at the last layer is not the model.
+            ContextError: the model does not fit its processor.
+        """
+        if not questions:
+            return
+        own = self._prepared(questions[0]) if self._run is None else None
+        assert self._run is not None
+        decoder = Decoder.of(find_architecture(self.model))
+        by_name = {name: _lens(name, decoder) for name in lenses}
+        ahead: list[Mapping[str, LensStatistics]] = []
+        following = iter(questions)
+        for contexts, states in self._run(questions):
+            if own is not None:
+                states = self._checked(own, contexts, states)
+                own = None
+            targets = torch.tensor([token for context in contexts for token in context.answer_ids]).to(states.device)
+            sizes = [len(context.answer_ids) for context in contexts]
+            found = {name: lens_statistics(lens, states, targets, top_k).split(sizes) for name, lens in by_name.items()}
+            ahead += [{name: found[name][index] for name in found} for index in range(len(contexts))]
+            while ahead:
+                n_contexts = len(next(following))
+                yield ahead[:n_contexts]
+                ahead = ahead[n_contexts:]
+
+    def _prepared(self, question: Sequence[TokenisedContext]) -> OwnPass:
+        """Run the model's own code on a question's longest context, and then make the model ready."""
+        longest = max(question, key=lambda context: len(context.ids))
+        own = OwnPass.of(self.model, find_architecture(self.model), longest, self._matmul)
+        pack_linears(self.model, self._matmul)
+        self._run = ContextStates(self.model, find_architecture(self.model))
+        return own
+
+    def _checked(self, own: OwnPass, contexts: Sequence[TokenisedContext], states: States) -> States:
+        """Prove on one context that nothing but speed has changed; return states that are proved."""
+        assert self._run is not None
+        before = sum(len(context.answer_ids) for context in contexts[: contexts.index(own.context)])
+        of_own = slice(before, before + len(own.context.answer_ids))
+        if self._run.unshared is None:
+            if difference := own.difference_of_states(states[:, of_own]):
+                self._run.do_without(f"its states in a tree differ by {difference} from those of a context alone")
+                states = self._run.of(contexts)
+            else:
+                _log.info("contexts share their prefixes: states agree with those of a context alone")
+        decoder = Decoder.of(find_architecture(self.model))
+        self.self_check_difference = own.check_last_layer(decoder, states[:, of_own])
+        _log.info(
+            "self-check: the lens at the last layer is within %.1e of the model's logits", self.self_check_difference
+        )
+        return states
+
+
+def _lens(name: str, decoder: Decoder) -> Lens:
+    return {"logit": LogitLens}[name](decoder)

@@ -1,0 +1,65 @@
+"""A model's linear layers on the fastest matrix products, in the precision that the study asks for."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from lenscore.errors import ContextError
+from lenscore.extraction.products import DTYPES, pack, product
+from lenscore.study import Matmul
+
+
+class PackedLinear(nn.Module):
+    """x·Wᵀ + b, its weight packed.
+
+    With ``bf16`` the product's operands and its result are rounded to bfloat16 (the sums that make it are
+    not), and the bias is added in the input's own precision.
+    """
+
+    def __init__(self, weight: Float[Tensor, "outputs inputs"], bias: Tensor | None, matmul: Matmul):
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.bias = bias
+        self._dtype = weight.dtype
+        self._rounded = matmul == "bf16"
+        self._packed = pack(weight.bfloat16() if self._rounded else weight)
+
+    @property
+    def weight(self) -> Float[Tensor, "outputs inputs"]:
+        """The plain weight, for a model's code that looks at it."""
+        return (self._packed.to_dense() if self._packed.is_mkldnn else self._packed).to(self._dtype)
+
+    def forward(self, states: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """Return the layer's output, in the precision of its input."""
+        if not self._rounded:
+            return product(states, self._packed, self.bias)
+        rounded = product(states.bfloat16(), self._packed).to(states.dtype)
+        return rounded if self.bias is None else rounded + self.bias
+
+
+def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
+    """Replace a model's linear layers by packed ones, one at a time, giving back the memory of the plain ones.
+
+    The head keeps its precision whatever ``matmul`` is: rounded logits would tie.
+
+    Raises:
+        ContextError: bfloat16 products are asked for, and this processor has none.
+    """
+    if matmul == "bf16" and model.device.type == "cpu" and torch.bfloat16 not in DTYPES:
+        raise ContextError(
+            "matmul: bf16 is asked for, but this processor has no bfloat16 products (AVX-512 BF16 or AMX); "
+            "set it to exact, or run on a machine that has them"
+        )
+    head = model.get_output_embeddings()
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.Linear:
+                weight = layer.weight
+            elif type(layer) is Conv1D:  # GPT-2's, which keeps its weight the other way round
+                weight = layer.weight.T
+            else:
+                continue
+            bias = None if layer.bias is None else layer.bias.detach()
+            setattr(parent, name, PackedLinear(weight.detach(), bias, "exact" if layer is head else matmul))
