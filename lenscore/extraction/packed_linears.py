@@ -7,8 +7,12 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
+from lenscore.extraction.mapped_files import leave_mapped_weights
 from lenscore.extraction.products import DTYPES, pack, product
 from lenscore.study import Matmul
+
+# Bytes of plain weights that may be in memory beside their packed copies.
+_RESIDENT = 2**27
 
 
 class PackedLinear(nn.Module):
@@ -40,7 +44,7 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
-    """Replace a model's linear layers by packed ones, one at a time, giving back the memory of the plain ones.
+    """Replace a model's linear layers by packed ones, giving back the memory of the plain ones on the way.
 
     The head keeps its precision whatever ``matmul`` is: rounded logits would tie.
 
@@ -53,6 +57,8 @@ def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
             "set it to exact, or run on a machine that has them"
         )
     head = model.get_output_embeddings()
+    copied = 0
+    leave_mapped_weights()
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear:
@@ -63,3 +69,8 @@ def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
                 continue
             bias = None if layer.bias is None else layer.bias.detach()
             setattr(parent, name, PackedLinear(weight.detach(), bias, "exact" if layer is head else matmul))
+            copied += weight.nbytes
+            if copied > _RESIDENT:
+                leave_mapped_weights()
+                copied = 0
+    leave_mapped_weights()

@@ -1,0 +1,24 @@
+"""Memory of mapped safetensors: what has been copied elsewhere need not stay resident."""
+
+import ctypes
+import sys
+
+import psutil
+
+_MADV_DONTNEED = 4
+
+
+def leave_mapped_weights() -> None:
+    """Take the pages of mapped safetensors out of this process's memory; the page cache may keep them.
+
+    Nothing is lost: a page that is touched again comes back from the file. A mapping that was written to
+    is left alone. Linux only; elsewhere nothing is done, and memory holds the weights twice.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    for mapping in psutil.Process().memory_maps(grouped=False):
+        if mapping.path.endswith(".safetensors") and mapping.rss > 0 and mapping.anonymous == 0:
+            start, end = (int(address, 16) for address in mapping.addr.split("-"))
+            if libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED) != 0:
+                raise OSError(ctypes.get_errno(), "madvise failed for", mapping.path)
