@@ -74,6 +74,18 @@ FAMILIES: dict[str, Family] = {
     "mistral-window": Family(lambda: tf.MistralConfig(**_LLAMA, sliding_window=8)),
     "qwen2": Family(lambda: tf.Qwen2Config(**_without(_LLAMA, "head_dim"))),
     "qwen3": Family(lambda: tf.Qwen3Config(**_LLAMA)),
+    "qwen3-moe": Family(
+        lambda: tf.Qwen3MoeConfig(**_LLAMA, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
+    ),
+    "mixtral": Family(lambda: tf.MixtralConfig(**_LLAMA, num_local_experts=4)),
+    "smollm3": Family(lambda: tf.SmolLM3Config(**_LLAMA)),
+    "gpt-oss": Family(
+        lambda: tf.GptOssConfig(**_LLAMA, num_local_experts=4, num_experts_per_tok=2, sliding_window=8), shares=False
+    ),
+    "llama4": Family(
+        lambda: tf.Llama4TextConfig(**_LLAMA, intermediate_size_mlp=48, num_local_experts=2, attention_chunk_size=8),
+        shares=False,
+    ),
     "gemma2": Family(
         lambda: tf.Gemma2Config(**_LLAMA, final_logit_softcapping=1.5, attn_logit_softcapping=2.0, sliding_window=8)
     ),
