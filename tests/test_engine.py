@@ -8,7 +8,7 @@ from lenscore.errors import SelfCheckError
 from lenscore.extraction import engine as engine_module
 from lenscore.extraction import sharing
 from lenscore.extraction.engine import LensEngine
-from lenscore.extraction.products import DTYPES
+from lenscore.extraction.products import BY_ONEDNN
 from lenscore.extraction.tokens import TokenisedContext
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model
 
@@ -85,7 +85,7 @@ def test_half_precision_passes_its_own_check(dtype: torch.dtype) -> None:
 
 
 def test_bf16_products_are_near_the_exact_ones_and_are_not_them() -> None:
-    if torch.bfloat16 not in DTYPES:
+    if torch.bfloat16 not in BY_ONEDNN:
         with pytest.raises(Exception, match="matmul: bf16"):
             list(LensEngine(tiny_model("llama"), "bf16").statistics(QUESTIONS))
         return

@@ -8,10 +8,10 @@ from transformers.pytorch_utils import Conv1D
 from lenscore.errors import ContextError
 from lenscore.extraction import packed_linears
 from lenscore.extraction.packed_linears import PackedLinear, pack_linears
-from lenscore.extraction.products import DTYPES
+from lenscore.extraction.products import BY_ONEDNN
 from tests.tiny_models import FAMILIES, tiny_model, token_ids
 
-HAS_BF16 = torch.bfloat16 in DTYPES
+HAS_BF16 = torch.bfloat16 in BY_ONEDNN
 
 
 def a_layer(bias: bool) -> nn.Linear:
@@ -54,7 +54,7 @@ def pack_refused() -> None:
 
 
 def test_bf16_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_linears, "DTYPES", {torch.float32})
+    monkeypatch.setattr(packed_linears, "BY_ONEDNN", {torch.float32})
     pack_refused()
 
 

@@ -8,7 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
 from lenscore.extraction.mapped_files import leave_mapped_weights
-from lenscore.extraction.products import DTYPES, pack, product
+from lenscore.extraction.products import BY_ONEDNN, pack, product
 from lenscore.study import Matmul
 
 # Bytes of plain weights that may be in memory beside their packed copies.
@@ -51,7 +51,7 @@ def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
     Raises:
         ContextError: bfloat16 products are asked for, and this processor has none.
     """
-    if matmul == "bf16" and model.device.type == "cpu" and torch.bfloat16 not in DTYPES:
+    if matmul == "bf16" and model.device.type == "cpu" and torch.bfloat16 not in BY_ONEDNN:
         raise ContextError(
             "matmul: bf16 is asked for, but this processor has no bfloat16 products (AVX-512 BF16 or AMX); "
             "set it to exact, or run on a machine that has them"

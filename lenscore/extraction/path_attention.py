@@ -107,10 +107,17 @@ class KeptByDepth:
                     weights = weights.div_(scores.soft_cap).tanh_().mul_(scores.soft_cap)
                 of_heads = weights.view(heads, len(of_block), end - first)
                 of_heads[..., masked_from - first :].masked_fill_(hidden, -torch.inf)
-                weights = torch.softmax(weights, -1, dtype=torch.float32).to(query.dtype)
-                found = product(weights, self._values[group, first:end].mT.contiguous())
+                weights = _softmax_(weights)
+                found = product(weights, self._values[group, first:end].mT)
                 drawn[group, :, start : start + step] = found.view(heads, len(of_block), -1)
         return drawn.flatten(0, 1)
+
+
+def _softmax_(weights: Tensor) -> Tensor:
+    """Do softmax in place: another buffer of this size would push the first one out of the caches."""
+    if weights.dtype == torch.float32:
+        return torch.softmax(weights, -1, out=weights)
+    return torch.softmax(weights, -1, dtype=torch.float32).to(weights.dtype)
 
 
 def unseen(

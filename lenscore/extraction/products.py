@@ -1,10 +1,13 @@
 """x·Wᵀ by the fastest matrix products there are for the processor at hand.
 
-On a CPU these are oneDNN's, which PyTorch uses by itself for reduced precision alone: its float32 products
-are MKL's, slower by half on processors that are not Intel's. A weight that serves many products is
-packed once. ``torch.compile`` does the same when it freezes a model; here no compiler is needed. The
-results are those of float32, rounded in another order.
+PyTorch multiplies float32 matrices by MKL, which runs at half of what processors that are not Intel's can
+do; oneDNN, which PyTorch uses by itself for reduced precision alone, runs at full speed on all of them. A
+weight that serves many of oneDNN's products is packed once. ``torch.compile`` does the same when it
+freezes a model; here no compiler is needed. The results are those of float32, rounded in another order.
 """
+
+import platform
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -13,16 +16,29 @@ from torch.nn.functional import linear
 
 # The number of rows that a packed weight's layout is chosen for; others are right too.
 _ROWS = 512
+_CPU_INFO = Path("/proc/cpuinfo")
 
-# What oneDNN multiplies on this machine's CPU.
-DTYPES = {torch.float32} if torch.backends.mkldnn.is_available() else set()
-if DTYPES and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-    DTYPES.add(torch.bfloat16)
+
+def _is_intels() -> bool:
+    return "Intel" in (_CPU_INFO.read_text() if _CPU_INFO.is_file() else platform.processor())
+
+
+def _by_onednn() -> set[torch.dtype]:
+    if not torch.backends.mkldnn.is_available():
+        return set()
+    found = set() if _is_intels() and torch.backends.mkl.is_available() else {torch.float32}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        found.add(torch.bfloat16)
+    return found
+
+
+# What oneDNN multiplies here. Decided by the processor, never by a measurement: results must not vary by run.
+BY_ONEDNN = _by_onednn()
 
 
 def pack(weight: Float[Tensor, "outputs inputs"]) -> Tensor:
     """Return a weight laid out for :func:`product`; itself where there is nothing to gain."""
-    if _by_onednn(weight):
+    if _is_onednns(weight):
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS)
         return packed
     return weight
@@ -33,14 +49,15 @@ def product(rows: Float[Tensor, "*rows inputs"], weight: Tensor, bias: Tensor | 
 
     Args:
         rows: what is multiplied.
-        weight: (outputs, inputs), contiguous or packed.
+        weight: (outputs, inputs), plain or packed.
         bias: (outputs), or None.
     """
-    if _by_onednn(weight):
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    if _is_onednns(weight):
+        whole = weight if weight.is_mkldnn else weight.contiguous()  # it is very slow with strides
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, whole, bias, "none", [], "")
         return found
     return linear(rows, weight, bias)
 
 
-def _by_onednn(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.dtype in DTYPES
+def _is_onednns(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype in BY_ONEDNN
