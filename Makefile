@@ -6,9 +6,10 @@ CORES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
+BENCH_MODEL := resources/models/smollm2-135m/manifest.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test check format schema clean
+.PHONY: run test check format schema bench bench-growth clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -31,6 +32,15 @@ format: $(MADE)
 
 schema: $(MADE)
 	$(BIN)/python -m lenscore.study_schema
+
+# The lens's speed beside other libraries', and how it grows; benchmarks/README.md has the options that BENCH may hold.
+bench: $(MADE)
+	@$(BIN)/snakemake --quiet all --cores $(CORES) $(BENCH_MODEL) >&2
+	@$(BIN)/python -m benchmarks.lens $(BENCH)
+
+bench-growth: $(MADE)
+	@$(BIN)/snakemake --quiet all --cores $(CORES) $(BENCH_MODEL) >&2
+	@$(BIN)/python -m benchmarks.lens.growth $(BENCH)
 
 clean:
 	rm -rf results logs .snakemake

@@ -39,7 +39,8 @@ def test_attention_is_the_same_by_either(library: str) -> None:
     keys, values, query = torch.randn(2, 300, 16), torch.randn(2, 300, 16), torch.randn(4, 300, 16)
     kept = KeptByDepth(keys, values, 300)
     kept.put(0, keys, values)
-    found = kept.attend(query, range(300), Scores(0.25))
+    found = torch.empty(4, 300, 16)
+    kept.attend(query, range(300), Scores(0.25), found)
     expected = torch.nn.functional.scaled_dot_product_attention(
         query.double()[None], keys.double()[None], values.double()[None], is_causal=True, scale=0.25, enable_gqa=True
     )[0]

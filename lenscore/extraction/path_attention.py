@@ -13,15 +13,24 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
+from lenscore.extraction import products
 from lenscore.extraction.products import product
 
 Queries = Float[Tensor, "heads tokens width"]
 Keys = Float[Tensor, "groups depths width"]
 Values = Float[Tensor, "groups depths value_width"]
+Drawn = Float[Tensor, "heads tokens value_width"]
 
 # Scores are made for so many queries (of a group's heads together) at once: enough for the
 # matrix products to run at full speed, few enough for the scores to stay in the processor's caches.
 _ROWS = 384
+
+# The fused kernel takes so many tokens at once: it wastes half of its work on their own keys, whose
+# share must be small beside that of the keys before them.
+_QUERIES = 256
+
+# What scaled_dot_product_attention runs on a CPU; called by itself it gives the log-sum-exp too.
+_FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,26 @@ class Scores:
 
 
 class KeptByDepth:
-    """Keys and values of the tokens that were seen last at each depth.
+    """Keys and values of the tokens that were seen last at each depth; on a CPU in float32.
 
-    On a CPU they are kept in float32. In memory, values lie by width, as products with them want it.
+    Three kernels attend to them. Which one it is depends on the processor and the shapes alone:
+
+    - on a GPU, ``scaled_dot_product_attention``;
+    - on a CPU whose float32 products are MKL's, PyTorch's fused kernel, which uses MKL: once for the keys
+      that all queries of a run see, once for the run's own, merged by their log-sum-exp;
+    - in all other cases (oneDNN's products, windows, soft caps, scattered queries), explicit products.
     """
 
     def __init__(self, key: Keys, value: Values, n_depths: int):
         self.on_cpu = key.device.type == "cpu"
         dtype = torch.float32 if self.on_cpu else key.dtype
+        self._fused_on_cpu = torch.float32 not in products.BY_ONEDNN and key.shape[2] == value.shape[2]
         self._keys = key.new_empty((key.shape[0], n_depths, key.shape[2]), dtype=dtype)
-        self._values = value.new_empty((value.shape[0], value.shape[2], n_depths), dtype=dtype).mT
+        if self.on_cpu and not self._fused_on_cpu:
+            # By width, as oneDNN's products with them want it.
+            self._values = value.new_empty((value.shape[0], value.shape[2], n_depths), dtype=dtype).mT
+        else:
+            self._values = value.new_empty((value.shape[0], n_depths, value.shape[2]), dtype=dtype)
 
     def serves(self, key: Keys, value: Values) -> bool:
         """Say whether keys and values of this shape can be kept here."""
@@ -62,36 +81,57 @@ class KeptByDepth:
         self._keys[:, depth : depth + key.shape[1]] = key
         self._values[:, depth : depth + value.shape[1]] = value
 
-    def attend(
-        self, query: Queries, depths: Sequence[int], scores: Scores
-    ) -> Float[Tensor, "heads tokens value_width"]:
-        """Return what queries at ``depths`` (rising) draw from the values at depths 0 to their own."""
-        if self.on_cpu or scores.soft_cap is not None:
-            return self._by_products(query.to(self._keys.dtype), depths, scores).to(query.dtype)
-        return self._by_fused_kernel(query, depths, scores)
-
-    def _by_fused_kernel(self, query: Queries, depths: Sequence[int], scores: Scores) -> Tensor:
+    def attend(self, query: Queries, depths: Sequence[int], scores: Scores, drawn: Drawn) -> None:
+        """Write to ``drawn`` what queries at ``depths`` (rising) draw from the values at depths 0 to their own."""
         end = depths[-1] + 1
-        follow = end - depths[0] == len(depths)
-        if follow and (scores.window is None or end <= scores.window):
-            mask: Tensor = causal_lower_right(len(depths), end)
+        is_run = end - depths[0] == len(depths)
+        sees_all = is_run and (scores.window is None or end <= scores.window)
+        if not self.on_cpu and scores.soft_cap is None:
+            drawn.copy_(self._on_gpu(query, depths, scores, sees_all))
+        elif self._fused_on_cpu and sees_all and scores.soft_cap is None:
+            self._by_fused_kernel(query.to(self._keys.dtype), depths[0], scores.scale, drawn)
         else:
-            mask = ~unseen(depths, 0, end, scores.window, query.device)
+            self._by_products(query.to(self._keys.dtype), depths, scores, drawn)
+
+    def _on_gpu(self, query: Queries, depths: Sequence[int], scores: Scores, sees_all: bool) -> Tensor:
+        end = depths[-1] + 1
+        mask: Tensor = (
+            causal_lower_right(len(depths), end) if sees_all else ~unseen(depths, 0, end, scores.window, query.device)
+        )
         keys, values = self._keys[None, :, :end], self._values[None, :, :end]
         grouped = query.shape[0] != keys.shape[1]
         return scaled_dot_product_attention(
             query[None], keys, values, attn_mask=mask, scale=scores.scale, enable_gqa=grouped
         )[0]
 
-    def _by_products(self, query: Queries, depths: Sequence[int], scores: Scores) -> Tensor:
-        """Attend a block of queries at a time, the heads of a group as more queries of one head.
+    def _by_fused_kernel(self, query: Queries, start: int, scale: float, drawn: Drawn) -> None:
+        """Attend from a run of tokens, the first of them at depth ``start``, some hundred at a time."""
+        n_groups = len(self._keys)
+        by_group = query.unflatten(0, (n_groups, -1))
+        drawn = drawn.unflatten(0, (n_groups, -1))
+        for some, written in zip(by_group.split(_QUERIES, 2), drawn.split(_QUERIES, 2), strict=True):
+            own, log_sum = self._fused(some, start, start + some.shape[2], scale, is_causal=True)
+            if start > 0:
+                before, log_sum_before = self._fused(some, 0, start, scale, is_causal=False)
+                torch.lerp(before, own, torch.sigmoid(log_sum - log_sum_before)[..., None], out=own)
+            written.copy_(own)
+            start += some.shape[2]
 
-        Without a fused kernel: on a CPU those do not use its fastest matrix products, and none caps scores.
-        """
+    def _fused(
+        self, query: Float[Tensor, "groups heads tokens width"], first: int, end: int, scale: float, is_causal: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return what queries draw from the values at depths [first, end), and their scores' log-sum-exp."""
+        shape = (-1, query.shape[1], -1, -1)  # a group's heads read the same keys: nothing is copied
+        keys, values = (part[:, None, first:end].expand(shape) for part in (self._keys, self._values))
+        drawn, log_sum = _FUSED(query, keys, values, is_causal=is_causal, scale=scale)
+        return drawn, log_sum
+
+    def _by_products(self, query: Queries, depths: Sequence[int], scores: Scores, drawn: Drawn) -> None:
+        """Attend a block of queries at a time, the heads of a group as more queries of one head."""
         n_groups, _, width = self._keys.shape
-        heads = query.shape[0] // n_groups
-        query = query.reshape(n_groups, heads, *query.shape[1:]) * scores.scale
-        drawn = query.new_empty((n_groups, heads, len(depths), self._values.shape[2]))
+        query = query.unflatten(0, (n_groups, -1)) * scores.scale
+        drawn = drawn.unflatten(0, (n_groups, -1))
+        heads = query.shape[1]
         step = max(_ROWS // heads, 16)
         for start in range(0, len(depths), step):
             of_block = depths[start : start + step]
@@ -107,10 +147,8 @@ class KeptByDepth:
                     weights = weights.div_(scores.soft_cap).tanh_().mul_(scores.soft_cap)
                 of_heads = weights.view(heads, len(of_block), end - first)
                 of_heads[..., masked_from - first :].masked_fill_(hidden, -torch.inf)
-                weights = _softmax_(weights)
-                found = product(weights, self._values[group, first:end].mT)
+                found = product(_softmax_(weights), self._values[group, first:end].mT)
                 drawn[group, :, start : start + step] = found.view(heads, len(of_block), -1)
-        return drawn.flatten(0, 1)
 
 
 def _softmax_(weights: Tensor) -> Tensor:

@@ -133,26 +133,30 @@ class _Walk:
         key: Float[Tensor, "groups tokens width"],
         value: Float[Tensor, "groups tokens value_width"],
         scores: Scores,
-    ) -> Float[Tensor, "heads tokens value_width"]:
+    ) -> Float[Tensor, "tokens heads value_width"]:
         """Keep the keys and values of the chunk's tokens by depth, and attend to them run by run."""
         if self._all_kept:
-            return torch.cat(self._drawn, 1)
+            return torch.cat(self._drawn)
         if self._kept is None or not self._kept.serves(key, value):
             self._kept = KeptByDepth(key, value, self._n_depths)
         start, end = self._now
-        depths = self._tree.depths
-        drawn = self._drawn if self._is_last else []
+        places = self._asked_in(start, end) if self._is_last else range(start, end)
+        drawn = query.new_empty((len(places), query.shape[0], value.shape[2]))
+        done = 0
         for first, stop in self._tree.runs(start, end):
             run = slice(first - start, stop - start)
-            self._kept.put(depths[first], key[:, run], value[:, run])
-            if not self._is_last:
-                drawn.append(self._kept.attend(query[:, run], depths[first:stop], scores))
-            elif wanted := self._asked_in(first, stop):
-                rows = [place - start for place in wanted]
-                drawn.append(self._kept.attend(query[:, rows], [depths[place] for place in wanted], scores))
+            self._kept.put(self._tree.depths[first], key[:, run], value[:, run])
+            rows = [place - start for place in self._asked_in(first, stop)] if self._is_last else run
+            some = query[:, rows]
+            if some.shape[1] > 0:
+                written = drawn[done : done + some.shape[1]]
+                depths = [self._tree.depths[place] for place in places[done : done + some.shape[1]]]
+                self._kept.attend(some, depths, scores, written.transpose(0, 1))
+                done += some.shape[1]
         if self._is_last:
+            self._drawn.append(drawn)
             raise _KeysKept
-        return torch.cat(drawn, 1)
+        return drawn
 
     def _asked_in(self, first: int, stop: int) -> Sequence[int]:
         return self._places[bisect_left(self._places, first) : bisect_left(self._places, stop)]
@@ -227,7 +231,7 @@ def _attention(
         window=None if attention_mask is None else int(attention_mask),
         soft_cap=kwargs.get("softcap"),
     )
-    return _walk.get().attend(query[0], key[0], value[0], scores).transpose(0, 1)[None].contiguous(), None
+    return _walk.get().attend(query[0], key[0], value[0], scores)[None], None
 
 
 def _window(*_: Any, local_size: int | None = None, config: Any = None, **__: Any) -> Tensor | None:

@@ -1,0 +1,45 @@
+"""The lens in TransformerLens, in the environment of ``benchmarks.lens.environment``, which has no lenscore.
+
+What its documentation offers is used: raw weights (``boot_transformers`` processes none), the cache confined to the
+residual stream and to the answer positions, its own final norm and unembedding. Two of transformers' arguments,
+which it passes on, spare it what nobody reads: logits of the whole prompt, and attention maps of every layer.
+"""
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge  # type: ignore[import-not-found]  # not in this project's
+
+from benchmarks.lens.exchange import Answers, Context, Questions, Results
+from benchmarks.lens.protocol import Lens, serve
+
+
+def load(model: str, threads: int) -> Lens:
+    """Load a model in float32."""
+    torch.set_num_threads(threads)
+    bridge = TransformerBridge.boot_transformers(model, dtype=torch.float32, device="cpu")
+
+    @torch.inference_mode()
+    def lens(questions: Questions) -> Results:
+        return [[_of_context(bridge, context) for context in contexts] for contexts in questions]
+
+    return lens
+
+
+def _of_context(bridge: TransformerBridge, context: Context) -> Answers:
+    n_layers = bridge.cfg.n_layers
+    names = [*(f"blocks.{layer}.hook_resid_pre" for layer in range(n_layers)), f"blocks.{n_layers - 1}.hook_resid_post"]
+    _, cache = bridge.run_with_cache(
+        torch.tensor([context.input_ids]),
+        names_filter=names,
+        pos_slice=(context.predicting.start, context.predicting.stop),
+        logits_to_keep=1,
+        output_attentions=False,
+    )
+    states = torch.stack([cache[name][0] for name in names])
+    logprobs = torch.log_softmax(bridge.unembed(bridge.ln_final(states)), dim=-1)
+    top = logprobs.topk(2)
+    targets = torch.tensor(context.targets).expand(len(names), -1)
+    return Answers.of(top.indices, top.values, logprobs.gather(-1, targets[..., None])[..., 0])
+
+
+if __name__ == "__main__":
+    serve(load)
