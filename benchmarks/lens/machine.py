@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -45,10 +46,10 @@ def _processor() -> dict[str, str]:
 
 
 def product_rates() -> dict[str, float]:
-    """Return the highest rate of a matrix product, in operations a second, for each precision that oneDNN does here.
+    """Return the rate of matrix products, in operations a second, in float32 and in what else oneDNN multiplies here.
 
-    The best of PyTorch's own products and oneDNN's packed ones, over some sizes: what a program could reach that did
-    nothing but multiply large matrices.
+    The best of PyTorch's own products and the engine's, over some sizes: what a program would reach that did
+    nothing but multiply large matrices. Of each, the median of some repeats, as contestants' times are medians.
     """
     dtypes = {torch.float32, *BY_ONEDNN}
     with torch.inference_mode():
@@ -60,14 +61,14 @@ def _rates(dtype: torch.dtype) -> Iterator[float]:
         states, weight = torch.randn(rows, inputs, dtype=dtype), torch.randn(outputs, inputs, dtype=dtype)
         packed = pack(weight)
         for multiply in (partial(torch.mm, states, weight.T), partial(product, states, packed)):
-            yield 2 * rows * inputs * outputs / _fastest(multiply)
+            yield 2 * rows * inputs * outputs / _usual(multiply)
 
 
-def _fastest(multiply: Callable[[], Tensor]) -> float:
+def _usual(multiply: Callable[[], Tensor]) -> float:
     multiply()
     seconds = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
         multiply()
         seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return median(seconds)
