@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m/manifest.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test check format schema bench bench-growth clean
+.PHONY: run test check format schema bench bench-growth bench-precision clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -41,6 +41,10 @@ bench: $(MADE)
 bench-growth: $(MADE)
 	@$(BIN)/snakemake --quiet all --cores $(CORES) $(BENCH_MODEL) >&2
 	@$(BIN)/python -m benchmarks.lens.growth $(BENCH)
+
+bench-precision: $(MADE)
+	@$(BIN)/snakemake --quiet all --cores $(CORES) $(BENCH_MODEL) >&2
+	@$(BIN)/python -m benchmarks.lens.precision $(BENCH)
 
 clean:
 	rm -rf results logs .snakemake

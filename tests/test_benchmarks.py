@@ -22,6 +22,7 @@ from benchmarks.lens.exchange import (
 from benchmarks.lens.flops import LlamaShape, Tokens, lens_flops
 from benchmarks.lens.lines import machine_line, workload_lines
 from benchmarks.lens.measure import Setting, measure
+from benchmarks.lens.precision import TokenRecords
 from benchmarks.lens.protocol import WorkerError
 from benchmarks.lens.table import table
 from benchmarks.lens.workers import transformers_worker
@@ -176,3 +177,11 @@ def test_a_worker_that_fails_is_named(tmp_path: Path, capfd: pytest.CaptureFixtu
     ):
         worker.ask("load", questions=str(tmp_path / "questions.json"), model=str(tmp_path), threads=1, batch=1)
     assert str(tmp_path) in capfd.readouterr().err
+
+
+def test_depths_by_hand() -> None:
+    # Layers down, tokens across: right early and kept; right, lost, right again; never; lost at the end.
+    right = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0]], dtype=bool)
+    depths, has_depth = TokenRecords(right, right.astype(int), np.zeros(right.shape)).depths()
+    assert has_depth.tolist() == [True, True, False, False]
+    assert depths[has_depth].tolist() == [0, 2]

@@ -1,14 +1,16 @@
 """The engine: every question's statistics in order, checked against the model's own code, shared where it can be."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
 
 from lenscore.errors import SelfCheckError
 from lenscore.extraction import engine as engine_module
-from lenscore.extraction import sharing
+from lenscore.extraction import packed_linears, sharing
 from lenscore.extraction.engine import LensEngine
-from lenscore.extraction.products import BY_ONEDNN
+from lenscore.extraction.room import Room
 from lenscore.extraction.tokens import TokenisedContext
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model
 
@@ -25,7 +27,7 @@ def own_logprobs(family: str, context: TokenisedContext) -> torch.Tensor:
 def test_every_familys_statistics_are_the_models_own(family: str) -> None:
     engine = LensEngine(tiny_model(family))
     found = list(engine.statistics(QUESTIONS, top_k=3))
-    assert (engine.unshared is None) == FAMILIES[family].shares, engine.unshared
+    assert (engine.prefix_sharing == "shared") == FAMILIES[family].shares, engine.prefix_sharing
     assert engine.self_check_difference is not None
     assert engine.self_check_difference < 1e-3
     assert [len(contexts) for contexts in found] == [6, 3, 1]
@@ -51,25 +53,62 @@ def test_a_call_more_goes_on_with_the_prepared_model(monkeypatch: pytest.MonkeyP
 def test_nothing_to_do_is_no_failure() -> None:
     engine = LensEngine(tiny_model("llama"))
     assert list(engine.statistics([])) == []
+    assert engine.prefix_sharing == "nothing was run"
     assert engine.self_check_difference is None
 
 
 def test_states_that_are_not_the_models_end_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
     tree_states = sharing.tree_states
-    monkeypatch.setattr(sharing, "tree_states", lambda *args: tree_states(*args) * 1.01)
+
+    def wrong_but_for_the_first_context(model, architecture, tree, asked, chunk):  # type: ignore[no-untyped-def]
+        states = tree_states(model, architecture, tree, asked, chunk)
+        first = min(tree.places, key=lambda places: places[-1])
+        follows = torch.tensor([place not in first for place in asked])
+        return torch.where(follows[:, None], states * 1.01, states)
+
+    monkeypatch.setattr(sharing, "tree_states", wrong_but_for_the_first_context)
     engine = LensEngine(tiny_model("llama"))
     found = list(engine.statistics(QUESTIONS[:1]))
-    assert engine.unshared is not None
-    assert "differ by a share of 0.01" in engine.unshared
-    own = own_logprobs("llama", QUESTIONS[0][2])
-    assert torch.equal(found[0][2]["logit"].top1_id[-1], own.argmax(-1))
+    assert "differ by a share of 0.01" in engine.prefix_sharing
+    for context, by_lens in zip(QUESTIONS[0], found[0], strict=True):
+        own = own_logprobs("llama", context)
+        assert torch.equal(by_lens["logit"].top1_id[-1], own.argmax(-1))
+
+
+def test_a_family_that_breaks_in_a_tree_goes_on_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise IndexError("a tensor of another shape")
+
+    monkeypatch.setattr(sharing, "tree_states", broken)
+    engine = LensEngine(tiny_model("llama"))
+    found = list(engine.statistics(QUESTIONS))
+    assert engine.prefix_sharing == "sharing fails with IndexError: a tensor of another shape"
+    assert [len(contexts) for contexts in found] == [6, 3, 1]
+
+
+def test_what_breaks_later_is_no_reason_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = LensEngine(tiny_model("llama"))
+    list(engine.statistics(QUESTIONS[:1]))
+    monkeypatch.setattr(sharing, "tree_states", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(engine.statistics(QUESTIONS[1:]))
+
+
+def test_questions_in_one_tree_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_itself = [found for question in QUESTIONS for found in LensEngine(tiny_model("llama")).statistics([question])]
+    monkeypatch.setattr(sharing, "room_for", lambda *_: Room(100, 64, several=True))
+    together = list(LensEngine(tiny_model("llama")).statistics(QUESTIONS))
+    for one, other in zip(by_itself, together, strict=True):
+        for expected, found in zip(one, other, strict=True):
+            assert torch.equal(expected["logit"].top1_id, found["logit"].top1_id)
+            torch.testing.assert_close(expected["logit"].entropy, found["logit"].entropy, rtol=1e-4, atol=1e-4)
 
 
 def test_a_linear_layer_that_is_not_the_models_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     pack_linears = engine_module.pack_linears
 
-    def wrong(model: nn.Module, matmul: str) -> None:
-        pack_linears(model, matmul)  # type: ignore[arg-type]
+    def wrong(model: nn.Module, blocks: Sequence[nn.Module], matmul: str) -> None:
+        pack_linears(model, blocks, matmul)  # type: ignore[arg-type]
         model.model.layers[1].mlp.down_proj.bias = torch.ones(32)  # type: ignore[union-attr]
 
     monkeypatch.setattr(engine_module, "pack_linears", wrong)
@@ -81,18 +120,15 @@ def test_a_linear_layer_that_is_not_the_models_ends_the_job(monkeypatch: pytest.
 def test_half_precision_passes_its_own_check(dtype: torch.dtype) -> None:
     engine = LensEngine(tiny_model("llama").to(dtype))
     assert len(list(engine.statistics(QUESTIONS))) == 3
-    assert engine.unshared is None
+    assert engine.prefix_sharing == "shared"
 
 
-def test_bf16_products_are_near_the_exact_ones_and_are_not_them() -> None:
-    if torch.bfloat16 not in BY_ONEDNN:
-        with pytest.raises(Exception, match="matmul: bf16"):
-            list(LensEngine(tiny_model("llama"), "bf16").statistics(QUESTIONS))
-        return
+def test_bf16_products_are_near_the_exact_ones_and_are_not_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_linears, "multiplies_bf16", lambda _: True)  # where it is not, it is emulated
     engine = LensEngine(tiny_model("llama"), "bf16")
     exact, rounded = (
         torch.cat([by_lens["logit"].target_logprob for by_lens in next(iter(made.statistics(QUESTIONS)))], dim=1)
         for made in (LensEngine(tiny_model("llama")), engine)
     )
-    assert engine.unshared is None
+    assert engine.prefix_sharing == "shared"
     assert 0 < (exact - rounded).abs().max() < 0.2

@@ -135,6 +135,7 @@ def test_the_job_says_what_it_is_and_how_far(
     assert shard.facts["n_layers"] == 2
     assert shard.facts["family"] == "gpt2"
     assert shard.facts["prefix_sharing"] == "shared"
+    assert shard.facts["attention"] == "lenscore_tree"
     assert shard.facts["self_check_difference"] < 1e-4
     assert "self-check" in caplog.text
     assert "(100%)" in caplog.text
@@ -167,6 +168,7 @@ def test_a_shard_of_which_all_is_skipped_is_no_failure(contexts: pa.Table, tiny_
     assert shard.records.num_rows == 0
     assert set(shard.fits["fit"].to_pylist()) == {"skipped"}
     assert shard.facts["self_check_difference"] is None
+    assert shard.facts["prefix_sharing"] == "nothing was run"
 
 
 def test_figures_do_not_depend_on_the_shard(contexts: pa.Table, tiny_gpt2: Path, cut: ShardRecords) -> None:

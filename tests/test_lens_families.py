@@ -12,8 +12,8 @@ from transformers import GPT2Config, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lenscore.errors import ArchitectureError, SelfCheckError
-from lenscore.extraction.residuals import answer_states, own_logits
-from lenscore.extraction.self_check import OwnPass
+from lenscore.extraction.residuals import answer_states, own_states_and_logits
+from lenscore.extraction.self_check import OwnPass, difference
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.lenses.architecture import find_architecture
 from lenscore.lenses.decoder import Decoder
@@ -27,7 +27,6 @@ CONTEXT = TokenisedContext(IDS.tolist()[0], 21, False)
 def check(model: PreTrainedModel, decoder: Decoder) -> float:
     """Compare a decoder's reading of the model's own states with the model's own logits."""
     own = OwnPass.of(model, find_architecture(model), CONTEXT)
-    assert own.difference_of_states(own.states) is None
     return own.check_last_layer(decoder, own.states)
 
 
@@ -84,7 +83,10 @@ def test_the_self_check_passes_and_says_how_closely(model: PreTrainedModel) -> N
 def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) -> None:
     with torch.inference_mode():
         whole = model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
-    torch.testing.assert_close(own_logits(model, IDS, POSITIONS), whole, rtol=1e-5, atol=1e-5)
+    architecture = find_architecture(model)
+    states, logits = own_states_and_logits(model, architecture, IDS, POSITIONS)
+    torch.testing.assert_close(logits, whole, rtol=1e-5, atol=1e-5)
+    assert torch.equal(states, answer_states(architecture, {"input_ids": IDS}, POSITIONS))
 
 
 @pytest.mark.parametrize(
@@ -132,10 +134,16 @@ def test_a_nan_fails_the_self_check() -> None:
 
 def test_states_that_differ_are_told_by_how_much() -> None:
     model = tiny_model("llama")
-    own = OwnPass.of(model, find_architecture(model), CONTEXT)
-    assert own.difference_of_states(own.states * (1 + 1e-6)) is None
-    assert own.difference_of_states(own.states * 1.5) == "a share of 0.5"
-    assert own.difference_of_states(own.states * float("nan")) is not None
+    states = OwnPass.of(model, find_architecture(model), CONTEXT).states
+    assert difference(states * (1 + 1e-6), states, rounded=False) is None
+    assert difference(states * 1.01, states, rounded=False) == "a share of 0.01"
+    assert difference(states * 1.01, states, rounded=True) is None
+    assert difference(states * float("nan"), states, rounded=True) is not None
+    small = states.clone()
+    small[1, 0] *= 1000.0  # one state that is large by nature
+    wrong = small.clone()
+    wrong[2, 2] *= 1.01
+    assert difference(wrong, small, rounded=False) == "a share of 0.01"
 
 
 def test_hooks_are_gone_after_a_failure() -> None:
@@ -152,7 +160,7 @@ def test_the_head_is_not_run_over_the_sequence() -> None:
     model.lm_head.register_forward_hook(lambda _, __, output: seen.append(output.shape))
     answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
     assert seen == []
-    own_logits(model, IDS, POSITIONS)
+    own_states_and_logits(model, find_architecture(model), IDS, POSITIONS)
     assert [shape[-2] for shape in seen] == [len(POSITIONS)]
 
 

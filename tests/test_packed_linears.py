@@ -3,15 +3,20 @@
 import pytest
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
 from lenscore.extraction import packed_linears
 from lenscore.extraction.packed_linears import PackedLinear, pack_linears
-from lenscore.extraction.products import BY_ONEDNN
+from lenscore.lenses.architecture import find_architecture
+from lenscore.study import Matmul
 from tests.tiny_models import FAMILIES, tiny_model, token_ids
 
-HAS_BF16 = torch.bfloat16 in BY_ONEDNN
+
+@pytest.fixture(autouse=True)
+def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_linears, "multiplies_bf16", lambda _: True)  # where it is not, it is emulated
 
 
 def a_layer(bias: bool) -> nn.Linear:
@@ -23,24 +28,21 @@ def a_layer(bias: bool) -> nn.Linear:
 @pytest.mark.parametrize("bias", [True, False])
 def test_an_exact_layer_is_the_plain_one(bias: bool, rows: int) -> None:
     layer = a_layer(bias)
-    packed = PackedLinear(layer.weight.detach(), layer.bias, "exact")
+    layer_packed = PackedLinear(layer.weight.detach(), layer.bias, "exact")
     states = torch.randn(2, rows, 24)
     with torch.inference_mode():
-        torch.testing.assert_close(packed(states), layer(states), rtol=1e-5, atol=1e-6)
-    assert torch.equal(packed.weight, layer.weight)
-    assert (packed.in_features, packed.out_features) == (24, 40)
+        torch.testing.assert_close(layer_packed(states), layer(states), rtol=1e-5, atol=1e-6)
+    assert torch.equal(layer_packed.weight, layer.weight)
+    assert (layer_packed.in_features, layer_packed.out_features) == (24, 40)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_bf16_layer_rounds_its_operands_and_its_products_alone(bias: bool) -> None:
-    if not HAS_BF16:
-        pack_refused()
-        return
     layer = a_layer(bias)
-    packed = PackedLinear(layer.weight.detach(), layer.bias, "bf16")
+    layer_packed = PackedLinear(layer.weight.detach(), layer.bias, "bf16")
     states = torch.randn(7, 24)
     with torch.inference_mode():
-        found = packed(states)
+        found = layer_packed(states)
     exact = states.bfloat16().double() @ layer.weight.bfloat16().double().T
     assert found.dtype == torch.float32
     difference = (found.double() - (exact if layer.bias is None else exact + layer.bias)).abs()
@@ -48,14 +50,19 @@ def test_a_bf16_layer_rounds_its_operands_and_its_products_alone(bias: bool) -> 
     assert difference.max() > 0  # it is not float32 by another name
 
 
-def pack_refused() -> None:
-    with pytest.raises(ContextError, match="matmul: bf16"):
-        pack_linears(tiny_model("llama"), "bf16")
+def packed(model: PreTrainedModel, matmul: Matmul) -> None:
+    pack_linears(model, find_architecture(model).blocks, matmul)
 
 
 def test_bf16_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_linears, "BY_ONEDNN", {torch.float32})
-    pack_refused()
+    monkeypatch.setattr(packed_linears, "multiplies_bf16", lambda _: False)
+    with pytest.raises(ContextError, match="matmul: bf16 is asked for, but this processor has no"):
+        packed(tiny_model("llama"), "bf16")
+
+
+def test_bf16_that_would_leave_experts_out_is_refused() -> None:
+    with pytest.raises(ContextError, match="MixtralForCausalLM has experts"):
+        packed(tiny_model("mixtral"), "bf16")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,7 +71,7 @@ def test_a_packed_model_is_the_model(family: str) -> None:
     ids = token_ids(40)
     with torch.inference_mode():
         before = model(input_ids=ids, use_cache=False).logits
-        pack_linears(model, "exact")
+        packed(model, "exact")
         after = model(input_ids=ids, use_cache=False).logits
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
     assert not any(type(layer) in (nn.Linear, Conv1D) for layer in model.modules())
@@ -74,18 +81,19 @@ def test_a_packed_model_is_the_model(family: str) -> None:
 def test_a_tied_embedding_is_not_touched() -> None:
     model = tiny_model("llama-tied")
     embeddings = model.get_input_embeddings().weight.clone()
-    pack_linears(model, "exact")
+    packed(model, "exact")
     assert torch.equal(model.get_input_embeddings().weight, embeddings)
     assert torch.equal(model.get_output_embeddings().weight, embeddings)
 
 
-def test_the_head_stays_exact() -> None:
-    if not HAS_BF16:
-        pack_refused()
-        return
+def test_head_and_projection_stay_exact() -> None:
+    projected = tiny_model("opt-norm-after-projected")
+    before = projected.model.decoder.project_out.weight.clone()
+    packed(projected, "bf16")
+    assert torch.equal(projected.model.decoder.project_out.weight, before)
     model = tiny_model("llama")
     head = model.get_output_embeddings().weight.clone()
-    pack_linears(model, "bf16")
+    packed(model, "bf16")
     assert torch.equal(model.get_output_embeddings().weight, head)
     assert not torch.equal(
         model.model.layers[0].mlp.up_proj.weight, tiny_model("llama").model.layers[0].mlp.up_proj.weight

@@ -201,6 +201,7 @@ def test_the_page_has_every_part(page: str) -> None:
         "c0de",
         "snakemake 9.27.1",
         "shared",
+        "float32, products of matrices exact",
     ):
         assert words in parsed.text
     assert "cannot be compared" in parsed.text  # two positions have no middle

@@ -56,7 +56,7 @@ def test_half_precision_is_shared_too(family: str, dtype: torch.dtype) -> None:
 
 def test_questions_go_together_where_the_room_is_for_several() -> None:
     model = tiny_model("llama")
-    pack_linears(model, "exact")
+    pack_linears(model, find_architecture(model).blocks, "exact")
     architecture = find_architecture(model)
     first, second, third = a_question(), a_question()[:3], [TokenisedContext(token_ids(30).tolist()[0], 28, False)]
     seen = list(ContextStates(model, architecture, Room(150, 64, True))([first, second, third]))
@@ -142,7 +142,7 @@ def test_a_family_that_cannot_share_runs_on_packed_layers_too() -> None:
     model = tiny_model("gptj")
     contexts = a_question()
     before = ContextStates(model, find_architecture(model)).of(contexts)
-    pack_linears(model, "exact")
+    pack_linears(model, find_architecture(model).blocks, "exact")
     assert any(isinstance(layer, PackedLinear) for layer in model.modules())
     torch.testing.assert_close(
         ContextStates(model, find_architecture(model)).of(contexts), before, rtol=1e-4, atol=1e-4

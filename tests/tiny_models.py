@@ -86,6 +86,12 @@ FAMILIES: dict[str, Family] = {
         lambda: tf.Llama4TextConfig(**_LLAMA, intermediate_size_mlp=48, num_local_experts=2, attention_chunk_size=8),
         shares=False,
     ),
+    "minimax": Family(
+        lambda: tf.MiniMaxConfig(
+            **_LLAMA, num_local_experts=4, layer_types=["full_attention", "linear_attention", "full_attention"]
+        ),
+        shares=False,
+    ),
     "gemma2": Family(
         lambda: tf.Gemma2Config(**_LLAMA, final_logit_softcapping=1.5, attn_logit_softcapping=2.0, sliding_window=8)
     ),

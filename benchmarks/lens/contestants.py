@@ -51,5 +51,6 @@ ALL = (
     *ENGINES,
     REFERENCE,
     Contestant("transformers-batched", "transformers_worker", 1e-3, {"batch": _BATCH}),
-    Contestant("transformerlens", "transformerlens_worker", 1e-3, {}),
+    Contestant("transformerlens", "transformerlens_worker", 1e-3, {"lean": False}),
+    Contestant("transformerlens-lean", "transformerlens_worker", 1e-3, {"lean": True}),
 )

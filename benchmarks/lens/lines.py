@@ -81,19 +81,11 @@ def _by_precision(rates: Sequence[dict[str, float]]) -> dict[str, dict[str, floa
 
 
 def _ratios(setting: Setting, measured: Measured) -> dict[str, dict[str, dict[str, float]]]:
-    """Return how many times as fast as each rival each of the engine's ways is, round by round.
-
-    Of variants of a rival the faster one counts.
-    """
-    rivals: dict[str, str] = {}
-    for contestant in setting.contestants:
-        if contestant not in ENGINES:
-            best = rivals.setdefault(contestant.module, contestant.name)
-            rivals[contestant.module] = min(best, contestant.name, key=lambda name: median(measured.seconds[name]))
+    """Return how many times as fast as each rival each of the engine's ways is, round by round."""
+    rivals = [contestant.name for contestant in setting.contestants if contestant not in ENGINES]
     return {
         engine.name: {
-            rival: spread(map(truediv, measured.seconds[rival], measured.seconds[engine.name]))
-            for rival in rivals.values()
+            rival: spread(map(truediv, measured.seconds[rival], measured.seconds[engine.name])) for rival in rivals
         }
         for engine in setting.contestants
         if engine in ENGINES

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lenscore.errors import ContextError
 from lenscore.extraction.packed_linears import pack_linears
-from lenscore.extraction.self_check import OwnPass
+from lenscore.extraction.room import too_small
+from lenscore.extraction.self_check import OwnPass, difference
 from lenscore.extraction.sharing import ContextStates, States
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
 from lenscore.extraction.tokens import TokenisedContext
@@ -72,9 +73,11 @@ class LensEngine:
         return cls(load_model(folder, dtype, resolve_device(device)), matmul)
 
     @property
-    def unshared(self) -> str | None:
-        """Why contexts are run one by one; None while they share their prefixes."""
-        return self._run.unshared if self._run is not None else None
+    def prefix_sharing(self) -> str:
+        """``shared``, or why contexts are run one by one, or that none have been run."""
+        if self._run is None:
+            return "nothing was run"
+        return self._run.unshared or "shared"
 
     def statistics(
         self, questions: Sequence[Sequence[TokenisedContext]], lenses: Sequence[str] = ("logit",), top_k: int = 5
@@ -102,7 +105,7 @@ class LensEngine:
             if own is not None:
                 states = self._checked(own, contexts, states)
                 own = None
-            targets = torch.tensor([token for context in contexts for token in context.answer_ids]).to(states.device)
+            targets = torch.tensor([token for context in contexts for token in context.answer_ids])
             sizes = [len(context.answer_ids) for context in contexts]
             found = {name: lens_statistics(lens, states, targets, top_k).split(sizes) for name, lens in by_name.items()}
             ahead += [{name: found[name][index] for name in found} for index in range(len(contexts))]
@@ -112,10 +115,15 @@ class LensEngine:
                 ahead = ahead[n_contexts:]
 
     def _prepared(self, question: Sequence[TokenisedContext]) -> OwnPass:
-        """Run the model's own code on a question's longest context, and then make the model ready."""
-        longest = max(question, key=lambda context: len(context.ids))
-        own = OwnPass.of(self.model, find_architecture(self.model), longest, self._matmul)
-        pack_linears(self.model, self._matmul)
+        """Run the model's own code on one of a question's contexts, and then make the model ready."""
+        # In a tree the one whose tokens come last: only it has followed tokens of others.
+        last = max(question, key=lambda context: context.ids)
+        architecture = find_architecture(self.model)
+        try:
+            own = OwnPass.of(self.model, architecture, last)
+        except torch.OutOfMemoryError:
+            raise too_small(len(last.ids)) from None
+        pack_linears(self.model, architecture.blocks, self._matmul)
         self._run = ContextStates(self.model, find_architecture(self.model))
         return own
 
@@ -124,14 +132,17 @@ class LensEngine:
         assert self._run is not None
         before = sum(len(context.answer_ids) for context in contexts[: contexts.index(own.context)])
         of_own = slice(before, before + len(own.context.answer_ids))
+        rounded = self._matmul == "bf16"
+        # Rounded products move the states from the model's own: what sharing must not move are the rounded ones.
+        expected = self._run.alone(own.context) if rounded else own.states
         if self._run.unshared is None:
-            if difference := own.difference_of_states(states[:, of_own]):
-                self._run.do_without(f"its states in a tree differ by {difference} from those of a context alone")
+            if apart := difference(states[:, of_own], expected, rounded):
+                self._run.do_without(f"its states in a tree differ by {apart} from those of a context alone")
                 states = self._run.of(contexts)
             else:
                 _log.info("contexts share their prefixes: states agree with those of a context alone")
         decoder = Decoder.of(find_architecture(self.model))
-        self.self_check_difference = own.check_last_layer(decoder, states[:, of_own])
+        self.self_check_difference = own.check_last_layer(decoder, own.states if rounded else states[:, of_own])
         _log.info(
             "self-check: the lens at the last layer is within %.1e of the model's logits", self.self_check_difference
         )

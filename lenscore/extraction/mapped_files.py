@@ -1,9 +1,13 @@
 """Memory of mapped safetensors: what has been copied elsewhere need not stay resident."""
 
 import ctypes
+import logging
+import os
 import sys
 
 import psutil
+
+_log = logging.getLogger(__name__)
 
 _MADV_DONTNEED = 4
 
@@ -18,7 +22,7 @@ def leave_mapped_weights() -> None:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     for mapping in psutil.Process().memory_maps(grouped=False):
-        if mapping.path.endswith(".safetensors") and mapping.rss > 0 and mapping.anonymous == 0:
+        if mapping.path.endswith(".safetensors") and mapping.rss > 0 and mapping.anonymous + mapping.swap == 0:
             start, end = (int(address, 16) for address in mapping.addr.split("-"))
             if libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED) != 0:
-                raise OSError(ctypes.get_errno(), "madvise failed for", mapping.path)
+                _log.warning("%s stays in memory: %s", mapping.path, os.strerror(ctypes.get_errno()))

@@ -1,6 +1,7 @@
 """A model's linear layers on the fastest matrix products, in the precision that the study asks for."""
 
-import torch
+from collections.abc import Sequence
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -8,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
 from lenscore.extraction.mapped_files import leave_mapped_weights
-from lenscore.extraction.products import BY_ONEDNN, pack, product
+from lenscore.extraction.products import multiplies_bf16, pack, product
 from lenscore.study import Matmul
 
 # Bytes of plain weights that may be in memory beside their packed copies.
@@ -29,6 +30,7 @@ class PackedLinear(nn.Module):
         self._dtype = weight.dtype
         self._rounded = matmul == "bf16"
         self._packed = pack(weight.bfloat16() if self._rounded else weight)
+        self.is_copy = self._packed is not weight  # then the plain weight is no longer needed
 
     @property
     def weight(self) -> Float[Tensor, "outputs inputs"]:
@@ -43,22 +45,22 @@ class PackedLinear(nn.Module):
         return rounded if self.bias is None else rounded + self.bias
 
 
-def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
+def pack_linears(model: PreTrainedModel, blocks: Sequence[nn.Module], matmul: Matmul) -> None:
     """Replace a model's linear layers by packed ones, giving back the memory of the plain ones on the way.
 
-    The head keeps its precision whatever ``matmul`` is: rounded logits would tie.
+    Args:
+        model: all of its linear layers are replaced.
+        blocks: the linear layers to which ``matmul`` applies are theirs. What follows them is the lens's decoder,
+            and stays exact: rounded logits would tie.
+        matmul: how the blocks' matrices are multiplied.
 
     Raises:
-        ContextError: bfloat16 products are asked for, and this processor has none.
+        ContextError: bfloat16 products are asked for, and this processor or model has none.
     """
-    if matmul == "bf16" and model.device.type == "cpu" and torch.bfloat16 not in BY_ONEDNN:
-        raise ContextError(
-            "matmul: bf16 is asked for, but this processor has no bfloat16 products (AVX-512 BF16 or AMX); "
-            "set it to exact, or run on a machine that has them"
-        )
-    head = model.get_output_embeddings()
+    if matmul == "bf16":
+        _refuse_bf16(model, blocks)
+    of_blocks = {module for block in blocks for module in block.modules()}
     copied = 0
-    leave_mapped_weights()
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear:
@@ -68,9 +70,24 @@ def pack_linears(model: PreTrainedModel, matmul: Matmul) -> None:
             else:
                 continue
             bias = None if layer.bias is None else layer.bias.detach()
-            setattr(parent, name, PackedLinear(weight.detach(), bias, "exact" if layer is head else matmul))
-            copied += weight.nbytes
+            packed = PackedLinear(weight.detach(), bias, matmul if layer in of_blocks else "exact")
+            setattr(parent, name, packed)
+            copied += weight.nbytes if packed.is_copy else 0
             if copied > _RESIDENT:
                 leave_mapped_weights()
                 copied = 0
-    leave_mapped_weights()
+    if copied:
+        leave_mapped_weights()
+
+
+def _refuse_bf16(model: PreTrainedModel, blocks: Sequence[nn.Module]) -> None:
+    if not multiplies_bf16(model.device):
+        raise ContextError(
+            "matmul: bf16 is asked for, but this processor has no bfloat16 products (AVX-512 BF16, AMX, or a GPU's of "
+            "compute capability 8.0 or more); set it to exact, or run on a machine that has them"
+        )
+    if any(parameter.dim() > 2 for block in blocks for parameter in block.parameters()):
+        raise ContextError(
+            f"matmul: bf16 is for models whose blocks multiply by linear layers alone, and {type(model).__name__} has "
+            "experts; set it to exact, or set dtype to bfloat16"
+        )

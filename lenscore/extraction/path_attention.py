@@ -71,10 +71,9 @@ class KeptByDepth:
             self._values = value.new_empty((value.shape[0], n_depths, value.shape[2]), dtype=dtype)
 
     def serves(self, key: Keys, value: Values) -> bool:
-        """Say whether keys and values of this shape can be kept here."""
-        return [(*part.shape[::2],) for part in (key, value)] == [
-            (*part.shape[::2],) for part in (self._keys, self._values)
-        ]
+        """Say whether keys and values of so many groups and of this width can be kept here."""
+        pairs = ((key, self._keys), (value, self._values))
+        return all(one.shape[0] == kept.shape[0] and one.shape[2] == kept.shape[2] for one, kept in pairs)
 
     def put(self, depth: int, key: Keys, value: Values) -> None:
         """Keep a run of tokens' keys and values, the first of them at ``depth``."""
@@ -98,11 +97,11 @@ class KeptByDepth:
         mask: Tensor = (
             causal_lower_right(len(depths), end) if sees_all else ~unseen(depths, 0, end, scores.window, query.device)
         )
-        keys, values = self._keys[None, :, :end], self._values[None, :, :end]
-        grouped = query.shape[0] != keys.shape[1]
-        return scaled_dot_product_attention(
-            query[None], keys, values, attn_mask=mask, scale=scores.scale, enable_gqa=grouped
-        )[0]
+        by_group = query.unflatten(0, (len(self._keys), -1))
+        # A group's heads read the same keys, which are not copied; kernels that group by themselves know no float32.
+        shape = (-1, by_group.shape[1], -1, -1)
+        keys, values = (part[:, None, :end].expand(shape) for part in (self._keys, self._values))
+        return scaled_dot_product_attention(by_group, keys, values, attn_mask=mask, scale=scores.scale).flatten(0, 1)
 
     def _by_fused_kernel(self, query: Queries, start: int, scale: float, drawn: Drawn) -> None:
         """Attend from a run of tokens, the first of them at depth ``start``, some hundred at a time."""

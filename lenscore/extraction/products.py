@@ -27,9 +27,18 @@ def _by_onednn() -> set[torch.dtype]:
     if not torch.backends.mkldnn.is_available():
         return set()
     found = set() if _is_intels() and torch.backends.mkl.is_available() else {torch.float32}
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if multiplies_bf16(torch.device("cpu")):
         found.add(torch.bfloat16)
     return found
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Say whether a processor multiplies bfloat16 matrices itself; where it does not, libraries emulate it, slowly."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    by_instruction = (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported)
+    emulated = platform.machine().lower() in ("x86_64", "amd64") and not any(has() for has in by_instruction)
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and not emulated
 
 
 # What oneDNN multiplies here. Decided by the processor, never by a measurement: results must not vary by run.

@@ -1,6 +1,7 @@
 """Residual states of every layer, at the asked positions alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,19 +27,39 @@ def answer_states(
         inputs: the backbone's arguments: ``input_ids`` of shape (1, sequence), and others if need be.
         positions: places in the sequence.
     """
+    with _kept_states(architecture, positions) as kept:
+        architecture.backbone(**inputs, use_cache=False)
+    return torch.stack(kept)
+
+
+@torch.inference_mode()
+def own_states_and_logits(
+    model: PreTrainedModel,
+    architecture: Architecture,
+    input_ids: Int[Tensor, "1 sequence"],
+    positions: Int[Tensor, " positions"],
+) -> tuple[Float[Tensor, "layers positions width"], Float[Tensor, "positions vocabulary"]]:
+    """Return states as :func:`answer_states` does, and the model's own float32 logits, of one forward pass."""
+    with _kept_states(architecture, positions) as kept:
+        logits: Tensor = model(input_ids=input_ids, use_cache=False, logits_to_keep=positions).logits
+    return torch.stack(kept), logits[0].float()
+
+
+@contextmanager
+def _kept_states(architecture: Architecture, positions: Int[Tensor, " positions"]) -> Iterator[list[Tensor]]:
+    """Keep the states of every layer at ``positions`` while the model runs inside the ``with``."""
     kept: list[Tensor] = []
 
     def keep(hidden: Tensor) -> None:
-        kept.append(hidden[0, positions].clone())
+        kept.append(hidden[0, positions])
 
     handles = [architecture.blocks[0].register_forward_pre_hook(_on_input(keep), with_kwargs=True)]
     handles += [block.register_forward_hook(_on_output(keep)) for block in architecture.blocks]
     try:
-        architecture.backbone(**inputs, use_cache=False)
+        yield kept
     finally:
         for handle in handles:
             handle.remove()
-    return torch.stack(kept)
 
 
 def _on_input(keep: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
@@ -54,12 +75,3 @@ def _on_output(keep: Callable[[Tensor], None]) -> Callable[[nn.Module, Any, Any]
         keep(output[0] if isinstance(output, tuple) else output)
 
     return hook
-
-
-@torch.inference_mode()
-def own_logits(
-    model: PreTrainedModel, input_ids: Int[Tensor, "1 sequence"], positions: Int[Tensor, " positions"]
-) -> Float[Tensor, "positions vocabulary"]:
-    """Return the model's own float32 logits at ``positions``, by its own forward pass."""
-    logits: Tensor = model(input_ids=input_ids, use_cache=False, logits_to_keep=positions).logits
-    return logits[0].float()

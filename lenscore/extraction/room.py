@@ -36,11 +36,14 @@ class Room:
 
     def groups(self, questions: Sequence[Sequence[TokenisedContext]]) -> Iterator[list[Sequence[TokenisedContext]]]:
         """Yield neighbouring questions that go together."""
+        if not self.several:
+            yield from ([question] for question in questions)
+            return
         group: list[Sequence[TokenisedContext]] = []
         size = 0
         for question in questions:
             own = len(grow([context.predicting_ids for context in question]).ids)
-            if group and not (self.several and size + own <= self.tree):
+            if group and size + own > self.tree:
                 yield group
                 group, size = [], 0
             group.append(question)
@@ -58,11 +61,16 @@ class Room:
             ContextError: there is nothing left to halve.
         """
         if self.tree <= longest and self.chunk <= _SMALLEST_CHUNK:
-            raise ContextError(
-                f"the GPU's memory is too small for one context of {longest} tokens: leave it to this job alone, set "
-                "the model's dtype to bfloat16, or its window to less (see docs/configuration.md)"
-            )
+            raise too_small(longest)
         return replace(self, tree=max(self.tree // 2, longest), chunk=max(self.chunk // 2, _SMALLEST_CHUNK))
+
+
+def too_small(longest: int) -> ContextError:
+    """Return the error of memory in which no context of ``longest`` tokens fits."""
+    return ContextError(
+        f"the GPU's memory is too small for one context of {longest} tokens: leave it to this job alone, set the "
+        "model's dtype to bfloat16, or its window to less (see docs/configuration.md)"
+    )
 
 
 def room_for(model: PreTrainedModel, blocks: Sequence[torch.nn.Module]) -> Room:
@@ -73,6 +81,7 @@ def room_for(model: PreTrainedModel, blocks: Sequence[torch.nn.Module]) -> Room:
     """
     if model.device.type == "cpu":
         return Room(_CPU_TREE, _CPU_CHUNK, several=False)
+    torch.cuda.empty_cache()  # what PyTorch holds back would not be counted as free
     free = torch.cuda.mem_get_info(model.device)[0] * _PLANNED
     width = model.config.get_text_config().hidden_size
     made = 4 * width + 2 * sum(getattr(layer, "out_features", 0) for layer in blocks[0].modules())

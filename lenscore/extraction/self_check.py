@@ -8,27 +8,26 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lenscore.errors import SelfCheckError
-from lenscore.extraction.residuals import answer_states, own_logits
+from lenscore.extraction.residuals import own_states_and_logits
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.lenses.architecture import Architecture
 from lenscore.lenses.decoder import Decoder
-from lenscore.study import Matmul
 
-# Largest difference allowed, as a share of the largest magnitude: some hundred units in the last
-# place, since the model multiplies its matrices in other shapes.
+# Largest difference allowed, as a share of the magnitude: some hundred units in the last place, since
+# the model multiplies its matrices in other shapes.
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
 
 @dataclass(frozen=True)
 class OwnPass:
-    """What the model itself, as it was loaded, gives for one context at its predicting positions.
+    """What the model itself gives for one context at its predicting positions.
 
     Attributes:
         model: how messages name it.
         context: what was run.
         states: layers 0 to L.
         logits: in float32.
-        allowed: largest difference from either that rounding explains, as a share of the largest magnitude.
+        allowed: largest difference that rounding explains, as a share of the magnitude.
     """
 
     model: str
@@ -38,31 +37,13 @@ class OwnPass:
     allowed: float
 
     @classmethod
-    def of(
-        cls, model: PreTrainedModel, architecture: Architecture, context: TokenisedContext, matmul: Matmul = "exact"
-    ) -> "OwnPass":
-        """Run the model by its own code.
-
-        Args:
-            model: with its own linear layers and its own attention.
-            architecture: its parts.
-            context: what to run.
-            matmul: the products of what is to be compared, which may be more coarsely rounded than the model's.
-        """
+    def of(cls, model: PreTrainedModel, architecture: Architecture, context: TokenisedContext) -> "OwnPass":
+        """Run the model by its own code: with its own linear layers and its own attention."""
         ids = torch.tensor([context.ids], device=model.device)
         positions = torch.tensor(context.predicting_positions, device=model.device)
-        return cls(
-            f"{type(model).__name__} (model_type {model.config.model_type})",
-            context,
-            answer_states(architecture, {"input_ids": ids}, positions),
-            own_logits(model, ids, positions),
-            _TOLERANCE[torch.bfloat16 if matmul == "bf16" else model.dtype],
-        )
-
-    def difference_of_states(self, states: Float[Tensor, "layers positions width"]) -> str | None:
-        """Say by how much states differ from the model's own; None where rounding explains it."""
-        difference = ((states - self.states).abs().amax(dim=(1, 2)) / self.states.abs().amax(dim=(1, 2))).max().item()
-        return None if difference <= self.allowed else f"a share of {difference:.1g}"  # a NaN is a difference too
+        states, logits = own_states_and_logits(model, architecture, ids, positions)
+        name = f"{type(model).__name__} (model_type {model.config.model_type})"
+        return cls(name, context, states, logits, _TOLERANCE[model.dtype])
 
     def check_last_layer(self, decoder: Decoder, states: Float[Tensor, "layers positions width"]) -> float:
         """Compare the decoded states of layer L with the model's own logits.
@@ -93,3 +74,21 @@ class OwnPass:
             "another head than the one found, a missing logit scale or soft cap, a final norm applied twice or not at "
             "all; see docs/architectures.md"
         )
+
+
+def difference(
+    states: Float[Tensor, "layers positions width"], reference: Float[Tensor, "layers positions width"], rounded: bool
+) -> str | None:
+    """Say by how much states differ from the reference; None where rounding explains it.
+
+    Each state is compared by itself, by its norm: dimensions and positions differ in size by orders of magnitude.
+
+    Args:
+        states: what was found.
+        reference: what it should be.
+        rounded: matrices were multiplied in bfloat16, whatever precision the states are in.
+    """
+    apart = (states - reference).float().norm(dim=-1) / reference.float().norm(dim=-1)
+    largest = apart.max().item()
+    allowed = _TOLERANCE[torch.bfloat16 if rounded else reference.dtype]
+    return None if largest <= allowed else f"a share of {largest:.1g}"  # a NaN is a difference too

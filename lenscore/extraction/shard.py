@@ -18,6 +18,7 @@ from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.extraction.tree_states import IMPLEMENTATION
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.study import ExtractionSpec, Matmul
 
@@ -102,7 +103,7 @@ def extract_shard(
             for name, of_lens in by_lens.items():
                 shard.add(context["context_id"], tokens, name, of_lens)
         progress.done(pairs)
-    facts = _facts(engine, window) | {"matmul": reading.matmul}
+    facts = _facts(engine, window)
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
 
 
@@ -168,8 +169,8 @@ def _facts(engine: LensEngine, window: int | None) -> dict[str, Any]:
         "vocabulary_size": config.vocab_size,
         "window": window,
         "device": model.device.type,
-        "attention": config._attn_implementation,
-        "prefix_sharing": engine.unshared or "shared",
+        "attention": IMPLEMENTATION if engine.prefix_sharing == "shared" else config._attn_implementation,
+        "prefix_sharing": engine.prefix_sharing,
         "self_check_difference": engine.self_check_difference,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }

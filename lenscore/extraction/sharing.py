@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from lenscore.errors import ContextError
 from lenscore.extraction.context_tree import grow, within_budget
 from lenscore.extraction.residuals import answer_states
-from lenscore.extraction.room import Room, room_for
+from lenscore.extraction.room import Room, room_for, too_small
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.extraction.tree_states import UnsharedAttentionError, tree_states
 from lenscore.lenses.architecture import Architecture
@@ -31,6 +32,7 @@ class ContextStates:
         self._model = model
         self._architecture = architecture
         self._room = room or room_for(model, architecture.blocks)
+        self._has_shared = False
         self.unshared: str | None = None
         if not model._supports_attention_backend:
             self.do_without("its attention cannot be replaced through transformers' AttentionInterface")
@@ -50,20 +52,39 @@ class ContextStates:
         """Return the contexts' states at their predicting positions, one context after the other."""
         if self.unshared is None:
             try:
-                return self._within_memory(contexts)
+                states = self._within_memory(contexts)
             except UnsharedAttentionError as error:
                 self.do_without(str(error))
-        return torch.cat([self._one(context) for context in contexts], dim=1)
+            except (ContextError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                if self._has_shared:
+                    raise
+                # A family that is not known may do anything; by itself it is run by its own code alone.
+                self.do_without(f"sharing fails with {type(error).__name__}: {error}")
+            else:
+                self._has_shared = True
+                return states
+        return torch.cat([self.alone(context) for context in contexts], dim=1)
+
+    def alone(self, context: TokenisedContext) -> States:
+        """Return the states of one context, run by itself.
+
+        Raises:
+            ContextError: there is no memory for it.
+        """
+        device = self._model.device
+        inputs = {"input_ids": torch.tensor([context.ids], device=device)}
+        positions = torch.tensor(context.predicting_positions, device=device)
+        try:
+            return answer_states(self._architecture, inputs, positions)
+        except torch.OutOfMemoryError:
+            raise too_small(len(context.ids)) from None
 
     def do_without(self, reason: str) -> None:
         """Run contexts one by one from now on."""
         self.unshared = reason
         _log.info("contexts are run one by one: %s", reason)
-
-    def _one(self, context: TokenisedContext) -> States:
-        device = self._model.device
-        inputs = {"input_ids": torch.tensor([context.ids], device=device)}
-        return answer_states(self._architecture, inputs, torch.tensor(context.predicting_positions, device=device))
 
     def _within_memory(self, contexts: Sequence[TokenisedContext]) -> States:
         """Share prefixes, in less room where there was no memory for more."""

@@ -82,7 +82,10 @@ def _of_position(logits: Float[Tensor, "layers vocabulary"], target: int, top_k:
     total = p.sum(1)  # 1 but for the rounding of softmax's own sum, which a large divergence would magnify
     log_sum = (total / p.gather(1, top1[:, None])[:, 0]).log()
     # Products are summed by ``sum``, in pairs: a dot product loses a long tail's small terms.
-    entropy = log_sum - (p * logits).sum(1) / total
+    if (mean := (p * logits).sum(1)).isnan().any():  # a logit of −∞ is of no probability: 0 · −∞ counts as 0
+        logits.clamp_(min=torch.finfo(logits.dtype).min)
+        mean = (p * logits).sum(1)
+    entropy = log_sum - mean / total
     at_target = logits[:, target].clone()
     return {
         "top1_id": top1,

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lenscore.contexts.answers import occurrence
 from lenscore.errors import ContextError
+from lenscore.extraction.context_tree import common_length
 
 Segments = Sequence[Mapping[str, Any]]
 
@@ -106,7 +107,7 @@ class ContextTokenizer:
         """
         text = self.text(segments)
         prompt, whole = self._encode(text), self._encode(text + answer)
-        common = _common_prefix(prompt, whole)
+        common = common_length(prompt, whole)
         merged = len(prompt) - common
         if common == len(whole):
             raise ContextError(f"the answer {answer!r} has no tokens: the tokenizer drops its characters")
@@ -171,10 +172,3 @@ class ContextTokenizer:
     def token_text(self, token_id: int) -> str:
         """Return a token as text; bytes that are no character by themselves become U+FFFD."""
         return cast("str", self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False))
-
-
-def _common_prefix(first: list[int], second: list[int]) -> int:
-    for place, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return place
-    return min(len(first), len(second))

@@ -6,20 +6,21 @@ a block that looks across tokens. It is replaced, through ``transformers``' Atte
 keeps keys and values by depth: walking depth first, what is kept is at every token that token's whole
 context (``lenscore.extraction.context_tree``).
 
-The last block makes keys and values of all tokens, and the rest of itself for the asked tokens alone.
+The last block projects all tokens to queries, keys and values, and does the rest for the asked ones alone.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 
 from lenscore.extraction.context_tree import ContextTree
 from lenscore.extraction.path_attention import KeptByDepth, Scores
@@ -57,8 +58,7 @@ def tree_states(
     Raises:
         UnsharedAttentionError: the model's attention does what is not done here.
     """
-    if kinds := _rotary_kinds(model) & set(_BY_LENGTH):
-        raise UnsharedAttentionError(f"its rotary embedding depends on the context's length ({', '.join(kinds)})")
+    _refuse_by_config(model)
     places = sorted(set(asked))
     walk = _Walk(tree, places, chunk, len(architecture.blocks))
     device = model.device
@@ -72,6 +72,60 @@ def tree_states(
     return torch.stack(walk.states)[:, [index[place] for place in asked]]
 
 
+def _refuse_by_config(model: PreTrainedModel) -> None:
+    config = model.config.get_text_config()
+    if kinds := _rotary_kinds(config) & set(_BY_LENGTH):
+        raise UnsharedAttentionError(f"its rotary embedding depends on the context's length ({', '.join(kinds)})")
+    if getattr(config, "num_kv_shared_layers", None):
+        raise UnsharedAttentionError("its blocks read keys and values of other blocks")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Neighbours in a chunk that follow one another.
+
+    Attributes:
+        rows: where they stand in the chunk.
+        depths: theirs.
+        asked: those of the chunk's rows that are asked for.
+        asked_depths: theirs.
+    """
+
+    rows: slice
+    depths: range
+    asked: list[int]
+    asked_depths: list[int]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Tokens that go through a block together."""
+
+    rows: slice
+    runs: list[_Run]
+
+    @property
+    def n_tokens(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+
+def _chunks(tree: ContextTree, places: Sequence[int], size: int) -> Iterator[_Chunk]:
+    for start in range(0, len(tree.ids), size):
+        end = min(start + size, len(tree.ids))
+        runs = []
+        for first, stop in tree.runs(start, end):
+            asked = places[bisect_left(places, first) : bisect_left(places, stop)]
+            runs.append(
+                _Run(
+                    slice(first - start, stop - start),
+                    range(tree.depths[first], tree.depths[stop - 1] + 1),
+                    [place - start for place in asked],
+                    [tree.depths[place] for place in asked],
+                )
+            )
+        yield _Chunk(slice(start, end), runs)
+
+
 class _Walk:
     """A forward pass under way.
 
@@ -81,51 +135,48 @@ class _Walk:
 
     def __init__(self, tree: ContextTree, places: Sequence[int], chunk: int, n_blocks: int):
         self.states: list[Tensor] = []
-        self._tree = tree
         self._places = places
-        self._chunks = [(start, min(start + chunk, len(tree.ids))) for start in range(0, len(tree.ids), chunk)]
+        self._chunks = list(_chunks(tree, places, chunk))
         self._n_blocks = n_blocks
         self._n_depths = max(tree.depths) + 1
         self._kept: KeptByDepth | None = None  # the same room for all blocks whose heads are alike
-        self._now = (0, 0)  # the chunk that is in the block
-        self._is_last = False  # the block is the last one,
-        self._drawn: list[Tensor] = []  # and this is what its asked tokens drew from attention so far
-        self._all_kept = False  # the last block has all its keys and values
+        self._attend: Any = None  # what attention does with the tokens that are in the block now
+        self._n_attended = 0
 
     def run_block(self, index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
         """Do what the block's ``forward`` does, chunk by chunk, and keep the asked states."""
         hidden = args[0] if args else kwargs.pop("hidden_states")
         call = partial(_call_on_rows, forward, hidden, args[1:], kwargs)
         if index == 0:
-            self._keep(hidden[0, self._places])
-        self._is_last = index == self._n_blocks - 1
-        if self._is_last:
+            self.states.append(hidden[0, self._places])
+        if index == self._n_blocks - 1:
+            output = self._run_last(call)
+            self.states.append(_state_of(output)[0])
             # What the backbone makes of the last block's output is not looked at.
-            return _in_place_of(self._run_last(call), hidden)
+            return _in_place_of(output, hidden)
         whole = torch.empty_like(hidden)
-        output: Any = None
         for chunk in self._chunks:
-            self._now = chunk
-            output = call(slice(*chunk))
-            whole[:, slice(*chunk)] = _state_of(output)
-        self._keep(whole[0, self._places])
+            self._n_attended = 0
+            self._attend = partial(self._attend_from_all, chunk)
+            output = call(chunk.rows)
+            if self._n_attended != 1:
+                raise UnsharedAttentionError("a block of it looks across tokens by other means than attention")
+            whole[:, chunk.rows] = _state_of(output)
+        self.states.append(whole[0, self._places])
         return _in_place_of(output, whole)
 
     def _run_last(self, call: Any) -> Any:
+        """Make all keys and values, then run the block for the asked tokens, which by then have attended."""
+        drawn: list[Tensor] = []
         for chunk in self._chunks:
-            self._now = chunk
+            self._attend = partial(self._attend_from_asked, chunk, drawn)
             try:
-                call(slice(*chunk))
+                call(chunk.rows)
             except _KeysKept:
                 continue
             raise UnsharedAttentionError("its last block has no attention of the usual kind")
-        self._all_kept = True
-        output = call(self._places)
-        self._keep(_state_of(output)[0])
-        return output
-
-    def _keep(self, states: Float[Tensor, "asked width"]) -> None:
-        self.states.append(states.clone())
+        self._attend = lambda *_: torch.cat(drawn)
+        return call(self._places)
 
     def attend(
         self,
@@ -134,32 +185,36 @@ class _Walk:
         value: Float[Tensor, "groups tokens value_width"],
         scores: Scores,
     ) -> Float[Tensor, "tokens heads value_width"]:
-        """Keep the keys and values of the chunk's tokens by depth, and attend to them run by run."""
-        if self._all_kept:
-            return torch.cat(self._drawn)
-        if self._kept is None or not self._kept.serves(key, value):
-            self._kept = KeptByDepth(key, value, self._n_depths)
-        start, end = self._now
-        places = self._asked_in(start, end) if self._is_last else range(start, end)
-        drawn = query.new_empty((len(places), query.shape[0], value.shape[2]))
-        done = 0
-        for first, stop in self._tree.runs(start, end):
-            run = slice(first - start, stop - start)
-            self._kept.put(self._tree.depths[first], key[:, run], value[:, run])
-            rows = [place - start for place in self._asked_in(first, stop)] if self._is_last else run
-            some = query[:, rows]
-            if some.shape[1] > 0:
-                written = drawn[done : done + some.shape[1]]
-                depths = [self._tree.depths[place] for place in places[done : done + some.shape[1]]]
-                self._kept.attend(some, depths, scores, written.transpose(0, 1))
-                done += some.shape[1]
-        if self._is_last:
-            self._drawn.append(drawn)
-            raise _KeysKept
+        """Do attention's part for the tokens that are in the block."""
+        self._n_attended += 1
+        attended: Tensor = self._attend(query, key, value, scores)
+        return attended
+
+    def _attend_from_all(self, chunk: _Chunk, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
+        kept = self._room_for(chunk, query, key, value)
+        drawn = query.new_empty((query.shape[1], query.shape[0], value.shape[2]))
+        for run in chunk.runs:
+            kept.put(run.depths[0], key[:, run.rows], value[:, run.rows])
+            kept.attend(query[:, run.rows], run.depths, scores, drawn[run.rows].transpose(0, 1))
         return drawn
 
-    def _asked_in(self, first: int, stop: int) -> Sequence[int]:
-        return self._places[bisect_left(self._places, first) : bisect_left(self._places, stop)]
+    def _attend_from_asked(
+        self, chunk: _Chunk, drawn: list[Tensor], query: Tensor, key: Tensor, value: Tensor, scores: Scores
+    ) -> None:
+        kept = self._room_for(chunk, query, key, value)
+        for run in chunk.runs:
+            kept.put(run.depths[0], key[:, run.rows], value[:, run.rows])
+            if run.asked:
+                drawn.append(query.new_empty((len(run.asked), query.shape[0], value.shape[2])))
+                kept.attend(query[:, run.asked], run.asked_depths, scores, drawn[-1].transpose(0, 1))
+        raise _KeysKept
+
+    def _room_for(self, chunk: _Chunk, query: Tensor, key: Tensor, value: Tensor) -> KeptByDepth:
+        if not query.shape[1] == key.shape[1] == value.shape[1] == chunk.n_tokens:
+            raise UnsharedAttentionError("its attention reads other keys than those of the tokens in the block")
+        if self._kept is None or not self._kept.serves(key, value):
+            self._kept = KeptByDepth(key, value, self._n_depths)
+        return self._kept
 
 
 def _state_of(output: Any) -> Tensor:
@@ -189,9 +244,9 @@ def _take_rows(rows: slice | Sequence[int], n_tokens: int, value: Any) -> Any:
     return value
 
 
-def _rotary_kinds(model: PreTrainedModel) -> set[str]:
-    """Return the kinds of rotary embedding that a model's config names, whether for all layers or by layer type."""
-    found = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+def _rotary_kinds(config: PreTrainedConfig) -> set[str]:
+    """Return the kinds of rotary embedding that a config names, whether for all layers or by layer type."""
+    found = getattr(config, "rope_parameters", None) or {}
     sections = [found, *(section for section in found.values() if isinstance(section, dict))]
     return {section["rope_type"] for section in sections if "rope_type" in section}
 
@@ -226,6 +281,8 @@ def _attention(
     """
     if changed := [name for name in _NOT_DONE if kwargs.get(name) is not None]:
         raise UnsharedAttentionError(f"its attention uses {', '.join(changed)}")
+    if attention_mask is not None and attention_mask.dim() > 0:
+        raise UnsharedAttentionError("its attention has a mask of its own making")
     scores = Scores(
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
         window=None if attention_mask is None else int(attention_mask),
@@ -247,7 +304,7 @@ AttentionMaskInterface.register(IMPLEMENTATION, _window)
 
 @contextmanager
 def _attention_of(model: PreTrainedModel, walk: _Walk) -> Iterator[None]:
-    """Make the model's attention layers follow ``walk`` while the block runs."""
+    """Make the model's attention layers follow ``walk`` inside the ``with``."""
     own = model.config.get_text_config()._attn_implementation
     model.set_attn_implementation(IMPLEMENTATION)
     token = _walk.set(walk)
@@ -260,7 +317,7 @@ def _attention_of(model: PreTrainedModel, walk: _Walk) -> Iterator[None]:
 
 @contextmanager
 def _blocks_of(architecture: Architecture, walk: _Walk) -> Iterator[None]:
-    """Make the blocks run chunk by chunk while the block runs."""
+    """Make the blocks run chunk by chunk inside the ``with``."""
     for index, block in enumerate(architecture.blocks):
         block.forward = partial(walk.run_block, index, block.forward)
     try:

@@ -25,8 +25,8 @@ def load(model: str, threads: int, matmul: Matmul) -> Lens:
         ]
         found = engine.statistics(tokenised, lenses=("logit",), top_k=5)
         results = [[_answers(by_lens["logit"]) for by_lens in of_question] for of_question in found]
-        if engine.unshared is not None:
-            print(f"lenscore shares no prefixes: {engine.unshared}", file=sys.stderr)
+        if engine.prefix_sharing != "shared":
+            print(f"lenscore shares no prefixes: {engine.prefix_sharing}", file=sys.stderr)
         return results
 
     return lens
