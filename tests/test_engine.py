@@ -1,6 +1,7 @@
 """The engine: every question's statistics in order, checked against the model's own code, shared where it can be."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from torch import nn
 from lenscore.errors import SelfCheckError
 from lenscore.extraction import engine as engine_module
 from lenscore.extraction import packed_linears, sharing
+from lenscore.extraction.context_tree import ContextTree
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.room import Room
 from lenscore.extraction.tokens import TokenisedContext
+from lenscore.study import Matmul
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model
 
 QUESTIONS = [a_question(), a_question()[3:], a_question()[:1]]
@@ -60,7 +63,9 @@ def test_nothing_to_do_is_no_failure() -> None:
 def test_states_that_are_not_the_models_end_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
     tree_states = sharing.tree_states
 
-    def wrong_but_for_the_first_context(model, architecture, tree, asked, chunk):  # type: ignore[no-untyped-def]
+    def wrong_but_for_the_first_context(
+        model: Any, architecture: Any, tree: ContextTree, asked: list[int], chunk: int
+    ) -> torch.Tensor:
         states = tree_states(model, architecture, tree, asked, chunk)
         first = min(tree.places, key=lambda places: places[-1])
         follows = torch.tensor([place not in first for place in asked])
@@ -107,9 +112,9 @@ def test_questions_in_one_tree_are_told_apart(monkeypatch: pytest.MonkeyPatch) -
 def test_a_linear_layer_that_is_not_the_models_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     pack_linears = engine_module.pack_linears
 
-    def wrong(model: nn.Module, blocks: Sequence[nn.Module], matmul: str) -> None:
-        pack_linears(model, blocks, matmul)  # type: ignore[arg-type]
-        model.model.layers[1].mlp.down_proj.bias = torch.ones(32)  # type: ignore[union-attr]
+    def wrong(model: Any, blocks: Sequence[nn.Module], matmul: Matmul) -> None:
+        pack_linears(model, blocks, matmul)
+        model.model.layers[1].mlp.down_proj.bias = torch.ones(32)
 
     monkeypatch.setattr(engine_module, "pack_linears", wrong)
     with pytest.raises(SelfCheckError, match="LlamaForCausalLM"):

@@ -1,11 +1,14 @@
 """Contexts that share their prefixes give what contexts by themselves give, in whatever room there is."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from lenscore.errors import ContextError
 from lenscore.extraction import sharing
+from lenscore.extraction.context_tree import ContextTree
 from lenscore.extraction.packed_linears import PackedLinear, pack_linears
 from lenscore.extraction.room import Room
 from lenscore.extraction.sharing import ContextStates
@@ -111,7 +114,7 @@ def test_memory_that_is_out_halves_the_room_and_loses_nothing(
     rooms = []
     tree_states = sharing.tree_states
 
-    def small_gpu(model, architecture, tree, asked, chunk):  # type: ignore[no-untyped-def]
+    def small_gpu(model: Any, architecture: Any, tree: ContextTree, asked: list[int], chunk: int) -> torch.Tensor:
         rooms.append((len(tree.ids), chunk))
         if len(tree.ids) > 60 or chunk > 250:
             raise torch.OutOfMemoryError("out of memory")

@@ -55,7 +55,7 @@ create table extractions (           -- one row a job
     shard integer not null,
     device varchar not null,
     attention varchar not null,
-    prefix_sharing varchar not null, -- 'shared', or why contexts were run one by one
+    prefix_sharing varchar not null, -- 'shared', or why contexts were run one by one, or that none were run
     self_check_difference double,    -- largest |lens at layer L − model's own logit|; null if all was skipped
     versions json not null,
     primary key (model, context_set, shard)

@@ -17,7 +17,7 @@ from benchmarks.lens.protocol import Lens, serve
 _LEAN = {"logits_to_keep": 1, "output_attentions": False}
 
 
-def load(model: str, threads: int, lean: bool = True) -> Lens:
+def load(model: str, threads: int, lean: bool) -> Lens:
     """Load a model in float32; ``lean`` spares it logits of the whole prompt and attention maps, which nobody reads."""
     torch.set_num_threads(threads)
     passed_on = _LEAN if lean else {}
