@@ -8,7 +8,7 @@ Snakefile imports it on every start.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lenscore.config_faults import fault_in_words
 from lenscore.errors import ConfigError
 
 _NAME = r"^[a-z0-9][a-z0-9._-]*$"
@@ -180,8 +181,13 @@ class ContextSetSpec(_Section):
     prompt: str = Field(
         default="few_shot", description="A template of lenscore/data/prompts, or the path of a .yaml file of your own."
     )
-    controls: list[Literal["closed_book", "oracle"]] = Field(
-        default=[], description="closed_book: no documents; oracle: the gold document alone."
+    orders: int = Field(
+        default=1, ge=1, description="Orders of the distractors: the set's own, and orders − 1 drawn with the seed."
+    )
+    controls: list[Literal["closed_book", "oracle", "shuffled_gold"]] = Field(
+        default=[],
+        description="closed_book: no documents; oracle: the gold document alone; shuffled_gold: every context once "
+        "more, with one more distractor in the gold document's place.",
     )
     overflow: Literal["error", "skip", "truncate_documents"] = Field(
         default="error", description="What to do where a context is longer than the model's window."
@@ -191,7 +197,7 @@ class ContextSetSpec(_Section):
         description="With truncate_documents: keep the gold document's words around the answer, or every "
         "document's start (a question whose answer is then lost is skipped).",
     )
-    seed: int = Field(default=0, ge=0, description="Draws random distractors.")
+    seed: int = Field(default=0, ge=0, description="Draws random distractors, and their further orders.")
 
     @model_validator(mode="after")
     def _possible(self) -> "ContextSetSpec":
@@ -225,12 +231,46 @@ class ExtractionSpec(_Section):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a GPU where there is one.")
 
 
+class TunedLensSpec(_Section):
+    """How the tuned lens is trained, where ``lenses`` names it."""
+
+    questions: int = Field(default=200, ge=1, description="Gold documents to train on, of questions outside the study.")
+    held_out: int = Field(default=50, ge=1, description="Gold documents to hold out, of questions outside the study.")
+    seed: int = Field(default=0, ge=0, description="Orders the training.")
+
+
+class AblationSpec(_Section):
+    """Which blocks' contributions are taken away, and in which contexts; nothing is ablated without questions."""
+
+    questions: int = Field(default=0, ge=0, description="The study's first n questions; 0 for no ablation.")
+    documents: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="Numbers of documents of the contexts; null for all of the context set's."
+    )
+    replacements: list[Literal["skip", "mean"]] = Field(
+        default=["skip"],
+        min_length=1,
+        description="skip: the block adds nothing; mean: it adds its mean over a reference set.",
+    )
+    scopes: list[Literal["all", "answer"]] = Field(
+        default=["all", "answer"],
+        min_length=1,
+        description="all: at every token; answer: at the tokens that predict the answer alone.",
+    )
+    reference: int = Field(
+        default=8, ge=1, description="Questions of each context set over whose contexts the mean is taken."
+    )
+
+
 class AnalysisSpec(_Section):
     """The statistics' settings."""
 
     resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of the questions.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
     seed: int = Field(default=0, ge=0, description="Draws the resamples.")
+    permutations: int = Field(default=4999, ge=99, description="Random permutations of a permutation test.")
+    smallest_effect: float = Field(
+        default=0.5, gt=0, description="Layers: a curve whose interval lies within ± this is called flat."
+    )
     regions: int = Field(default=3, ge=1, le=10, description="Equal parts of the relative position, for the tables.")
 
 
@@ -253,10 +293,26 @@ class Study(_Section):
     )
     context_sets: dict[Name, ContextSetSpec] = Field(min_length=1)
     models: dict[Name, ModelSpec] = Field(min_length=1)
-    lenses: list[Literal["logit"]] = Field(default=["logit"], min_length=1, max_length=1)
+    lenses: list[Literal["logit", "tuned"]] = Field(default=["logit"], min_length=1)
+    tuned_lens: TunedLensSpec = TunedLensSpec()
+    ablation: AblationSpec = AblationSpec()
     extraction: ExtractionSpec = ExtractionSpec()
     analysis: AnalysisSpec = AnalysisSpec()
     report: ReportSpec = ReportSpec()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Study":
+        for section, key, values in (
+            (None, "lenses", self.lenses),
+            ("ablation", "replacements", self.ablation.replacements),
+            ("ablation", "scopes", self.ablation.scopes),
+        ):
+            if len(set(values)) != len(values):
+                name = key if section is None else f"{section}.{key}"
+                raise _impossible(name, f"must not name a value twice; found {values}")
+        if self.ablation.questions > self.questions:
+            raise _impossible("ablation.questions", f"{self.ablation.questions} of {self.questions} questions")
+        return self
 
     @property
     def n_shards(self) -> int:
@@ -276,15 +332,6 @@ _PATTERNS_IN_WORDS = {
     _DATASET_SOURCE: "must be embedded:questions, path:<file>, url:<https address> or hub:<owner/name>",
     _MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder>",
 }
-_FAULTS_IN_WORDS = {
-    "model_type": "must be a section of keys",
-    "dict_type": "must be a section of keys",
-    "string_type": "must be text; put it in quotes",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "list_type": "must be a list, as in [a, b]",
-    "too_short": "must not be empty",
-}
 
 
 def read_study(config: Mapping[str, Any]) -> Study:
@@ -296,45 +343,6 @@ def read_study(config: Mapping[str, Any]) -> Study:
     try:
         return Study.model_validate(config)
     except ValidationError as error:
-        lines = [_fault(dict(fault), config) for fault in error.errors()]
+        schema = Study.model_json_schema()
+        lines = [fault_in_words(dict(fault), config, schema, _PATTERNS_IN_WORDS) for fault in error.errors()]
         raise ConfigError("the config cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None
-
-
-def _fault(fault: Mapping[str, Any], config: object) -> str:
-    kind, context = fault["type"], fault.get("ctx", {})
-    path = _path_in(config, fault["loc"])
-    if kind == "missing":
-        path.append(fault["loc"][-1])
-        message = "is missing, and has no default"
-    elif kind == "extra_forbidden":
-        message = f"unknown key; those known here are {', '.join(_keys_of_section(path[:-1]))}"
-    elif kind == "impossible":
-        path.append(context["key"])
-        message = fault["msg"]
-    else:
-        words = _PATTERNS_IN_WORDS.get(context.get("pattern")) or _FAULTS_IN_WORDS.get(kind) or fault["msg"]
-        message = f"{words}; found {fault['input']!r}"
-    return f"{'.'.join(map(str, path)) or '(top level)'}: {message}"
-
-
-def _path_in(config: Any, loc: Sequence[str | int]) -> list[str | int]:
-    """Return the parts of a fault's place that the config has: pydantic puts names of its own between them."""
-    path: list[str | int] = []
-    for part in loc:
-        stands = part in config if isinstance(config, Mapping) else isinstance(config, list) and isinstance(part, int)
-        if stands:
-            config = config[part]
-            path.append(part)
-    return path
-
-
-def _keys_of_section(path: Sequence[str | int]) -> list[str]:
-    """Return the keys that the section at ``path`` may have."""
-    schema = Study.model_json_schema()
-    section: dict[str, Any] = schema
-    for key in path:
-        named = section.get("patternProperties", {}).values()  # sections that the user names: context sets, models
-        section = section.get("properties", {}).get(key) or next(iter(named))
-        if "$ref" in section:
-            section = schema["$defs"][section["$ref"].rpartition("/")[2]]
-    return list(section["properties"])
