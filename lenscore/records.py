@@ -50,9 +50,10 @@ CONTEXTS = pa.schema(
         ("context_id", pa.string()),
         ("context_set", pa.string()),
         ("question_id", pa.string()),
-        ("condition", pa.string()),  # documents | oracle | closed_book
+        ("condition", pa.string()),  # documents | shuffled_gold | oracle | closed_book
         ("n_documents", pa.int32()),
-        ("gold_index", pa.int32()),  # null in closed_book
+        ("distractor_order", pa.int32()),  # 0: the set's own; 1, 2, …: drawn
+        ("gold_index", pa.int32()),  # null in closed_book; in shuffled_gold the place of the document in its stead
         ("relative_position", pa.float64()),  # null where there are fewer than two documents
         ("segments", pa.list_(SEGMENT)),
         ("answer", pa.string()),  # as it follows the prompt, its leading space included

@@ -20,7 +20,14 @@ from lenscore.study import Study, read_study
 importable_in_jobs(Path(workflow.basedir))
 
 CHARTS = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers"]
-TABLES = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers", "coverage"]
+TABLES = [
+    *CHARTS,
+    "depth_by_group",
+    "flips",
+    "controls",
+    "order_variance",
+    "coverage",
+]
 
 
 def checked_study(config):

@@ -15,7 +15,7 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
     """Pair each shard's files with its names, and load them."""
     import duckdb
 
-    from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.questions import documents_of, questions_of_shard, read_questions
     from lenscore.records import QUESTIONS, read_table
     from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
 
@@ -32,6 +32,7 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
             "versions": {"snakemake": spec["snakemake"], "duckdb": duckdb.__version__},
         },
         questions=questions_of_shard(dataset, config["seed"], 0, config["questions"]),
+        documents=documents_of(dataset),
         models=[
             LoadedModel(name, model["dtype"], model["matmul"], path.parent)
             for (name, model), path in zip(config["models"].items(), inputs["models"], strict=True)

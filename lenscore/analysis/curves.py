@@ -1,35 +1,37 @@
 """Depth and accuracy against the gold document's position."""
 
-import numpy as np
 import pandas as pd
 
-from lenscore.analysis.bootstrap import percentile_interval
+from lenscore.analysis.means import means_with_intervals
+from lenscore.analysis.populations import CURVE, selections
 from lenscore.study import AnalysisSpec
 
 DEPTHS = ("refinement_depth", "first_correct_layer", "settled_layer", "prediction_depth")
 ACCURACIES = ("first_token", "answer_tokens", "whole_answer")
 
-_GROUP = ["model", "context_set", "lens", "n_documents"]
 _CELL = ["gold_index", "relative_position"]
 
 
 def refinement_curve(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
     """Return the mean of each depth at each gold index, with its bootstrap interval over questions.
 
-    Refinement depth, first-correct and settled layer are over the answer tokens that layer L gets
-    right (the paper's population); prediction depth is over all answer tokens.
+    Refinement depth, first-correct and settled layer are over answer tokens that layer L gets right;
+    prediction depth is over all of a position's, or over those of the population that is the same everywhere.
 
     Args:
         depths: rows of view ``token_depths``.
         settings: resamples, confidence, seed.
 
     Returns:
-        One row a model × context set × lens × number of documents × gold index × measure, with
+        One row a model × context set × lens × condition × number of documents × gold index × measure × selection
+        (``tokens``, ``population``: see :class:`lenscore.analysis.populations.Selection`), with
         ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations).
     """
-    placed = depths[depths["condition"] == "documents"]
-    right = placed[placed["final_right"]]
-    parts = [_curve(placed if measure == "prediction_depth" else right, measure, settings) for measure in DEPTHS]
+    parts = []
+    for selection, right, chosen in selections(depths):
+        for measure in DEPTHS:
+            rows = chosen if measure == "prediction_depth" else right
+            parts.append(_curve(rows, measure, settings).assign(**selection._asdict()))
     return _sorted(pd.concat(parts, ignore_index=True), DEPTHS)
 
 
@@ -43,50 +45,23 @@ def accuracy_curve(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
         ``first_token`` (of answers' first tokens), ``answer_tokens`` (of all), ``whole_answer`` (of
         answers, all tokens right); ``n_tokens`` counts what is averaged.
     """
-    keys = [*_GROUP, "condition", *_CELL, "question_id", "context_id"]
+    keys = [*CURVE, *_CELL, "question_id", "context_id"]
     tokens = depths.assign(right=depths["final_right"].astype(float))
     first = tokens[tokens["answer_index"] == 0]
     whole = tokens.groupby(keys, dropna=False, as_index=False)["right"].min()
     parts = [
-        _curve(part.assign(**{measure: part["right"]}), measure, settings, extra=["condition"])
+        _curve(part.assign(**{measure: part["right"]}), measure, settings)
         for measure, part in zip(ACCURACIES, (first, tokens, whole), strict=True)
     ]
     return _sorted(pd.concat(parts, ignore_index=True), ACCURACIES)
 
 
-def question_cells(rows: pd.DataFrame, value: str, cells: list[str]) -> tuple[pd.MultiIndex, np.ndarray, np.ndarray]:
-    """Return the cells, and per question × cell the sum and the number of the rows' values."""
-    grouped = rows.groupby(["question_id", *cells], dropna=False)[value].agg(["sum", "count"])
-    sums = grouped["sum"].unstack(cells, fill_value=0.0)
-    counts = grouped["count"].unstack(cells, fill_value=0).reindex(columns=sums.columns)
-    columns = sums.columns if isinstance(sums.columns, pd.MultiIndex) else pd.MultiIndex.from_arrays([sums.columns])
-    return columns, sums.to_numpy(float), counts.to_numpy(float)
-
-
-def _curve(rows: pd.DataFrame, measure: str, settings: AnalysisSpec, extra: list[str] | None = None) -> pd.DataFrame:
-    parts = []
-    for names, group in rows.groupby(_GROUP):
-        cells = [*(extra or []), *_CELL]
-        index, sums, counts = question_cells(group, measure, cells)
-        interval = percentile_interval(
-            sums, counts, resamples=settings.resamples, confidence=settings.confidence, seed=settings.seed
-        )
-        part = index.to_frame(index=False, name=cells)
-        for name, value in zip(_GROUP, names, strict=True):
-            part[name] = value
-        part["measure"] = measure
-        part["mean"], part["low"], part["high"] = interval
-        part["n_questions"] = (counts > 0).sum(axis=0)
-        part["n_tokens"] = counts.sum(axis=0).astype(int)
-        parts.append(part)
-    columns = [*_GROUP, *(extra or []), *_CELL, "measure", "mean", "low", "high", "n_questions", "n_tokens"]
-    if not parts:
-        return pd.DataFrame({column: [] for column in columns})
-    table = pd.concat(parts, ignore_index=True)[columns]
-    return table.astype({"gold_index": "Int64"})
+def _curve(rows: pd.DataFrame, measure: str, settings: AnalysisSpec) -> pd.DataFrame:
+    table = means_with_intervals(rows, measure, CURVE, _CELL, settings)
+    return table.astype({"gold_index": "Int64"}) if len(table) else table
 
 
 def _sorted(table: pd.DataFrame, measures: tuple[str, ...]) -> pd.DataFrame:
     order = table["measure"].map(measures.index)
-    keys = [column for column in [*_GROUP, "condition", "gold_index"] if column in table.columns]
+    keys = [column for column in ["tokens", "population", *CURVE, "gold_index"] if column in table.columns]
     return table.assign(_order=order).sort_values(["_order", *keys]).drop(columns="_order").reset_index(drop=True)

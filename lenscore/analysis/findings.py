@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
-from lenscore.analysis.curves import question_cells
+from lenscore.analysis.means import question_cells
 from lenscore.study import AnalysisSpec
 
 _GROUP = ["model", "context_set", "lens", "n_documents"]

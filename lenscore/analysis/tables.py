@@ -7,9 +7,12 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 from lenscore.analysis.findings import busiest_layers, middle_against_ends
+from lenscore.analysis.groups import depth_by_group, flips_by_layer
 from lenscore.analysis.layers import essential_layers, layers_reached
+from lenscore.analysis.orders import order_variance
 from lenscore.study import AnalysisSpec
 
 _COVERAGE = """
@@ -34,25 +37,44 @@ _COVERAGE = """
 """
 
 
+_TOKENS = """
+    select d.*, c.answer, frequency.rank as frequency_rank, flips.n_lost, final.target_logprob
+    from token_depths d
+    join contexts c using (context_id)
+    join token_flips flips using (model, lens, context_id, answer_index)
+    join models m using (model)
+    join layer_records final
+        on final.model = d.model and final.lens = d.lens and final.context_id = d.context_id
+        and final.answer_index = d.answer_index and final.layer = m.n_layers
+    left join token_frequencies frequency on frequency.model = d.model and frequency.token_id = d.target_id
+    order by all
+"""
+
+
 def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Return the study's tables by name, and its findings: JSON-able numbers for the report's words."""
     with duckdb.connect(str(database), read_only=True) as connection:
-        depths = connection.execute("select * from token_depths order by all").df()
+        tokens = connection.execute(_TOKENS).df()
+        flips = connection.execute("select * from layer_flips order by all").df()
         n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
         rises = connection.execute("select * from layer_rises order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
     essential = essential_layers(rises, settings.regions)
     tables = {
-        "refinement_curve": refinement_curve(depths, settings),
-        "accuracy_curve": accuracy_curve(depths, settings),
-        "layers_reached": layers_reached(depths, dict(n_layers)),
+        "refinement_curve": refinement_curve(tokens, settings),
+        "accuracy_curve": accuracy_curve(tokens, settings),
+        "depth_by_group": depth_by_group(tokens, settings),
+        "flips": flips_by_layer(flips),
+        "controls": controls(tokens, settings),
+        "order_variance": order_variance(tokens, settings),
+        "layers_reached": layers_reached(tokens, dict(n_layers)),
         "essential_layers": essential,
         "coverage": coverage.astype({"n_questions_left_out": int}),
     }
     findings = {
         "confidence": settings.confidence,
         "resamples": settings.resamples,
-        "middle_against_ends": middle_against_ends(depths, settings),
+        "middle_against_ends": middle_against_ends(tokens, settings),
         "busiest_layers": busiest_layers(essential),
     }
     return tables, findings

@@ -5,4 +5,4 @@ It is a parameter of the rule ``build_contexts``: raise it with such a change, a
 study's contexts, and what was extracted from them, are made anew.
 """
 
-VERSION = 1
+VERSION = 2

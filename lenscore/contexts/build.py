@@ -78,9 +78,12 @@ def _contexts_of(
     template: Template,
     source: DistractorSource,
 ) -> Iterator[dict[str, Any]]:
-    distractors = source.draw(question, max(spec.documents) - 1) if spec.documents else []
+    shuffled = "shuffled_gold" in spec.controls
+    drawn = source.draw(question, max(spec.documents) - 1, stand_in=shuffled) if spec.documents else []
 
-    def row(condition: str, suffix: str, gold_index: int | None, documents: list[Document] | None) -> dict[str, Any]:
+    def row(
+        condition: str, suffix: str, gold_index: int | None, documents: list[Document] | None, order: int = 0
+    ) -> dict[str, Any]:
         segments, spoken = template.render(question.question, documents, answer)
         count = len(documents or [])
         return {
@@ -89,6 +92,7 @@ def _contexts_of(
             "question_id": question.question_id,
             "condition": condition,
             "n_documents": count,
+            "distractor_order": order,
             "gold_index": gold_index,
             "relative_position": None if gold_index is None else relative_position(gold_index, count),
             "segments": [segment._asdict() for segment in segments],
@@ -104,6 +108,17 @@ def _contexts_of(
     if "oracle" in spec.controls:
         yield row("oracle", "oracle", 0, [gold])
     for count in sorted(spec.documents):
+        distractors = drawn[: count - 1]
         for index in gold_indices(spec.positions, count):
-            documents = [*distractors[:index], gold, *distractors[index : count - 1]]
-            yield row("documents", f"{count}/{index}", index, documents)
+            yield row("documents", f"{count}/{index}", index, _placed(gold, index, distractors))
+            if shuffled:
+                # The same document at all lengths and places, so that these contexts share their prefixes too.
+                stand_in = _placed(drawn[-1], index, distractors)
+                yield row("shuffled_gold", f"{count}/{index}/shuffled_gold", index, stand_in)
+            for order in range(1, spec.orders):
+                redrawn = _placed(gold, index, source.redrawn(question, distractors, order))
+                yield row("documents", f"{count}/{index}/order-{order}", index, redrawn, order)
+
+
+def _placed(document: Document, index: int, others: Sequence[Document]) -> list[Document]:
+    return [*others[:index], document, *others[index:]]

@@ -27,6 +27,7 @@ class DistractorSource:
         if way == "auto":
             way = "dataset" if any(question.distractors for question in dataset) else "bm25"
         self.way = way
+        self._seed = seed
         self._pool = [question.gold for question in dataset if question.gold]
         self._order: Order | None = None
         if way == "bm25":
@@ -34,8 +35,8 @@ class DistractorSource:
         elif way == "random":
             self._order = _random_order(self._pool, seed)
 
-    def draw(self, question: Question, count: int) -> list[Document]:
-        """Return the first ``count`` distractors of a question.
+    def draw(self, question: Question, count: int, *, stand_in: bool = False) -> list[Document]:
+        """Return the first ``count`` distractors of a question, and one more that is to stand in for the gold document.
 
         The gold document's text is never among them. Documents that hold an accepted answer, and
         repeated texts, are passed over, save where the dataset itself brings them as distractors.
@@ -43,13 +44,25 @@ class DistractorSource:
         Raises:
             ContextError: there are fewer than ``count``.
         """
-        drawn = list(islice(self._candidates(question), count))
-        if len(drawn) < count:
+        wanted = count + stand_in
+        drawn = list(islice(self._candidates(question), wanted))
+        if len(drawn) < wanted:
+            most = len(drawn) + 1 - stand_in
+            use = ", one of them for shuffled_gold" if stand_in else ""
             raise ContextError(
-                f"question {question.question_id}: {count} distractors are needed, but distractors: {self.way} "
-                f"finds {len(drawn)}; ask for at most {len(drawn) + 1} documents, or choose distractors in another way"
+                f"question {question.question_id}: {wanted} distractors are needed{use}, but distractors: {self.way} "
+                f"finds {len(drawn)}; ask for at most {most} documents, or choose distractors in another way"
             )
         return drawn
+
+    def redrawn(self, question: Question, documents: Sequence[Document], order: int) -> list[Document]:
+        """Return a question's documents in another order, drawn with the seed: one of its own for each ``order``."""
+
+        def place(document: Document) -> bytes:
+            identity = f"{self._seed}/order {order}/{question.question_id}/{document.document_id}"
+            return hashlib.sha256(identity.encode()).digest()
+
+        return sorted(documents, key=place)
 
     def _candidates(self, question: Question) -> Iterator[Document]:
         texts = {question.gold.text} if question.gold else set()

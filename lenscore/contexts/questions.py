@@ -1,7 +1,7 @@
 """Questions and documents in memory, and the order in which a study takes them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,14 @@ def read_questions(rows: Iterable[Mapping[str, Any]]) -> list[Question]:
         brought = tuple(Document(f"{identity}/{i}", **document) for i, document in enumerate(row["distractors"]))
         questions.append(Question(identity, row["question"], tuple(row["answers"]), row["topic"], gold, brought))
     return questions
+
+
+def documents_of(questions: Iterable[Question]) -> Iterator[Document]:
+    """Yield every document of the questions: gold documents and distractors."""
+    for question in questions:
+        if question.gold is not None:
+            yield question.gold
+        yield from question.distractors
 
 
 def study_order(questions: Sequence[Question], seed: int) -> list[Question]:

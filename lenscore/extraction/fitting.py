@@ -124,16 +124,18 @@ def _first_budget(fitted: FittedContext, tokenizer: ContextTokenizer, window: in
 def _cut(fitted: FittedContext, tokenizer: ContextTokenizer, overflow: Overflow, budget: int) -> FittedContext:
     context = fitted.context
     answer = context["answer"].strip()
+    # The document in the gold one's stead is cut as the others are: it holds no answer.
+    gold = None if context["condition"] == "shuffled_gold" else context["gold_index"]
     segments = [
         {**segment, "text": _cut_document(segment["text"], tokenizer, overflow, budget, answer, is_gold)}
         if segment["kind"] == "document"
         else segment
         for segment in context["segments"]
-        for is_gold in [segment["document"] == context["gold_index"]]
+        for is_gold in [gold is not None and segment["document"] == gold]
     ]
     if segments == list(context["segments"]):
         return fitted
-    if overflow.cut == "start" and not _gold_holds(segments, context["gold_index"], answer):
+    if overflow.cut == "start" and not _gold_holds(segments, gold, answer):
         return _skipped(fitted, f"the answer does not stand in the first {budget} tokens of the gold document")
     tokens = tokenizer.tokenise(segments, context["answer"])
     return FittedContext(context, tokens, "cut", len(tokens.ids), fitted.n_tokens - len(tokens.ids))

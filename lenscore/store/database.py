@@ -10,10 +10,11 @@ import duckdb
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from lenscore.contexts.questions import Question
+from lenscore.contexts.questions import Document, Question
 from lenscore.errors import StoreError
 from lenscore.files import written_whole
 from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, read_table, shard_facts
+from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
 
 _HERE = Path(__file__).parent
 
@@ -58,6 +59,7 @@ def load_database(
     *,
     study: Mapping[str, Any],
     questions: Sequence[Question],
+    documents: Iterable[Document],
     models: Sequence[LoadedModel],
     lenses: Sequence[str],
     context_shards: Sequence[ContextShard],
@@ -69,6 +71,7 @@ def load_database(
         target: the .duckdb file.
         study: key → JSON-able value, the rows of table ``study``.
         questions: the study's questions, in its order.
+        documents: the dataset's documents, among which are all that stand in the study's contexts.
         models: the study's models.
         lenses: the study's lenses.
         context_shards: every shard of every context set.
@@ -90,7 +93,11 @@ def load_database(
         for records in record_shards:
             _insert_records(connection, records)
         _check_completeness(connection, lenses, record_shards)
-        _insert_vocabulary(connection, models)
+        insert_documents(connection, documents)
+        for model in models:
+            tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
+            insert_vocabulary(connection, model.model, tokenizer)
+            insert_token_counts(connection, model.model, tokenizer)
         for view in sorted((_HERE / "views").glob("*.sql")):
             connection.execute(view.read_text(encoding="utf-8"))
         connection.execute("commit")
@@ -162,8 +169,9 @@ def _insert_contexts(connection: duckdb.DuckDBPyConnection, shard: ContextShard)
         connection.execute(
             """
             insert into contexts
-            select context_id, context_set, $shard, question_id, condition, n_documents, gold_index, relative_position,
-                array_to_string(list_transform(segments, lambda segment: segment.text), ''), answer, document_ids
+            select context_id, context_set, $shard, question_id, condition, n_documents, distractor_order, gold_index,
+                relative_position, array_to_string(list_transform(segments, lambda segment: segment.text), ''), answer,
+                document_ids
             from new_contexts
             """,
             {"shard": shard.shard},
@@ -260,21 +268,3 @@ def _check_completeness(
             model, context_id, context_set, number = rows[0]
             shard = by_identity.get((model, context_set, number), "no shard of the study")
             raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: extract that shard anew")
-
-
-def _insert_vocabulary(connection: duckdb.DuckDBPyConnection, models: Iterable[LoadedModel]) -> None:
-    for model in models:
-        tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
-        ids = connection.execute(
-            """
-            select distinct token_id from (
-                select unnest(topk_ids) as token_id from layer_records where model = $model
-                union all select top1_id from layer_records where model = $model
-                union all select target_id from layer_records where model = $model
-            ) order by token_id
-            """,
-            {"model": model.model},
-        ).fetchall()
-        rows = [(model.model, token, tokenizer.decode([token], skip_special_tokens=False)) for (token,) in ids]
-        if rows:
-            connection.executemany("insert into vocabulary values (?, ?, ?)", rows)

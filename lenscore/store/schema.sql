@@ -33,13 +33,20 @@ create table contexts (
     context_set varchar not null,
     shard integer not null,
     question_id varchar not null references questions,
-    condition varchar not null check (condition in ('documents', 'oracle', 'closed_book')),
+    condition varchar not null check (condition in ('documents', 'shuffled_gold', 'oracle', 'closed_book')),
     n_documents integer not null,
-    gold_index integer,
+    distractor_order integer not null,  -- 0: the set's own; 1, 2, …: drawn
+    gold_index integer,              -- in shuffled_gold the place of the document in the gold one's stead
     relative_position double,
     prompt varchar not null,         -- its segments' texts, before any cut and any chat template
     answer varchar not null,
     document_ids varchar[] not null
+);
+
+create table documents (             -- every document that stands in some context
+    document_id varchar primary key, -- of a gold document: its question's id
+    title varchar not null,
+    document_text varchar not null
 );
 
 create table left_out_questions (    -- no accepted answer in the gold document
@@ -105,5 +112,12 @@ create table vocabulary (            -- the text of every token that a row of th
     model varchar not null references models,
     token_id integer not null,
     token_text varchar not null,
+    primary key (model, token_id)
+);
+
+create table token_counts (          -- how often each token stands in the texts of the documents, each counted once
+    model varchar not null references models,
+    token_id integer not null,
+    n integer not null,
     primary key (model, token_id)
 );

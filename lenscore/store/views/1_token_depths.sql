@@ -25,7 +25,7 @@ layers as (
 )
 select
     l.model, c.context_set, l.lens, l.context_id, c.question_id, c.condition,
-    c.n_documents, c.gold_index, c.relative_position,
+    c.n_documents, c.distractor_order, c.gold_index, c.relative_position,
     l.answer_index, l.target_id, l.final_top1_id,
     l.final_top1_id = l.target_id as final_right,
     l.first_correct_layer,

@@ -1,0 +1,67 @@
+"""How much of accuracy and depth is the documents' doing: contexts beside their controls, token by token."""
+
+import numpy as np
+import pandas as pd
+
+from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
+from lenscore.analysis.means import question_cells
+from lenscore.study import AnalysisSpec
+
+CONTROLS = ("closed_book", "shuffled_gold", "oracle")
+MEASURES = ("accuracy", "target_logprob", "prediction_depth", "settled_prediction_layer", "refinement_depth")
+
+_KEYS = ["model", "context_set", "lens"]
+_TOKEN = ["question_id", "answer_index"]
+
+
+def controls(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
+    """Compare contexts with documents and their controls on the same answer tokens.
+
+    A token's value among n documents is its mean over the gold document's positions, and so is that of
+    ``shuffled_gold``; ``closed_book`` and ``oracle`` have one. A token counts where both sides have a value:
+    for refinement depth, where it ends right in both. Differences are with the gold document among n less
+    the control, paired by token, with a percentile bootstrap over questions.
+
+    Args:
+        tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats). Orders of the distractors
+            other than the set's own are left out.
+        settings: resamples, confidence, seed.
+
+    Returns:
+        One row a model × context set × lens × number of documents × ``control`` × ``measure``, with ``mean`` (among
+        the documents), ``control_mean``, ``difference``, ``low``, ``high``, ``n_questions`` and ``n_tokens``.
+    """
+    values = tokens[tokens["distractor_order"] == 0].assign(accuracy=lambda rows: rows["final_right"].astype(float))
+    rows = []
+    for names, of_lens in values.groupby(_KEYS):
+        with_gold = of_lens[of_lens["condition"] == "documents"]
+        for n_documents, among in with_gold.groupby("n_documents"):
+            for control in CONTROLS:
+                of_control = of_lens[of_lens["condition"] == control]
+                if control == "shuffled_gold":
+                    of_control = of_control[of_control["n_documents"] == n_documents]
+                for measure in MEASURES:
+                    compared = _compare(among, of_control, measure, settings)
+                    if compared is not None:
+                        rows.append((*names, n_documents, control, measure, *compared))
+    columns = ["n_documents", "control", "measure", "mean", "control_mean", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=[*_KEYS, *columns, "n_questions", "n_tokens"])
+
+
+def _compare(
+    among: pd.DataFrame, control: pd.DataFrame, measure: str, settings: AnalysisSpec
+) -> tuple[float, float, float, float, float, int, int] | None:
+    pairs = pd.concat(
+        {"among": among.groupby(_TOKEN)[measure].mean(), "control": control.groupby(_TOKEN)[measure].mean()}, axis=1
+    ).dropna()
+    if pairs.empty:
+        return None
+    difference = (pairs["among"] - pairs["control"]).rename("difference").reset_index().assign(cell=0)
+    _, sums, counts = question_cells(difference, "difference", ["cell"])
+    draws = resampled_means(sums, counts, resamples=settings.resamples, seed=settings.seed)
+    low, high = interval_of_draws(draws, settings.confidence)
+    means = pairs.mean()
+    return (
+        float(means["among"]), float(means["control"]), float(difference["difference"].mean()),
+        float(low[0]), float(high[0]), int(np.count_nonzero(counts)), len(pairs),
+    )  # fmt: skip

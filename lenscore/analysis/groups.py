@@ -1,0 +1,95 @@
+"""Depth by what is to be predicted: how frequent the token is, its place in the answer, what kind of answer it is.
+
+The questions of Gupta et al. 2025, "How Do LLMs Use Their Depth?" (arXiv 2510.18871), asked of answers in contexts.
+"""
+
+import pandas as pd
+
+from lenscore.analysis.answer_kinds import KINDS, answer_kind
+from lenscore.analysis.means import means_with_intervals
+from lenscore.study import AnalysisSpec
+
+# By rank of the token among all tokens of the study's documents, the most frequent first.
+BANDS = ("rank 1–10", "rank 11–100", "rank 101–1,000", "rank over 1,000")
+_BAND_ENDS = (0, 10, 100, 1000, float("inf"))
+PLACES = ("first", "later")
+
+GROUPINGS: dict[str, tuple[str, ...]] = {
+    "all": ("all",),
+    "frequency_band": BANDS,
+    "place_in_answer": PLACES,
+    "answer_kind": KINDS,
+}
+MEASURES = (
+    "accuracy", "refinement_depth", "first_correct_layer", "settled_layer", "lost_again", "n_lost", "prediction_depth",
+)  # fmt: skip
+
+_KEYS = ["model", "context_set", "lens"]
+
+
+def frequency_band(ranks: pd.Series) -> pd.Series:
+    """Return the band of each rank; a token that no document holds (null) is in the rarest."""
+    return pd.cut(ranks.fillna(_BAND_ENDS[-2] + 1), list(_BAND_ENDS), labels=list(BANDS)).astype(str)
+
+
+def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
+    """Return accuracy, depths and flips by group of answer tokens, in contexts with documents.
+
+    Args:
+        tokens: rows of view ``token_depths`` with ``answer`` (its words), ``frequency_rank`` (of the target token
+            among the tokens of the study's documents; null if there is none) and ``n_lost`` (how many times
+            the token is the top-1 at a layer and not at the next).
+        settings: resamples, confidence, seed.
+
+    Returns:
+        One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, with ``mean``, ``low``,
+        ``high``, ``n_questions`` and ``n_tokens``. ``accuracy`` and ``prediction_depth`` are over all answer tokens;
+        refinement depth, first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share
+        that is lost at least once) and ``n_lost`` (how often) over those that are right at some layer.
+    """
+    placed = tokens[tokens["condition"] == "documents"]
+    right = placed["final_right"]
+    ever = placed["first_correct_layer"].notna()
+    values = placed.assign(
+        accuracy=right.astype(float),
+        lost_again=(placed["n_lost"] > 0).astype(float).where(ever),
+        n_lost=placed["n_lost"].astype(float).where(ever),
+        first_correct_layer=placed["first_correct_layer"].where(right),
+        all="all",
+        frequency_band=frequency_band(placed["frequency_rank"]),
+        place_in_answer=placed["answer_index"].map(lambda index: PLACES[min(index, 1)]),
+        answer_kind=placed["answer"].map({answer: answer_kind(answer) for answer in placed["answer"].unique()}),
+    )
+    parts = [
+        means_with_intervals(values, measure, _KEYS, [grouping], settings)
+        .rename(columns={grouping: "group"})
+        .assign(grouping=grouping)
+        for grouping in GROUPINGS
+        for measure in MEASURES
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    group_order = [group for groups in GROUPINGS.values() for group in groups]
+    order = table.assign(
+        _grouping=table["grouping"].map(list(GROUPINGS).index),
+        _group=table["group"].map(group_order.index),
+        _measure=table["measure"].map(MEASURES.index),
+    ).sort_values([*_KEYS, "_grouping", "_group", "_measure"])
+    return order[
+        [*_KEYS, "grouping", "group", "measure", "mean", "low", "high", "n_questions", "n_tokens"]
+    ].reset_index(drop=True)
+
+
+def flips_by_layer(flips: pd.DataFrame) -> pd.DataFrame:
+    """Return between which layers right tokens are lost, and won back.
+
+    Args:
+        flips: rows of view ``layer_flips``.
+
+    Returns:
+        The rows with ``share_lost`` (of the tokens that are right at the layer before) and ``share_regained`` (of
+        those that are wrong there but were right at some layer below); null where there are none.
+    """
+    return flips.assign(
+        share_lost=flips["n_lost"] / flips["n_right_before"].where(flips["n_right_before"] > 0),
+        share_regained=flips["n_regained"] / flips["n_lost_before"].where(flips["n_lost_before"] > 0),
+    )

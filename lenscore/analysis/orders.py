@@ -1,0 +1,83 @@
+"""How much the order of the distractors moves a depth, beside how much the gold document's position does."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
+from lenscore.study import AnalysisSpec
+
+MEASURES = ("prediction_depth", "refinement_depth", "target_logprob")
+
+_KEYS = ["model", "context_set", "lens", "n_documents"]
+_TOKEN = ["question_id", "answer_index"]
+
+
+def order_variance(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
+    """Split the variance of one answer token's values over positions and orders into what each of them brings.
+
+    Every token has a value at each of P positions × k orders. With MS the mean squares of the two-way layout
+    without replication of each token, averaged over tokens, the components are those of the random-effects model
+    (Searle, Casella & McCulloch 1992, ch. 4): position (MS_position − MS_rest) / k, and order at a given position
+    ((MS_order − MS_rest) / P) + MS_rest, since with a deterministic model the rest too is what the order does.
+
+    Args:
+        tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats).
+        settings: resamples, confidence, seed.
+
+    Returns:
+        One row a model × context set × lens × number of documents × ``measure`` in which there are two orders or
+        more: ``n_orders``, ``n_positions``, ``n_tokens`` and ``n_questions`` of those with a value everywhere (for
+        refinement depth, that end right everywhere), ``sd_position`` and ``sd_order`` in the measure's unit
+        (a component below zero counts as 0) with ``…_low`` and ``…_high``, a percentile bootstrap over questions.
+    """
+    placed = tokens[tokens["condition"] == "documents"]
+    rows = []
+    for names, group in placed.groupby(_KEYS):
+        n_orders, n_positions = group["distractor_order"].nunique(), group["gold_index"].nunique()
+        if n_orders < 2 or n_positions < 2:
+            continue
+        for measure in MEASURES:
+            wide = group.pivot_table(index=_TOKEN, columns=["gold_index", "distractor_order"], values=measure).dropna()
+            if wide.shape[0] == 0 or wide.shape[1] != n_orders * n_positions:
+                continue
+            squares = mean_squares(wide.to_numpy(float).reshape(len(wide), n_positions, n_orders))
+            by_question = pd.DataFrame(squares, index=wide.index).groupby("question_id")
+            sums, counts = by_question.sum().to_numpy(float), by_question.count().to_numpy(float)
+            found = _deviations(sums.sum(axis=0) / counts.sum(axis=0), n_positions, n_orders)
+            draws = _deviations(
+                resampled_means(sums, counts, resamples=settings.resamples, seed=settings.seed), n_positions, n_orders
+            )
+            low, high = interval_of_draws(draws, settings.confidence)
+            rows.append(
+                (*names, measure, n_orders, n_positions, len(sums), len(wide),
+                 found[0], low[0], high[0], found[1], low[1], high[1])
+            )  # fmt: skip
+    columns = ["measure", "n_orders", "n_positions", "n_questions", "n_tokens"]
+    columns += [f"sd_{part}{end}" for part in ("position", "order") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*_KEYS, *columns])
+
+
+def mean_squares(values: Float[np.ndarray, "tokens positions orders"]) -> Float[np.ndarray, "tokens 3"]:
+    """Return each token's mean squares of position, order and rest, in the two-way layout without replication."""
+    _, n_positions, n_orders = values.shape
+    mean = values.mean(axis=(1, 2), keepdims=True)
+    of_position = values.mean(axis=2, keepdims=True) - mean
+    of_order = values.mean(axis=1, keepdims=True) - mean
+    rest = values - mean - of_position - of_order
+    return np.stack(
+        [
+            n_orders * (of_position**2).sum(axis=(1, 2)) / (n_positions - 1),
+            n_positions * (of_order**2).sum(axis=(1, 2)) / (n_orders - 1),
+            (rest**2).sum(axis=(1, 2)) / ((n_positions - 1) * (n_orders - 1)),
+        ],
+        axis=1,
+    )
+
+
+def _deviations(
+    squares: Float[np.ndarray, "*draws 3"], n_positions: int, n_orders: int
+) -> Float[np.ndarray, "*draws 2"]:
+    position, order, rest = squares[..., 0], squares[..., 1], squares[..., 2]
+    variances = np.stack([(position - rest) / n_orders, (order - rest) / n_positions + rest], axis=-1)
+    return np.asarray(np.sqrt(np.maximum(variances, 0.0)))

@@ -1,0 +1,63 @@
+"""Which answer tokens a curve is made of: all or the first ones, each position's own or the same at every position."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+CURVE = ["model", "context_set", "lens", "condition", "n_documents"]
+"""What names a curve: one value of each, and the gold document's position varies."""
+
+TOKEN = ["question_id", "distractor_order", "answer_index"]
+"""What names an answer token at whatever position the gold document stands."""
+
+WITH_POSITION = ("documents", "shuffled_gold")
+"""The conditions whose contexts have a position."""
+
+
+class Selection(NamedTuple):
+    """One way of choosing answer tokens.
+
+    Attributes:
+        tokens: ``all`` of an answer's tokens, or its ``first`` alone.
+        population: ``each_position``: at each position the tokens that are right there (the paper's, in which the
+            tokens change with the position); ``every_position``: only the tokens that are right at every position of
+            the curve, so that no difference between positions comes from which tokens are right.
+    """
+
+    tokens: str
+    population: str
+
+
+TOKENS = ("all", "first")
+POPULATIONS = ("each_position", "every_position")
+HEADLINE = Selection("all", "each_position")
+
+
+def selections(depths: pd.DataFrame) -> Iterator[tuple[Selection, pd.DataFrame, pd.DataFrame]]:
+    """Yield every selection of the answer tokens in contexts with a position.
+
+    Args:
+        depths: rows of view ``token_depths``.
+
+    Yields:
+        The selection, the rows in it whose last layer is right, and those whose last layer may be wrong:
+        prediction depth, which needs no right answer, is over the latter. With ``every_position`` both are
+        the same.
+    """
+    placed = depths[depths["condition"].isin(WITH_POSITION)]
+    for tokens in TOKENS:
+        chosen = placed if tokens == "all" else placed[placed["answer_index"] == 0]
+        right = chosen[chosen["final_right"]]
+        yield Selection(tokens, "each_position"), right, chosen
+        everywhere = right_at_every_position(chosen)
+        yield Selection(tokens, "every_position"), everywhere, everywhere
+
+
+def right_at_every_position(depths: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the answer tokens that the last layer gets right at every position of their curve."""
+    if depths.empty:
+        return depths
+    n_positions = depths.groupby(CURVE)["gold_index"].transform("nunique")
+    n_right = depths["final_right"].groupby([depths[key] for key in [*CURVE, *TOKEN]]).transform("sum")
+    return depths[n_right == n_positions]

@@ -1,0 +1,60 @@
+"""Tables of texts: of the documents that stand in contexts, and of the tokens that records name."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import duckdb
+from tokenizers import Tokenizer
+
+from lenscore.contexts.questions import Document
+from lenscore.errors import StoreError
+
+
+def insert_documents(connection: duckdb.DuckDBPyConnection, documents: Iterable[Document]) -> None:
+    """Insert the documents that stand in the database's contexts.
+
+    Raises:
+        StoreError: one of them is not among ``documents``.
+    """
+    wanted = {name for (name,) in connection.execute("select distinct unnest(document_ids) from contexts").fetchall()}
+    rows = {
+        document.document_id: (document.document_id, document.title, document.text)
+        for document in documents
+        if document.document_id in wanted
+    }
+    if missing := sorted(wanted - set(rows)):
+        raise StoreError(
+            f"{len(missing)} documents of contexts are not in the dataset, the first is {missing[0]}: build the "
+            "contexts anew from the dataset as it is now"
+        )
+    if rows:
+        connection.executemany("insert into documents values (?, ?, ?)", list(rows.values()))
+
+
+def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
+    """Insert the text of every token that a model's records name."""
+    ids = connection.execute(
+        """
+        select distinct token_id from (
+            select unnest(topk_ids) as token_id from layer_records where model = $model
+            union all select top1_id from layer_records where model = $model
+            union all select target_id from layer_records where model = $model
+        ) order by token_id
+        """,
+        {"model": model},
+    ).fetchall()
+    rows = [(model, token, tokenizer.decode([token], skip_special_tokens=False)) for (token,) in ids]
+    if rows:
+        connection.executemany("insert into vocabulary values (?, ?, ?)", rows)
+
+
+def insert_token_counts(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
+    """Count a model's tokens in the texts of the documents, as running text: a space stands before each."""
+    texts = connection.execute("select distinct ' ' || document_text from documents").fetchall()
+    counts: Counter[int] = Counter()
+    for encoding in tokenizer.encode_batch([text for (text,) in texts], add_special_tokens=False):
+        counts.update(encoding.ids)
+    if counts:
+        connection.executemany(
+            "insert into token_counts values (?, ?, ?)", [(model, token, n) for token, n in sorted(counts.items())]
+        )
