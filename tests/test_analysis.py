@@ -30,6 +30,7 @@ def depth_row(
         "question_id": question,
         "condition": "documents",
         "n_documents": n,
+        "distractor_order": 0,
         "gold_index": place,
         "relative_position": place / (n - 1),
         "answer_index": index,
@@ -52,6 +53,8 @@ def three_questions() -> pd.DataFrame:
 
 
 def cell(table: pd.DataFrame, **where: Any) -> pd.Series:
+    if "population" in table:
+        where = {"tokens": "all", "population": "each_position"} | where
     found = table
     for column, value in where.items():
         found = found[found[column] == value]

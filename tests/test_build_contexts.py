@@ -147,6 +147,79 @@ def test_controls() -> None:
     assert closed_book["answer"] == oracle["answer"] == documents["answer"]
 
 
+def test_shuffled_gold_puts_one_document_more_where_the_gold_one_stood() -> None:
+    contexts, _ = build(ZOO[:2], {"documents": [3, 5], "controls": ["shuffled_gold"]})
+    by_id = {context["context_id"]: context for context in contexts}
+    controls = [context for context in contexts if context["condition"] == "shuffled_gold"]
+    assert len(controls) == len(contexts) / 2 == 2 * (3 + 5)
+    stand_ins: dict[str, set[str]] = {}
+    for control in controls:
+        original = by_id[control["context_id"].removesuffix("/shuffled_gold")]
+        index = control["gold_index"]
+        assert [control[key] for key in ("answer", "n_documents", "gold_index", "relative_position")] == [
+            original[key] for key in ("answer", "n_documents", "gold_index", "relative_position")
+        ]
+        others = [list(context["document_ids"]) for context in (control, original)]
+        stand_ins.setdefault(control["question_id"], set()).add(others[0].pop(index))
+        assert others[1].pop(index) == control["question_id"]
+        assert others[0] == others[1]
+        assert control["answer"].strip() not in prompt(control)
+    # One document a question at all lengths and places, which stands nowhere else in its contexts.
+    for question, documents in stand_ins.items():
+        assert len(documents) == 1
+        assert not any(
+            documents & set(context["document_ids"])
+            for context in contexts
+            if context["question_id"] == question and context["condition"] == "documents"
+        )
+
+
+def test_shuffled_gold_needs_one_document_more() -> None:
+    with pytest.raises(
+        ContextError, match=r"14 distractors are needed, one of them for shuffled_gold.* at most 13 doc"
+    ):
+        build(ZOO[:1], {"documents": [14], "controls": ["shuffled_gold"]})
+
+
+@pytest.mark.parametrize("distractors", ["bm25", "random"])
+def test_orders_hold_the_same_documents_otherwise_placed(distractors: str) -> None:
+    keys = {"documents": [2, 4, 8], "positions": 2, "distractors": distractors}
+    contexts, _ = build(ZOO[:4], {**keys, "orders": 3})
+    by_id = {context["context_id"]: context for context in contexts}
+    redrawn = [context for context in contexts if context["distractor_order"] > 0]
+    # Two documents have one distractor, which has one order.
+    assert {context["n_documents"] for context in redrawn} == {4, 8}
+    assert len(redrawn) == 4 * 2 * 2 * 2
+    moved: dict[int, list[bool]] = {4: [], 8: []}
+    for context in redrawn:
+        original = by_id[context["context_id"].rpartition("/order-")[0]]
+        index = context["gold_index"]
+        assert context["document_ids"][index] == original["document_ids"][index] == context["question_id"]
+        assert sorted(context["document_ids"]) == sorted(original["document_ids"])
+        moved[context["n_documents"]].append(context["document_ids"] != original["document_ids"])
+    assert all(moved[8])
+    assert any(moved[4])
+    # At each place of the gold document the others stand in one order, so that prefixes are shared.
+    orders = {
+        (
+            c["question_id"],
+            c["n_documents"],
+            c["distractor_order"],
+            tuple(d for d in c["document_ids"] if d != c["question_id"]),
+        )
+        for c in contexts
+    }
+    assert len(orders) == 4 * (1 + 3 + 3)
+    assert [c for c in contexts if c["distractor_order"] == 0] == build(ZOO[:4], keys)[0]
+
+
+def test_orders_are_drawn_with_the_seed() -> None:
+    keys = {"documents": [8], "positions": 2, "orders": 2}
+    zero, again, one = (build(ZOO[:3], {**keys, "seed": seed})[0] for seed in (0, 0, 1))
+    assert zero == again
+    assert [c["document_ids"] for c in zero] != [c["document_ids"] for c in one]
+
+
 def test_controls_alone_need_no_distractors() -> None:
     contexts, _ = build(ZOO[:2], {"documents": [], "controls": ["oracle"]}, dataset=ZOO[:2])
     assert [context["context_id"] for context in contexts] == ["main/q-ant/oracle", "main/q-bear/oracle"]

@@ -1,5 +1,6 @@
 """The database: complete or not at all, and views that agree with cases worked by hand."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import StoreError
@@ -63,11 +65,14 @@ class SmallStudy:
         model = folder / "models/tiny"
         model.mkdir(parents=True)
         (model / "manifest.json").write_text(json.dumps({"source": "path:tiny", "revision": None, "files": {}}))
-        Tokenizer(WordLevel(WORDS, unk_token="w0")).save(str(model / "tokenizer.json"))
+        tokenizer = Tokenizer(WordLevel(WORDS, unk_token="w0"))
+        tokenizer.pre_tokenizer = WhitespaceSplit()
+        tokenizer.save(str(model / "tokenizer.json"))
         self.models = [LoadedModel("tiny", "float32", "exact", model)]
         self.questions = [
             Question(f"q{i}", "what", ("w7",), None, Document(f"q{i}", "t", "w7 is it"), ()) for i in range(4)
         ]
+        self.documents = [question.gold for question in self.questions if question.gold]
         cases = list(HAND_WORKED.values())
         self.rows: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
         self.context_shards = [self.write_contexts(shard) for shard in (0, 1)]
@@ -87,6 +92,7 @@ class SmallStudy:
                 "question_id": f"q{number}",
                 "condition": "documents",
                 "n_documents": 2,
+                "distractor_order": 0,
                 "gold_index": place,
                 "relative_position": float(place),
                 "segments": [{"kind": "frame", "document": None, "role": None, "text": "say "}] * 2,
@@ -147,6 +153,7 @@ class SmallStudy:
             self.target,
             study={"study": "small"},
             questions=self.questions,
+            documents=self.documents,
             models=self.models,
             lenses=["logit"],
             context_shards=self.context_shards,
@@ -220,6 +227,38 @@ def test_essential_layers_count_and_rise(study: SmallStudy) -> None:
         assert settled == pytest.approx(sum(case[1][1] == layer for case in right) / len(right))
         # target_logprob is −(3 − layer)²: it rises by 5, 3 and 1.
         assert rise == (None if layer == 0 else pytest.approx([5, 3, 1][layer - 1]))
+
+
+def test_flips_of_hand_worked_cases(study: SmallStudy) -> None:
+    study.load()
+    found = study.query("select n_lost, n_regained from token_flips order by context_id, answer_index")
+    tops = [[top == TARGET for top in case[0]] for case in HAND_WORKED.values()]
+    lost = [sum(a and not b for a, b in itertools.pairwise(top)) for top in tops]
+    # A token comes back whenever it becomes right after it was lost: once more than it is first right, if at all.
+    regained = [sum(b and not a for a, b in itertools.pairwise([False, *top])) - any(top) for top in tops]
+    assert found == [(lost[i % 7], regained[i % 7]) for i in range(16)]
+    by_layer = study.query("select layer, n_right_before, n_lost, n_lost_before, n_regained from layer_flips")
+    for layer, n_right_before, n_lost, n_lost_before, n_regained in by_layer:
+        steps = [(top[layer - 1], top[layer], any(top[:layer])) for top in (tops[i % 7] for i in range(16))]
+        assert n_right_before == sum(was for was, _, _ in steps)
+        assert n_lost == sum(was and not now for was, now, _ in steps)
+        assert n_lost_before == sum(ever and not was for was, _, ever in steps)
+        assert n_regained == sum(ever and not was and now for was, now, ever in steps)
+
+
+def test_tokens_are_counted_in_each_document_once(study: SmallStudy) -> None:
+    study.documents[1] = Document("q1", "t", "w7 w7 w3")
+    study.load()
+    assert study.query("select * exclude (title) from documents") == [("q0", "w7 is it"), ("q1", "w7 w7 w3")]
+    counts = dict(study.query("select token_id, n from token_counts"))
+    assert {token: counts.get(token) for token in (7, 3, 5)} == {7: 3, 3: 1, 5: None}
+    ranks = dict(study.query("select token_id, rank from token_frequencies"))
+    assert ranks[7] == 1
+
+
+def test_a_document_that_the_dataset_has_no_more_is_named(study: SmallStudy) -> None:
+    del study.documents[1]
+    assert_refused(study, "1 documents of contexts are not in the dataset", "q1")
 
 
 def test_two_loads_hold_the_same_rows(study: SmallStudy) -> None:

@@ -71,6 +71,7 @@ def test_defaults() -> None:
                 "positions": 5,
                 "distractors": "auto",
                 "prompt": "few_shot",
+                "orders": 1,
                 "controls": [],
                 "overflow": "error",
                 "cut": "answer",
@@ -89,8 +90,23 @@ def test_defaults() -> None:
             }
         },
         "lenses": ["logit"],
+        "tuned_lens": {"questions": 200, "held_out": 50, "seed": 0},
+        "ablation": {
+            "questions": 0,
+            "documents": None,
+            "replacements": ["skip"],
+            "scopes": ["all", "answer"],
+            "reference": 8,
+        },
         "extraction": {"top_k": 5, "device": "auto"},
-        "analysis": {"resamples": 2000, "confidence": 0.95, "seed": 0, "regions": 3},
+        "analysis": {
+            "resamples": 2000,
+            "confidence": 0.95,
+            "seed": 0,
+            "permutations": 4999,
+            "smallest_effect": 0.5,
+            "regions": 3,
+        },
         "report": {"title": None},
     }
     assert Study.model_validate(study.model_dump(mode="json")) == study
@@ -173,7 +189,7 @@ def test_least_values(path: str, least: int) -> None:
         ("context_sets/main/documents", [0], "context_sets.main.documents.0: .*equal to 1; found 0"),
         ("context_sets/main/distractors", "bm52", "context_sets.main.distractors: .*'bm25'.*; found 'bm52'"),
         ("context_sets/main/overflow", "cut", "context_sets.main.overflow: .*'truncate_documents'; found 'cut'"),
-        ("context_sets/main/controls", ["gold"], "context_sets.main.controls.0: .*'oracle'; found 'gold'"),
+        ("context_sets/main/controls", ["gold"], "context_sets.main.controls.0: .*'oracle' or 'shuffled_gold'; found 'gold'"),
         ("context_sets/main", None, "context_sets.main: must be a section of keys; found None"),
         ("context_sets", {}, "context_sets: must not be empty; found {}"),
         ("models", ["gpt2"], r"models: must be a section of keys; found \['gpt2'\]"),
@@ -188,7 +204,11 @@ def test_least_values(path: str, least: int) -> None:
         ("models/m/source", "hub:a/b/c", "models.m.source: must be hub:<owner/name>"),
         ("lenses", "logit", "lenses: must be a list"),
         ("lenses", [], r"lenses: must not be empty; found \[\]"),
-        ("lenses", ["tuned"], "lenses.0: .*'logit'; found 'tuned'"),
+        ("lenses", ["probe"], "lenses.0: .*'logit' or 'tuned'; found 'probe'"),
+        ("lenses", ["logit", "logit"], "lenses: must not name a value twice"),
+        ("ablation", {"scopes": ["all", "all"]}, "ablation.scopes: must not name a value twice"),
+        ("ablation", {"questions": 4}, "ablation.questions: 4 are asked for, but the study has 3"),
+        ("context_sets/main/orders", 0, "context_sets.main.orders: .*equal to 1; found 0"),
     ],
 )
 def test_wrong_value_is_named_with_what_would_be_right(path: str, value: object, line: str) -> None:

@@ -43,7 +43,8 @@ def means_with_intervals(
 
 def question_cells(rows: pd.DataFrame, value: str, cells: list[str]) -> tuple[pd.MultiIndex, np.ndarray, np.ndarray]:
     """Return the cells, and per question × cell the sum and the number of the rows' values."""
-    grouped = rows.groupby(["question_id", *cells], dropna=False)[value].agg(["sum", "count"])
+    values = rows.astype({value: float})  # a column of nulls alone has no type of its own
+    grouped = values.groupby(["question_id", *cells], dropna=False)[value].agg(["sum", "count"])
     sums = grouped["sum"].unstack(cells, fill_value=0.0)
     counts = grouped["count"].unstack(cells, fill_value=0).reindex(columns=sums.columns)
     columns = sums.columns if isinstance(sums.columns, pd.MultiIndex) else pd.MultiIndex.from_arrays([sums.columns])

@@ -115,7 +115,8 @@ def _contexts_of(
                 # The same document at all lengths and places, so that these contexts share their prefixes too.
                 stand_in = _placed(drawn[-1], index, distractors)
                 yield row("shuffled_gold", f"{count}/{index}/shuffled_gold", index, stand_in)
-            for order in range(1, spec.orders):
+            # One distractor has one order.
+            for order in range(1, spec.orders if count > 2 else 1):
                 redrawn = _placed(gold, index, source.redrawn(question, distractors, order))
                 yield row("documents", f"{count}/{index}/order-{order}", index, redrawn, order)
 
