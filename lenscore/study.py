@@ -311,7 +311,9 @@ class Study(_Section):
                 name = key if section is None else f"{section}.{key}"
                 raise _impossible(name, f"must not name a value twice; found {values}")
         if self.ablation.questions > self.questions:
-            raise _impossible("ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}")
+            raise _impossible(
+                "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
+            )
         return self
 
     @property

@@ -14,20 +14,11 @@ from lenscore.checkout import importable_in_jobs
 from lenscore.contexts import VERSION as CONTEXTS_VERSION
 from lenscore.contexts.prompts import template_path
 from lenscore.errors import ConfigError, LenscoreError
+from lenscore.report.contents import CHARTS, TABLES
 from lenscore.sources.lines import count_questions, local_file
 from lenscore.study import Study, read_study
 
 importable_in_jobs(Path(workflow.basedir))
-
-CHARTS = ["refinement_curve", "accuracy_curve", "layers_reached", "essential_layers"]
-TABLES = [
-    *CHARTS,
-    "depth_by_group",
-    "flips",
-    "controls",
-    "order_variance",
-    "coverage",
-]
 
 
 def checked_study(config):
@@ -67,7 +58,7 @@ STUDY = checked_study(config)
 EXTRACTION_CODE = code_digest("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
 STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
 ANALYSIS_CODE = code_digest("analysis/*.py")
-REPORT_CODE = code_digest("report/*.py", "report/*.j2")
+REPORT_CODE = code_digest("report/**/*.py", "report/*.j2")
 
 
 wildcard_constraints:
@@ -186,8 +177,12 @@ def analysis_spec(wildcards):
     return {**STUDY.analysis.model_dump(mode="json"), "code": ANALYSIS_CODE}
 
 
+def table_of_chart(wildcards):
+    return f"results/{wildcards.study}/tables/{CHARTS[wildcards.chart].table}.parquet"
+
+
 def chart_spec(wildcards):
-    return {"code": REPORT_CODE}
+    return {"caption": CHARTS[wildcards.chart].caption, "code": REPORT_CODE}
 
 
 def report_spec(wildcards):

@@ -19,7 +19,7 @@ rule analyse:
 
 rule render_chart:
     input:
-        table="results/{study}/tables/{chart}.parquet",
+        table=table_of_chart,
     output:
         vega_lite="results/{study}/charts/{chart}.json",
         svg=report(
@@ -44,7 +44,7 @@ rule render_report:
         database="results/{study}/{study}.duckdb",
         tables=expand("results/{{study}}/tables/{table}.parquet", table=TABLES),
         findings="results/{study}/tables/findings.json",
-        charts=expand("results/{{study}}/charts/{chart}.json", chart=CHARTS),
+        charts=expand("results/{{study}}/charts/{chart}.json", chart=list(CHARTS)),
     output:
         page=report(
             "results/{study}/report/index.html",

@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 import vl_convert
 
+from lenscore.analysis.controls import controls
 from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
-from lenscore.report.page import CAPTIONS, render_page
+from lenscore.report.contents import CHARTS as ENTRIES
+from lenscore.report.page import render_page
 from lenscore.report.sentences import about_coverage, about_curve, about_layers, no_curve
 from lenscore.study import AnalysisSpec, Study
 from tests.test_analysis import depth_row
+from tests.test_groups import control_rows
 from tests.test_store import SmallStudy
 
 CURVE: dict[str, Any] = {
@@ -82,12 +85,14 @@ def test_what_was_cut_skipped_and_left_out_is_said() -> None:
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     study = SmallStudy(tmp_path_factory.mktemp("tables"))
     study.load()
-    return study_tables(study.target, AnalysisSpec(resamples=200))[0]
+    tables = study_tables(study.target, AnalysisSpec(resamples=200))[0]
+    # The small study has no controls.
+    return {**tables, "controls": controls(control_rows(), AnalysisSpec(resamples=200))}
 
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_each_chart_draws_its_table(name: str, tables: dict[str, pd.DataFrame]) -> None:
-    table = tables[name]
+    table = tables[ENTRIES[name].table]
     chart = CHARTS[name](table)
     svg = vl_convert.vegalite_to_svg(chart.to_dict())
     empty = vl_convert.vegalite_to_svg(CHARTS[name](table.iloc[:0]).to_dict())
@@ -98,13 +103,13 @@ def test_each_chart_draws_its_table(name: str, tables: dict[str, pd.DataFrame]) 
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_an_empty_table_says_so(name: str, tables: dict[str, pd.DataFrame]) -> None:
-    svg = vl_convert.vegalite_to_svg(CHARTS[name](tables[name].iloc[:0]).to_dict())
-    assert re.search(r"No (answer token|context)", svg)
+    svg = vl_convert.vegalite_to_svg(CHARTS[name](tables[ENTRIES[name].table].iloc[:0]).to_dict())
+    assert re.search(r"No (answer token|context)|The study has no", svg)
 
 
 def test_several_models_have_a_panel_each(tables: dict[str, pd.DataFrame]) -> None:
     for name in CHARTS:
-        table = tables[name]
+        table = tables[ENTRIES[name].table]
         both = pd.concat([table, table.assign(model="another-model")])
         assert "another-model" in vl_convert.vegalite_to_svg(CHARTS[name](both).to_dict())
 
@@ -116,6 +121,7 @@ def test_the_curve_plots_the_means_of_the_table() -> None:
     table = refinement_curve(rows, AnalysisSpec(resamples=100))
     spec = CHARTS["refinement_curve"](table).to_dict()
     plotted = [row for rows in spec["datasets"].values() for row in rows if row.get("measure") == "refinement_depth"]
+    assert {(row["tokens"], row["population"]) for row in plotted} == {("all", "each_position")}
     points = {(row["relative_position"], row["mean"]) for row in plotted}
     assert points == {(0.0, 0.0), (0.5, 1.0), (1.0, 2.0)}
 
@@ -172,7 +178,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         table.to_parquet(folder / f"{name}.parquet")
     (folder / "findings.json").write_text(json.dumps(findings))
     for name, chart in CHARTS.items():
-        spec = chart(tables[name]).to_dict()
+        spec = chart(tables[ENTRIES[name].table]).to_dict()
         spec["description"] = EVIL
         (folder / f"{name}.json").write_text(json.dumps(spec))
     return render_page(study.target, folder / "findings.json", folder, folder, None)
@@ -190,8 +196,9 @@ def test_the_page_has_every_part(page: str) -> None:
     parsed = Page()
     parsed.feed(page)
     assert parsed.tags.count("h1") == 1
-    for name, (heading, _) in CAPTIONS.items():
-        assert heading in parsed.text
+    assert list(ENTRIES) == list(CHARTS)
+    for name, entry in ENTRIES.items():
+        assert entry.heading in parsed.text
         assert f'id="{name}"' in page
     for words in (
         "4 questions",
@@ -218,7 +225,7 @@ def test_the_charts_scripts_are_json(page: str) -> None:
     for name in CHARTS:
         spec = re.search(rf"^  {name}: (.*),$", body, re.MULTILINE)
         assert spec is not None
-        assert "layer" in spec[1] or "hconcat" in spec[1] or "vconcat" in spec[1]
+        assert '"mark"' in spec[1]
         assert json.loads(spec[1])["description"] == EVIL
 
 
@@ -232,5 +239,5 @@ def test_a_page_without_any_right_token(tmp_path: Path) -> None:
     tables, findings = study_tables(study.target, AnalysisSpec(resamples=200))
     assert tables["essential_layers"].empty
     for name in CHARTS:
-        CHARTS[name](tables[name]).to_dict()
+        CHARTS[name](tables[ENTRIES[name].table]).to_dict()
     assert findings["middle_against_ends"] == []

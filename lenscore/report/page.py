@@ -13,38 +13,12 @@ import vl_convert
 from altair.utils._importers import vl_version_for_vl_convert
 from markupsafe import Markup
 
+from lenscore.report.contents import CHARTS
 from lenscore.report.sentences import about_coverage, about_curve, about_layers, no_curve
 
 _HERE = Path(__file__).parent
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _SOFTWARE = ("altair", "pandas", "numpy")
-
-# In the page's order: name, heading, how to read it.
-CAPTIONS: dict[str, tuple[str, str]] = {
-    "refinement_curve": (
-        "Refinement depth by the gold document's position",
-        "Refinement depth is the number of layers between the first at which the answer token is the lens's top choice "
-        "and the one from which on it stays so, over the answer tokens that end right. Prediction depth "
-        "is the same with the model's own final choice as the target, over all answer tokens. Points are means; "
-        "bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the last.",
-    ),
-    "accuracy_curve": (
-        "Accuracy by the gold document's position",
-        "How often the last layer's top choice is the answer token, with the answer's earlier tokens given. "
-        "Dashed lines: closed book (no documents) and oracle (the gold document alone), where the study has them.",
-    ),
-    "layers_reached": (
-        "Where answer tokens become right, and where they settle",
-        "Shares of the answer tokens that end right, by the layer at which each is first the top choice and by the one "
-        "from which on it stays so. Layer 0 is the embedding output.",
-    ),
-    "essential_layers": (
-        "What each layer does",
-        "Grey bars: all positions; points: the gold document in one part of the context. Shares are of answer tokens "
-        "that end right; the rise is of the target's log-probability over the layer before. These are observations: "
-        "they do not show that a layer is needed.",
-    ),
-}
 
 
 def render_page(database: Path, findings: Path, tables: Path, charts: Path, title: str | None) -> str:
@@ -84,8 +58,8 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         layer_sentences=[about_layers(finding) for finding in found["busiest_layers"]],
         coverage_sentences=about_coverage(rows),
         charts=[
-            {"name": name, "heading": heading, "caption": caption, "spec": _script_json(charts / f"{name}.json")}
-            for name, (heading, caption) in CAPTIONS.items()
+            {"name": name, **chart._asdict(), "spec": _script_json(charts / f"{name}.json")}
+            for name, chart in CHARTS.items()
         ],
         essential=_essential(pd.read_parquet(tables / "essential_layers.parquet")),
         coverage=rows,

@@ -1,0 +1,125 @@
+"""Charts of what happens at each layer."""
+
+import altair as alt
+import pandas as pd
+from altair.typing import ChartType
+
+from lenscore.report.charts.parts import (
+    document_order,
+    header_of,
+    nothing,
+    stacked,
+    title_of,
+    with_curve_names,
+    with_documents,
+)
+
+_WIDTH = 560
+_FLIPS = {"n_lost": "lost", "n_regained": "won back"}
+_EVENTS = {"first_correct": "first right", "settled": "settled"}
+_ESSENTIAL = {
+    "share_first_right": "share first right here",
+    "share_settled": "share settled here",
+    "mean_rise": "mean rise of log p (nats)",
+}
+
+
+def layers_reached(table: pd.DataFrame) -> ChartType:
+    """Return the distributions of the first-correct and settled layers.
+
+    Args:
+        table: of :func:`lenscore.analysis.layers.layers_reached`.
+    """
+    if table.empty:
+        return nothing("No answer token is right at the last layer.")
+    named = with_documents(with_curve_names(table)).assign(event=lambda rows: rows["event"].map(_EVENTS))
+    base = alt.Chart(named).encode(
+        x=alt.X("layer:O", title="layer (0: embedding output)", axis=alt.Axis(labelOverlap=True, labelAngle=0)),
+        y=alt.Y("share:Q", title="share of answer tokens", axis=alt.Axis(format="%"), stack=None),
+        color=alt.Color("event:N", title=None, sort=list(_EVENTS.values()), legend=alt.Legend(orient="top")),
+        tooltip=["curve", "documents", "event", "layer", alt.Tooltip("n", title="answer tokens"),
+                 alt.Tooltip("share", format=".1%")],
+    )  # fmt: skip
+    bars = base.mark_bar(opacity=0.75).encode(xOffset=alt.XOffset("event:N", sort=list(_EVENTS.values())))
+    chart: alt.FacetChart = bars.properties(width=_WIDTH, height=150).facet(
+        column=alt.Column("curve:N", title=None, header=header_of(named)),
+        row=alt.Row("documents:N", title=None, sort=document_order(named)),
+    )
+    return chart
+
+
+def flips(table: pd.DataFrame) -> ChartType:
+    """Return between which layers right answer tokens are lost, and won back.
+
+    Args:
+        table: of :func:`lenscore.analysis.groups.flips_by_layer`.
+    """
+    if table.empty or table["n_lost"].sum() == 0:
+        return nothing("No answer token that was right at a layer was lost at a later one.")
+    named = with_curve_names(table)
+    long = named.melt(
+        id_vars=["curve", "layer", "n_tokens", "n_right_before", "n_lost_before"],
+        value_vars=list(_FLIPS), var_name="event", value_name="n",
+    )  # fmt: skip
+    long = long.assign(share=long["n"] / long["n_tokens"], event=long["event"].map(_FLIPS))
+    panels = [
+        alt.Chart(long[long["curve"] == curve])
+        .mark_bar(opacity=0.85)
+        .encode(
+            x=alt.X("layer:O", title="layer at which it changes", axis=alt.Axis(labelOverlap=True, labelAngle=0)),
+            xOffset=alt.XOffset("event:N", sort=list(_FLIPS.values())),
+            y=alt.Y("share:Q", title="share of answer tokens", axis=alt.Axis(format=".1~%", tickCount=5)),
+            color=alt.Color("event:N", title=None, sort=list(_FLIPS.values()), legend=alt.Legend(orient="top")),
+            tooltip=["curve", "layer", "event", alt.Tooltip("n", title="answer tokens"),
+                     alt.Tooltip("n_right_before", title="right at the layer before"),
+                     alt.Tooltip("n_lost_before", title="lost before")],
+        )
+        .properties(width=_WIDTH, height=130, title=title_of(named, curve))
+        for curve in sorted(named["curve"].unique())
+    ]  # fmt: skip
+    return stacked(*panels)
+
+
+def essential_layers(table: pd.DataFrame) -> ChartType:
+    """Return what each layer does, as observed, by region of the gold document's position.
+
+    Args:
+        table: of :func:`lenscore.analysis.layers.essential_layers`.
+    """
+    if table.empty:
+        return nothing("No answer token is right at the last layer.")
+    named = with_curve_names(table)
+    regions = [region for region in dict.fromkeys(named["region"]) if region != "all"]
+    rows = []
+    for measure, title in _ESSENTIAL.items():
+        panels = []
+        for curve in sorted(named["curve"].unique()):
+            part = named[named["curve"] == curve]
+            layers = alt.Scale(domain=list(range(int(part["layer"].max()) + 1)))
+            x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0), scale=layers)
+            # Layer 0 is decoded as the token just read, surely and wrongly: the rise at layer 1 dwarfs the others.
+            scale = alt.Scale(type="symlog") if measure == "mean_rise" else alt.Undefined
+            axis = alt.Axis(format=".2~f" if measure == "mean_rise" else "%", tickCount=5)
+            y = alt.Y(f"{measure}:Q", title=title, axis=axis, scale=scale)
+            shown = [
+                "region",
+                "layer",
+                alt.Tooltip(measure, format=".3f"),
+                alt.Tooltip("n_right", title="answer tokens"),
+            ]
+            bars = alt.Chart(part[part["region"] == "all"]).mark_bar(color="#c8c8c8").encode(x=x, y=y, tooltip=shown)
+            points = (
+                alt.Chart(part[part["region"] != "all"])
+                .mark_point(filled=True, size=28)
+                .encode(
+                    x=x,
+                    y=y,
+                    color=alt.Color(
+                        "region:N", title="gold document at", sort=regions, legend=alt.Legend(orient="top")
+                    ),
+                    tooltip=shown,
+                )
+            )
+            panels.append(alt.layer(bars, points).properties(width=_WIDTH, height=130, title=title_of(named, curve)))
+        rows.append(alt.hconcat(*panels))
+    return stacked(*rows)

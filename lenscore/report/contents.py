@@ -1,0 +1,83 @@
+"""What the report shows, in its order: the Snakefile and the page read it, so it imports nothing heavy."""
+
+from typing import NamedTuple
+
+
+class ChartEntry(NamedTuple):
+    """One chart of the report.
+
+    Attributes:
+        table: the table that it draws.
+        heading: of its section.
+        caption: how to read it.
+    """
+
+    table: str
+    heading: str
+    caption: str
+
+
+CHARTS: dict[str, ChartEntry] = {
+    "refinement_curve": ChartEntry(
+        "refinement_curve",
+        "Refinement depth by the gold document's position",
+        "Refinement depth is the number of layers between the first at which the answer token is the lens's top choice "
+        "and the one from which on it stays so, over the answer tokens that end right. Prediction depth "
+        "is the same with the model's own final choice as the target, over all answer tokens. Points are means; "
+        "bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the last.",
+    ),
+    "populations": ChartEntry(
+        "refinement_curve",
+        "Two targets, two populations",
+        "The same curve asked in other ways. Left, refinement depth (the right answer as the target); right, "
+        "prediction depth (the model's own final choice). “Each position's”: the tokens that are right at that "
+        "position (for prediction depth, all tokens), so that the tokens change along the curve. “Same "
+        "everywhere”: only tokens that are right at every position, so that nothing but the position changes. "
+        "Below, first answer tokens alone.",
+    ),
+    "accuracy_curve": ChartEntry(
+        "accuracy_curve",
+        "Accuracy by the gold document's position",
+        "How often the last layer's top choice is the answer token, with the answer's earlier tokens given. "
+        "Dashed level lines: closed book (no documents) and oracle (the gold document alone); dotted lines: "
+        "shuffled gold (another document in the gold one's place), where the study has them.",
+    ),
+    "controls": ChartEntry(
+        "controls",
+        "What the documents do",
+        "Contexts with the gold document less a control, on the same answer tokens, with bootstrap intervals over "
+        "questions; depths are averaged over positions. Right of zero: more right, more probable, or deeper than in "
+        "the control. Refinement depth is over the tokens that end right on both sides.",
+    ),
+    "layers_reached": ChartEntry(
+        "layers_reached",
+        "Where answer tokens become right, and where they settle",
+        "Shares of the answer tokens that end right, by the layer at which each is first the top choice and by the one "
+        "from which on it stays so. Layer 0 is the embedding output.",
+    ),
+    "flips": ChartEntry(
+        "flips",
+        "Where right tokens are lost again",
+        "Shares of all answer tokens that are the top choice at the layer before and not at this one (lost), and that "
+        "come back after they had been lost (won back).",
+    ),
+    "essential_layers": ChartEntry(
+        "essential_layers",
+        "What each layer does",
+        "Grey bars: all positions; points: the gold document in one part of the context. Shares are of answer tokens "
+        "that end right; the rise is of the target's log-probability over the layer before. These are observations: "
+        "they do not show that a layer is needed.",
+    ),
+    "depth_by_group": ChartEntry(
+        "depth_by_group",
+        "Depth by what is to be predicted",
+        "Means with bootstrap intervals over questions, in contexts with documents. Frequency is the token's rank "
+        "among all tokens of the study's documents. Settled layer and refinement depth are over tokens that end right; "
+        "“lost again” is the share, of tokens that are right at some layer, that is lost at a later one.",
+    ),
+}
+
+# Tables that no chart draws.
+OTHER_TABLES = ("order_variance", "coverage")
+
+TABLES = (*dict.fromkeys(chart.table for chart in CHARTS.values()), *OTHER_TABLES)
