@@ -9,10 +9,11 @@ import pandas as pd
 
 from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
-from lenscore.analysis.findings import busiest_layers, middle_against_ends
+from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.groups import depth_by_group, flips_by_layer
 from lenscore.analysis.layers import essential_layers, layers_reached
 from lenscore.analysis.orders import order_variance
+from lenscore.analysis.shapes import disagreements, shapes_of_study
 from lenscore.study import AnalysisSpec
 
 _COVERAGE = """
@@ -60,8 +61,10 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         rises = connection.execute("select * from layer_rises order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
     essential = essential_layers(rises, settings.regions)
+    shapes = shapes_of_study(tokens, settings)
     tables = {
         "refinement_curve": refinement_curve(tokens, settings),
+        "shapes": shapes,
         "accuracy_curve": accuracy_curve(tokens, settings),
         "depth_by_group": depth_by_group(tokens, settings),
         "flips": flips_by_layer(flips),
@@ -72,9 +75,8 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "coverage": coverage.astype({"n_questions_left_out": int}),
     }
     findings = {
-        "confidence": settings.confidence,
-        "resamples": settings.resamples,
-        "middle_against_ends": middle_against_ends(tokens, settings),
+        "settings": settings.model_dump(mode="json"),
+        "disagreements": disagreements(shapes),
         "busiest_layers": busiest_layers(essential),
     }
     return tables, findings

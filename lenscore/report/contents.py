@@ -78,6 +78,6 @@ CHARTS: dict[str, ChartEntry] = {
 }
 
 # Tables that no chart draws.
-OTHER_TABLES = ("order_variance", "coverage")
+OTHER_TABLES = ("shapes", "order_variance", "coverage")
 
 TABLES = (*dict.fromkeys(chart.table for chart in CHARTS.values()), *OTHER_TABLES)

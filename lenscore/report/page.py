@@ -13,8 +13,19 @@ import vl_convert
 from altair.utils._importers import vl_version_for_vl_convert
 from markupsafe import Markup
 
+from lenscore.analysis.shapes import CURVE as SHAPE_CURVE
+from lenscore.analysis.shapes import headline_of
 from lenscore.report.contents import CHARTS
-from lenscore.report.sentences import about_coverage, about_curve, about_layers, no_curve
+from lenscore.report.sentences import (
+    WAYS,
+    about_coverage,
+    about_disagreement,
+    about_layers,
+    about_orders,
+    about_shape,
+    curve_name,
+    no_curve,
+)
 
 _HERE = Path(__file__).parent
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
@@ -42,10 +53,9 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
                 (select count(*) from answer_tokens) as answer_tokens,
                 (select count(*) from layer_records) as layer_records"""
         ).df()
-        n_right = connection.sql("select count(*) from token_depths where final_right").fetchall()[0][0]
     found = json.loads(findings.read_text(encoding="utf-8"))
-    coverage = pd.read_parquet(tables / "coverage.parquet")
-    rows = [{str(key): value for key, value in row.items()} for row in coverage.to_dict("records")]
+    rows = _records(pd.read_parquet(tables / "coverage.parquet"))
+    shapes = pd.read_parquet(tables / "shapes.parquet")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -54,7 +64,10 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         title=title or f"Where in its depth: {facts['study']}",
         study=facts["study"],
         summary=_summary(facts["config"], counts.iloc[0].to_dict()),
-        curve_sentences=_curve_sentences(found, n_right),
+        curve_sentences=_curve_sentences(shapes, found),
+        shapes=[{**row, "curve": curve_name(row)} for row in _records(headline_of(shapes))],
+        verdicts=_verdicts(shapes),
+        order_sentences=[about_orders(row) for row in _records(pd.read_parquet(tables / "order_variance.parquet"))],
         layer_sentences=[about_layers(finding) for finding in found["busiest_layers"]],
         coverage_sentences=about_coverage(rows),
         charts=[
@@ -70,8 +83,7 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         config=json.dumps(facts["config"], indent=2, ensure_ascii=False),
         extraction_code=facts["extraction_code"],
         software={**facts["versions"], **{name: version(name) for name in _SOFTWARE}},
-        confidence=found["confidence"],
-        resamples=found["resamples"],
+        settings=found["settings"],
         vega=_vega(),
     )
 
@@ -100,11 +112,33 @@ def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     )
 
 
-def _curve_sentences(found: Mapping[str, Any], n_right: int) -> list[str]:
-    curves = found["middle_against_ends"]
+def _curve_sentences(shapes: pd.DataFrame, found: Mapping[str, Any]) -> list[str]:
+    curves = _records(headline_of(shapes))
     if not curves:
-        return [no_curve(n_right)]
-    return [about_curve(finding, found["confidence"]) for finding in curves]
+        return [no_curve()]
+    return [about_shape(curve, found["settings"]) for curve in curves] + [
+        about_disagreement(finding) for finding in found["disagreements"]
+    ]
+
+
+def _verdicts(shapes: pd.DataFrame) -> dict[str, Any]:
+    """Return the verdicts as a table: a row a curve, a column a way of asking."""
+    ways = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
+    rows = []
+    for names, group in shapes.groupby(SHAPE_CURVE):
+        said = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
+        rows.append(
+            {"curve": curve_name(dict(zip(SHAPE_CURVE, names, strict=True))), "said": [said.get(way) for way in ways]}
+        )
+    return {"ways": [[WAYS[part] for part in way] for way in ways], "rows": rows}
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows, with None where a value is missing."""
+    return [
+        {str(key): None if pd.api.types.is_scalar(value) and pd.isna(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def _script_json(path: Path) -> Markup:

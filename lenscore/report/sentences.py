@@ -6,28 +6,98 @@ from typing import Any
 Finding = Mapping[str, Any]
 
 
-def about_curve(finding: Finding, confidence: float) -> str:
-    """Return the sentences on one curve of refinement depth (``findings.middle_against_ends``)."""
-    where = f"{finding['model']}, {_documents(finding['n_documents'])}"
-    low, high, contrast = finding["low"], finding["high"], finding["contrast"]
-    interval = f"{confidence:.0%} interval {_signed(low)} to {_signed(high)}"
-    lowest, highest = finding["lowest"], finding["highest"]
-    size = f"{abs(contrast):.2f} layers {'above' if contrast >= 0 else 'below'} the ends ({interval})"
-    if low > 0:
-        verdict = f"The middle positions lie {size}: the direction of an inverted U."
-    elif high < 0:
-        verdict = f"The middle positions lie {size}: the direction of a U, not of an inverted one."
-    else:
-        verdict = (
-            f"The middle positions lie {size}: the data do not tell this from no difference, "
-            "so they show no inverted U, nor exclude one within that interval."
-        )
-    return (
-        f"{where}: refinement depth, over the {finding['n_right']} answer tokens, of "
-        f"{_questions(finding['n_questions'])}, that the last layer gets right, is least with the gold document at "
-        f"relative position {lowest['relative_position']:.2f} ({lowest['mean']:.2f} layers) and greatest at "
-        f"{highest['relative_position']:.2f} ({highest['mean']:.2f}). {verdict}"
+WAYS = {
+    "refinement_depth": "refinement depth",
+    "prediction_depth": "prediction depth",
+    "all": "all tokens",
+    "first": "first tokens",
+    "each_position": "each position's own",
+    "every_position": "the same everywhere",
+}
+_VERDICTS = {
+    "inverted U": "an inverted U",
+    "U": "a U",
+    "rising": "rising",
+    "falling": "falling",
+    "flat": "flat",
+    "undecided": "undecided",
+}
+
+
+def about_shape(shape: Finding, settings: Finding) -> str:
+    """Return the sentences on one curve of refinement depth (a row of the table ``shapes``).
+
+    Args:
+        shape: the row.
+        settings: ``confidence`` and ``smallest_effect``.
+    """
+    seen = (
+        f"{curve_name(shape)}: refinement depth, over the {shape['n_tokens']} answer tokens, of "
+        f"{_questions(shape['n_questions'])}, that the last layer gets right, is least with the gold document at "
+        f"relative position {shape['lowest_position']:.2f} ({shape['lowest']:.2f} layers) and greatest at "
+        f"{shape['highest_position']:.2f} ({shape['highest']:.2f})."
     )
+    if shape["middle"] is None:
+        return f"{seen} Its shape cannot be tested: {shape['reason']}."
+    return f"{seen} {_verdict(shape, settings)} {_evidence(shape, settings)}"
+
+
+def _verdict(shape: Finding, settings: Finding) -> str:
+    verdict = shape["verdict"]
+    if verdict in ("inverted U", "U"):
+        return f"The curve is {_VERDICTS[verdict]}; {shape['supporting_tests']} of three tests of that shape say so."
+    if verdict in ("rising", "falling"):
+        return f"The curve is {verdict}: it tilts, and is not shown to turn."
+    if verdict == "flat":
+        return f"The curve is flat: bend and tilt are shown to be smaller than {settings['smallest_effect']:g} layers."
+    return "The shape is undecided: the data show neither a bend or a tilt, nor that there is none."
+
+
+def _evidence(shape: Finding, settings: Finding) -> str:
+    middle, slope = shape["middle"], shape["slope"]
+    return (
+        f"The middle positions lie {abs(middle):.2f} layers {'above' if middle >= 0 else 'below'} the ends "
+        f"({settings['confidence']:.0%} interval {_signed(shape['middle_low'])} to {_signed(shape['middle_high'])}, "
+        f"{_p(shape['middle_p_holm'])}), and from first to last position the curve "
+        f"{'rises' if slope >= 0 else 'falls'} by {abs(slope):.2f} ({_signed(shape['slope_low'])} to "
+        f"{_signed(shape['slope_high'])}, {_p(shape['slope_p_holm'])}). A difference of middle and ends of "
+        f"{shape['smallest_middle']:.2f} layers or more would have been found in four studies of five."
+    )
+
+
+def about_disagreement(finding: Finding) -> str:
+    """Return the sentence on a curve whose verdict depends on the way of asking (``shapes.disagreements``)."""
+    parts = []
+    for verdict in finding["verdicts"]:
+        ways = [f"{WAYS[way[0]]} ({WAYS[way[1]]}, {WAYS[way[2]]})" for way in verdict["ways"]]
+        parts.append(f"{_VERDICTS[verdict['verdict']]} for {_listed(ways)}")
+    return f"{curve_name(finding)}: the verdict depends on the question. The curve is {'; '.join(parts)}."
+
+
+def about_orders(row: Finding) -> str:
+    """Return the sentence on what the distractors' order does (a row of the table ``order_variance``)."""
+    what, unit = {
+        "refinement_depth": ("refinement depth", "layers"),
+        "prediction_depth": ("prediction depth", "layers"),
+        "target_logprob": ("the answer token's log-probability at the last layer", "nats"),
+    }[row["measure"]]
+    return (
+        f"{curve_name(row)}: moving the gold document moves {what} of a token by {row['sd_position']:.2f} {unit} "
+        f"({row['sd_position_low']:.2f} to {row['sd_position_high']:.2f}, a standard deviation over "
+        f"{row['n_positions']} positions); drawing the distractors' order anew moves it by {row['sd_order']:.2f} "
+        f"({row['sd_order_low']:.2f} to {row['sd_order_high']:.2f}, over {row['n_orders']} orders)."
+    )
+
+
+def curve_name(row: Finding) -> str:
+    """Return what a curve is called: model and number of documents; context set and lens if not the usual ones."""
+    context_set = "" if row["context_set"] == "main" else f", {row['context_set']}"
+    lens = "" if row["lens"] == "logit" else f", {row['lens']} lens"
+    return f"{row['model']}{context_set}, {_documents(row['n_documents'])}{lens}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def about_layers(finding: Finding) -> str:
@@ -65,14 +135,9 @@ def about_coverage(coverage: Sequence[Finding]) -> list[str]:
     return sentences
 
 
-def no_curve(n_right: int) -> str:
-    """Return what is said where no curve could be compared."""
-    if n_right == 0:
-        return "No answer token is right at the last layer, so there is no refinement depth to speak of."
-    return (
-        "No curve has both ends, a position between them, and an answer token that ends right at each: "
-        "the middle cannot be compared with the ends."
-    )
+def no_curve() -> str:
+    """Return what is said where there is no curve."""
+    return "No answer token is right at the last layer, so there is no refinement depth to speak of."
 
 
 def _pairs(finding: Finding) -> list[tuple[int, float]]:
@@ -92,7 +157,9 @@ def _questions(count: int) -> str:
 
 
 def _condition(row: Finding) -> str:
-    return {"closed_book": "closed book", "oracle": "oracle"}.get(row["condition"], _documents(row["n_documents"]))
+    documents = _documents(row["n_documents"])
+    names = {"closed_book": "closed book", "oracle": "oracle", "shuffled_gold": f"shuffled gold among {documents}"}
+    return names.get(row["condition"], documents)
 
 
 def _listed(parts: list[str]) -> str:
