@@ -44,8 +44,8 @@ def main() -> int:
         prog="python -m benchmarks.shape", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--flat", type=int, default=2000, help="simulated studies of three flat curves")
-    parser.add_argument("--otherwise", type=int, default=1000, help="of each other kind of flat study")
-    parser.add_argument("--power", type=int, default=300, help="of each kind of study that is not flat")
+    parser.add_argument("--otherwise", type=int, default=2000, help="of each other kind of flat study")
+    parser.add_argument("--power", type=int, default=500, help="of each kind of study that is not flat")
     parser.add_argument("--processes", type=int, help="by default as many as there are cores")
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -100,17 +100,16 @@ def _power_tables(run: Callable[[Design, int], list[Outcome]], simulations: int)
             _row(f"{questions}, {contrast}", study_rates(run(design, simulations), 1))
 
     print("\n### The smallest effect that a study could have found\n")
-    print("Simulated is the median of what flat studies of this size report.\n")
-    print("| questions | effect simulated | median reported at it | contrast significant |")
-    print("|--:|--:|--:|--:|")
+    print("Simulated is the mean of what flat studies of this size report.\n")
+    print("| questions | shape | effect simulated | mean reported at it | contrast significant |")
+    print("|--:|---|--:|--:|--:|")
     for questions in (50, 100, 300):
-        smallest = float(np.median([found.smallest for found in run(replace(FLAT, questions=questions), simulations)]))
-        at_it = run(shaped("inverted U", smallest, questions), 2 * simulations)
-        low, high = band(0.8, len(at_it))
-        reported = np.median([found.smallest for found in at_it])
-        power = study_rates(at_it, 1).tests["contrast"]
-        found = f"{power:.1%} (band around 80%: {low:.1%} to {high:.1%})"
-        print(f"| {questions} | {smallest:.2f} | {reported:.2f} | {found} |", flush=True)
+        smallest = _mean_smallest(run(replace(FLAT, questions=questions), 2 * simulations))
+        for shape in ("inverted U", "U"):
+            at_it = run(shaped(shape, smallest, questions), 2 * simulations)
+            low, high = band(0.8, len(at_it))
+            power = f"{study_rates(at_it, 1).tests['contrast']:.1%} (band around 80%: {low:.1%} to {high:.1%})"
+            print(f"| {questions} | {shape} | {smallest:.2f} | {_mean_smallest(at_it):.2f} | {power} |", flush=True)
 
     print("\n### Other shapes: what is claimed\n")
     print("Height is that of the curve's highest point above its lowest, layers; 300 questions.\n")
@@ -119,6 +118,10 @@ def _power_tables(run: Callable[[Design, int], list[Outcome]], simulations: int)
         for height in (0.5, 1.0, 2.0):
             effect = tuple(height * part for part in SHAPES[shape])
             _row(f"{shape}, {height}", study_rates(run(replace(FLAT, effect=effect, questions=300), simulations), 1))
+
+
+def _mean_smallest(outcomes: Sequence[Outcome]) -> float:
+    return float(np.nanmean([found.smallest for found in outcomes]))
 
 
 def shaped(shape: str, contrast: float, questions: int) -> Design:
