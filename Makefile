@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m/manifest.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test check format schema bench bench-growth bench-precision clean
+.PHONY: run test check format schema bench bench-growth bench-precision validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -45,6 +45,10 @@ bench-growth: $(MADE)
 bench-precision: $(MADE)
 	@$(BIN)/snakemake --quiet all --cores $(CORES) $(BENCH_MODEL) >&2
 	@$(BIN)/python -m benchmarks.lens.precision $(BENCH)
+
+# The shape tests on simulated studies: docs/shape-tests.md. One thread each, as it runs a process on every core.
+validate-shape: $(MADE)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m benchmarks.shape
 
 clean:
 	rm -rf results logs .snakemake

@@ -1,0 +1,1 @@
+"""Validation of the shape tests on simulated studies."""

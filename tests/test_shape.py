@@ -1,0 +1,216 @@
+"""Verdicts on curves: the rule, its correction, its table, and how often it is wrong on simulated studies."""
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from benchmarks.shape.__main__ import FLAT, SHAPES, shaped
+from benchmarks.shape.rates import outcome, study_rates
+from benchmarks.shape.simulate import Design
+from lenscore.analysis.contrasts import Contrast
+from lenscore.analysis.regressions import Coefficient, Quadratic
+from lenscore.analysis.shape import shape_tests
+from lenscore.analysis.two_lines import TwoLines
+from lenscore.analysis.verdicts import VERDICTS, CurveTests, holm, smallest_detectable, verdicts
+from lenscore.study import AnalysisSpec
+
+SETTINGS = AnalysisSpec(resamples=200, permutations=199, smallest_effect=0.5)
+
+
+def contrast(estimate: float, p: float, half_width: float = 1.0) -> Contrast:
+    wide, narrow = 1.2 * half_width, half_width
+    return Contrast(estimate, estimate - wide, estimate + wide, 0.1, p, estimate - narrow, estimate + narrow)
+
+
+def results(
+    middle: Contrast,
+    slope: Contrast,
+    lines: str | None = None,
+    lines_p: float = 1.0,
+    curvature: float = 0.0,
+    curvature_p: float = 1.0,
+    vertex_inside: bool = True,
+) -> CurveTests:
+    line = Coefficient(0.0, 1.0, -2.0, 2.0, 1.0)
+    return CurveTests(
+        middle,
+        slope,
+        Quadratic(line, replace(line, estimate=curvature, p=curvature_p), 0.5, vertex_inside),
+        TwoLines(0.5, line, line, lines, lines_p),
+    )
+
+
+NONE, UP, DOWN = contrast(0.1, 0.6), contrast(2.0, 0.01), contrast(-2.0, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("tests", "words"),
+    [
+        (results(UP, NONE), "inverted U"),
+        (results(DOWN, NONE), "U"),
+        (results(NONE, UP), "rising"),
+        (results(NONE, DOWN), "falling"),
+        (results(UP, UP), "rising"),
+        (results(UP, DOWN), "falling"),
+        (results(UP, UP, "inverted U", 0.04), "inverted U"),
+        (results(UP, UP, "inverted U", 0.06), "rising"),
+        (results(DOWN, UP, "U", 0.04), "U"),
+        (results(NONE, UP, "inverted U", 0.04), "rising"),  # not curved: the lines are not asked
+        (results(NONE, NONE, "inverted U", 0.04), "undecided"),
+        (results(contrast(0.1, 0.6, 0.3), contrast(-0.1, 0.6, 0.3)), "flat"),
+        (results(contrast(0.1, 0.6, 0.3), contrast(-0.1, 0.6, 0.45)), "undecided"),
+        (results(contrast(0.1, 0.6, 0.45), contrast(-0.1, 0.6, 0.3)), "undecided"),
+        (results(contrast(0.1, 0.05, 0.05), NONE), "inverted U"),
+    ],
+)
+def test_the_rule(tests: CurveTests, words: str) -> None:
+    (found,) = verdicts([tests], SETTINGS)
+    assert found.words == words
+    assert (found.reason is not None) == (words == "undecided")
+    assert (found.supporting_tests is not None) == (words in ("inverted U", "U"))
+
+
+@pytest.mark.parametrize(
+    ("tests", "supporting"),
+    [
+        (results(UP, NONE, "inverted U", 0.01, -3.0, 0.01), 3),
+        (results(UP, NONE, "inverted U", 0.01, -3.0, 0.01, vertex_inside=False), 2),
+        (results(UP, NONE, "U", 0.01, 3.0, 0.01), 1),
+        (results(UP, NONE, "inverted U", 0.2, -3.0, np.nan), 1),
+        (results(UP, UP, "inverted U", 0.01), 2),
+        (results(DOWN, NONE, "U", 0.01, 3.0, 0.01), 3),
+    ],
+)
+def test_a_us_support_is_counted(tests: CurveTests, supporting: int) -> None:
+    assert verdicts([tests], SETTINGS)[0].supporting_tests == supporting
+
+
+def test_holm_by_hand() -> None:
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(holm([0.01, np.nan, 0.03]), [0.02, np.nan, 0.03])
+    np.testing.assert_allclose(holm([0.7, 0.9]), [1.0, 1.0])
+    np.testing.assert_array_equal(holm([0.04]), [0.04])
+    assert holm([]).size == 0
+
+
+def test_what_stands_alone_may_not_stand_among_others() -> None:
+    weak = results(contrast(2.0, 0.03), NONE)
+    assert verdicts([weak], SETTINGS)[0].words == "inverted U"
+    found = verdicts([weak, results(NONE, UP)], SETTINGS)
+    assert [one.words for one in found] == ["undecided", "rising"]  # each kind of test is a family of its own
+    assert found[0].middle_p == pytest.approx(0.06)
+    assert found[1].slope_p == pytest.approx(0.02)
+
+
+def test_the_smallest_effect_by_hand() -> None:
+    assert smallest_detectable(1.0, 0.05) == pytest.approx(1.959964 + 0.841621, abs=1e-5)
+    first, _ = verdicts([results(NONE, NONE)] * 2, SETTINGS)
+    assert first.smallest_middle == pytest.approx(0.1 * 2.801585, abs=1e-6)
+    assert first.smallest_middle_corrected == pytest.approx(0.1 * (2.241403 + 0.841621), abs=1e-6)
+
+
+def tokens_of(design: Design, seed: int, **keys: str) -> pd.DataFrame:
+    curve = design.simulate(np.random.default_rng(seed))
+    return pd.DataFrame(
+        {
+            "question_id": [f"q{question}" for question in curve.question],
+            "relative_position": curve.place,
+            "refinement_depth": curve.value,
+            **keys,
+        }
+    )
+
+
+def test_the_table_has_a_row_for_every_curve_and_a_reason_for_each_untested() -> None:
+    bump = replace(FLAT, effect=(0.0, 3.0, 4.0, 3.0, 0.0), questions=60)
+    lone = tokens_of(bump, 1, lens="logit", model="b").query("relative_position != 1.0")
+    control = tokens_of(bump, 2, lens="logit", model="a").head(3).assign(relative_position=None)
+    rows = pd.concat([lone, tokens_of(bump, 0, lens="logit", model="a"), control])
+    table = shape_tests(rows, SETTINGS, keys=["model", "lens"])
+    assert table["model"].tolist() == ["a", "b"]
+    assert table["verdict"].tolist() == ["inverted U", "undecided"]
+    tested, untested = table.iloc[0], table.iloc[1]
+    assert untested["reason"] == "no observation at the last position"
+    assert np.isnan(untested["middle"])
+    assert untested["n_positions"] == 4
+    assert pd.isna(tested["reason"])
+    assert tested["middle_p_holm"] == tested["middle_p"]  # the untested curve is in no family
+    assert tested["smallest_middle"] == tested["smallest_middle_corrected"]
+    means = rows[(rows["model"] == "a")].groupby("relative_position")["refinement_depth"].mean()
+    assert tested["middle"] == pytest.approx(means.iloc[1:4].mean() - means.iloc[[0, 4]].mean())
+    assert tested["highest"] == pytest.approx(means.max())
+    assert tested["highest_position"] == means.idxmax()
+    assert tested["middle_low"] < tested["middle"] < tested["middle_high"]
+    assert tested["supporting_tests"] == 3
+    assert pd.isna(untested["supporting_tests"])
+
+
+def test_a_study_without_curves_has_a_table_without_rows() -> None:
+    rows = tokens_of(FLAT, 0, model="a").head(0)
+    table = shape_tests(rows, SETTINGS, keys=["model"])
+    assert table.empty
+    full = shape_tests(tokens_of(FLAT, 0, model="a"), SETTINGS, keys=["model"])
+    assert (table.dtypes == full.dtypes).drop("model").all()
+
+
+def test_the_same_study_gives_the_same_table_in_any_order_of_its_rows() -> None:
+    rows = tokens_of(FLAT, 3, model="a")
+    mixed = rows.sample(frac=1, random_state=0)
+    first, second = (shape_tests(one, SETTINGS, keys=["model"]) for one in (rows, mixed))
+    pd.testing.assert_frame_equal(first, second, rtol=1e-9)
+
+
+def test_a_mirrored_curve_has_the_opposite_verdict() -> None:
+    opposite = {"inverted U": "U", "rising": "falling"}
+    for effect, words in (((0.0, 3.0, 4.0, 3.0, 0.0), "inverted U"), ((0.0, 1.0, 2.0, 3.0, 4.0), "rising")):
+        rows = tokens_of(replace(FLAT, effect=effect), 4, model="a")
+        turned = rows.assign(refinement_depth=-rows["refinement_depth"])
+        for study, expected in ((rows, words), (turned, opposite[words])):
+            (found,) = shape_tests(study, SETTINGS, keys=["model"])["verdict"]
+            assert found == expected
+    assert set(opposite) | set(opposite.values()) < set(VERDICTS)
+
+
+def simulated(design: Design, simulations: int) -> list:
+    return [outcome(design, seed) for seed in range(simulations)]
+
+
+@pytest.fixture
+def few_objects_to_collect() -> Iterator[None]:
+    """Statsmodels collects garbage at every correction, which takes long among a test run's objects."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("few_objects_to_collect")
+def test_flat_studies_get_a_shape_as_often_as_they_may() -> None:
+    found = simulated(replace(FLAT, questions=40), 402)
+    alone, together = study_rates(found, 1), study_rates(found, 3)
+    low, high = (bound / 402 for bound in binom.interval(0.999, 402, 0.05))
+    for rate in (alone.tests["contrast"], alone.tests["slope"], alone.bent, alone.tilted):
+        assert low <= rate <= high
+    assert alone.tests["quadratic"] <= high
+    assert alone.tests["two lines"] <= 0.05  # both slopes by chance, and of opposite signs
+    assert together.bent <= binom.ppf(0.999, 134, 0.05) / 134
+    assert together.tilted <= binom.ppf(0.999, 134, 0.05) / 134
+
+
+def test_what_is_there_is_found_about_as_often_as_promised() -> None:
+    design = replace(FLAT, questions=60)
+    smallest = float(np.mean([one.smallest for one in simulated(design, 30)]))
+    found = study_rates(simulated(shaped("inverted U", smallest, 60), 120), 1)
+    assert 0.6 <= found.tests["contrast"] <= 0.92
+    assert found.verdicts["U"] == 0
+
+
+def test_a_curve_that_levels_off_is_rarely_called_a_u() -> None:
+    effect = tuple(3 * part for part in SHAPES["saturating"])
+    found = study_rates(simulated(replace(FLAT, effect=effect), 60), 1)
+    assert found.verdicts["rising"] > 0.6
+    assert found.supported < 0.15
