@@ -112,6 +112,17 @@ LAYER_RECORDS = pa.schema(
     ]
 )
 
+# results/<study>/lenses/<model>/tuned-divergence.parquet: one row a layer, 0 to L.
+LENS_DIVERGENCES = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("logit_kl", pa.float32()),  # KL(model ‖ logit lens) on the held-out tokens
+        ("tuned_kl", pa.float32()),  # KL(model ‖ tuned lens) on the same
+        ("best_step", pa.int32()),  # of gradient descent, at which validation was best; 0: least squares; null at L
+        ("n_tokens", pa.int32()),  # held out
+    ]
+)
+
 
 _FACTS = b"lenscore"
 

@@ -235,8 +235,16 @@ class TunedLensSpec(_Section):
     """How the tuned lens is trained, where ``lenses`` names it."""
 
     questions: int = Field(default=200, ge=1, description="Gold documents to train on, of questions outside the study.")
-    held_out: int = Field(default=50, ge=1, description="Gold documents to hold out, of questions outside the study.")
-    seed: int = Field(default=0, ge=0, description="Orders the training.")
+    held_out: int = Field(
+        default=50,
+        ge=2,
+        description="Gold documents held out: half of them say when to stop, half measure the lens.",
+    )
+    tokens_per_document: int = Field(default=32, ge=1, description="Tokens drawn of each document.")
+    steps: int = Field(default=32, ge=0, description="Most steps of gradient descent, after least squares.")
+    batch: int = Field(default=256, ge=1, description="Tokens a step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam at the first step; falls to 0 at the last.")
+    seed: int = Field(default=0, ge=0, description="Draws tokens and batches.")
 
 
 class AblationSpec(_Section):
@@ -315,6 +323,11 @@ class Study(_Section):
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
             )
         return self
+
+    @property
+    def questions_of_lens(self) -> int:
+        """Number of questions outside the study that are needed, at the least."""
+        return self.tuned_lens.questions + self.tuned_lens.held_out if "tuned" in self.lenses else 0
 
     @property
     def n_shards(self) -> int:

@@ -31,8 +31,14 @@ def checked_study(config):
             kind, _, folder = spec.source.partition(":")
             if kind == "path" and not Path(folder).is_dir():
                 raise ConfigError(f"models.{name}.source: there is no folder {folder}; seen from {Path.cwd()}")
-        if (found := known_number_of_questions(study)) is not None and study.questions > found:
+        found = known_number_of_questions(study)
+        if found is not None and study.questions > found:
             raise ConfigError(f"questions: {study.questions} are asked for, but {study.dataset.source} has {found}")
+        if found is not None and study.questions + study.questions_of_lens > found:
+            raise ConfigError(
+                f"tuned_lens: {study.questions_of_lens} questions outside the study are needed (questions + held_out), "
+                f"but {study.dataset.source} has {found} and the study asks {study.questions} of them"
+            )
         return study
     except LenscoreError as error:
         raise WorkflowError(str(error)) from None
@@ -56,6 +62,9 @@ def code_digest(*patterns):
 
 STUDY = checked_study(config)
 EXTRACTION_CODE = code_digest("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
+LENS_CODE = code_digest(
+    "lenses/*.py", "extraction/lens_training.py", "extraction/residuals.py", "contexts/lens_texts.py"
+)
 STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
 ANALYSIS_CODE = code_digest("analysis/*.py")
 REPORT_CODE = code_digest("report/**/*.py", "report/*.j2")
@@ -109,6 +118,32 @@ def contexts_spec(wildcards):
 
 def template_file(wildcards):
     return str(template_path(STUDY.context_sets[wildcards.set].prompt))
+
+
+def tuned_lens_files(wildcards):
+    """Return the tuned lens of a job's model, where the study has one."""
+    found = f"results/{wildcards.study}/lenses/{wildcards.model}/tuned.safetensors"
+    return [found] if "tuned" in STUDY.lenses else []
+
+
+def files_of_lenses(name):
+    """Return an input function for one file of every model's tuned lens, in the models' order; none without one."""
+
+    def paths(wildcards):
+        models = STUDY.models if "tuned" in STUDY.lenses else []
+        return [f"results/{wildcards.study}/lenses/{model}/{name}" for model in models]
+
+    return paths
+
+
+def train_lens_spec(wildcards):
+    return {
+        "settings": STUDY.tuned_lens.model_dump(mode="json"),
+        "order": STUDY.seed,
+        "dtype": STUDY.models[wildcards.model].dtype,
+        "device": STUDY.extraction.device,
+        "code": LENS_CODE,
+    }
 
 
 def extraction_spec(wildcards):

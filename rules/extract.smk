@@ -2,6 +2,7 @@ rule extract_shard:
     input:
         contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
         manifest="resources/models/{model}/manifest.json",
+        lens=tuned_lens_files,
     output:
         records="results/{study}/records/{model}/{set}/shard-{shard}.parquet",
         answer_tokens="results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet",

@@ -8,6 +8,8 @@ rule load_database:
         records=files_of_records("records"),
         answer_tokens=files_of_records("answer_tokens"),
         fits=files_of_records("fits"),
+        divergences=files_of_lenses("tuned-divergence.parquet"),
+        lens_manifests=files_of_lenses("tuned.json"),
     output:
         database="results/{study}/{study}.duckdb",
     log:

@@ -46,7 +46,7 @@ def extract(contexts: pa.Table, folder: Path, overflow: Overflow, window: int | 
         contexts,
         folder,
         reading=Reading("float32", "exact", window, overflow),
-        lenses=["logit"],
+        lenses={"logit": None},
         extraction=ExtractionSpec(top_k=3, device="cpu"),
         threads=1,
     )

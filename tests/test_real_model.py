@@ -79,7 +79,7 @@ def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_pa
         contexts,
         folder,
         reading=Reading("float32", "exact", None, Overflow()),
-        lenses=["logit"],
+        lenses={"logit": None},
         extraction=ExtractionSpec(),
         threads=2,
     ).records.to_pandas()

@@ -15,6 +15,7 @@ def main(
     model: Path,
     identity: Mapping[str, Any],
     spec: Mapping[str, Any],
+    tuned_lens: Path | None,
     threads: int,
     outputs: Mapping[str, Path],
 ) -> None:
@@ -29,7 +30,7 @@ def main(
         model,
         reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
         extraction=ExtractionSpec.model_validate(spec["extraction"]),
-        lenses=spec["lenses"],
+        lenses={name: tuned_lens if name == "tuned" else None for name in spec["lenses"]},
         threads=threads,
     )
     write_table(shard.fits, outputs["fits"])
@@ -45,6 +46,7 @@ if __name__ == "__main__":
             Path(snakemake.input.manifest).parent,
             {"model": wildcards.model, "context_set": wildcards.set, "shard": int(wildcards.shard)},
             snakemake.params.spec,
+            Path(snakemake.input.lens[0]) if snakemake.input.lens else None,
             snakemake.threads,
             {name: Path(path) for name, path in snakemake.output.items()},
         )

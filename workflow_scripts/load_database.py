@@ -1,7 +1,7 @@
 """Load every shard of a study into its database."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,19 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
     """Pair each shard's files with its names, and load them."""
     import duckdb
 
+    from lenscore.contexts.lens_texts import refuse_overlap
     from lenscore.contexts.questions import documents_of, questions_of_shard, read_questions
     from lenscore.records import QUESTIONS, read_table
     from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
 
     config = spec["config"]
     dataset = read_questions(read_table(inputs["questions"][0], QUESTIONS).to_pylist())
+    questions = questions_of_shard(dataset, config["seed"], 0, config["questions"])
+    divergences: Sequence[Path | None] = inputs["divergences"]
+    for path in inputs["lens_manifests"]:
+        lens = json.loads(path.read_text(encoding="utf-8"))
+        trained_on = [*lens["train"], *lens["validation"], *lens["held_out"]]
+        refuse_overlap(trained_on, [question.question_id for question in questions])
     manifest = json.loads(inputs["dataset"][0].read_text(encoding="utf-8"))
     load_database(
         database,
@@ -31,11 +38,13 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
             "extraction_code": spec["extraction_code"],
             "versions": {"snakemake": spec["snakemake"], "duckdb": duckdb.__version__},
         },
-        questions=questions_of_shard(dataset, config["seed"], 0, config["questions"]),
+        questions=questions,
         documents=documents_of(dataset),
         models=[
-            LoadedModel(name, model["dtype"], model["matmul"], path.parent)
-            for (name, model), path in zip(config["models"].items(), inputs["models"], strict=True)
+            LoadedModel(name, model["dtype"], model["matmul"], path.parent, lens)
+            for (name, model), path, lens in zip(
+                config["models"].items(), inputs["models"], divergences or [None] * len(inputs["models"]), strict=True
+            )
         ],
         lenses=config["lenses"],
         context_shards=[

@@ -59,6 +59,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         flips = connection.execute("select * from layer_flips order by all").df()
         n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
         rises = connection.execute("select * from layer_rises order by all").df()
+        divergence = connection.execute("select * from lens_divergences order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
     essential = essential_layers(rises, settings.regions)
     shapes = shapes_of_study(tokens, settings)
@@ -69,6 +70,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "depth_by_group": depth_by_group(tokens, settings),
         "flips": flips_by_layer(flips),
         "controls": controls(tokens, settings),
+        "lens_divergence": divergence,
         "order_variance": order_variance(tokens, settings),
         "layers_reached": layers_reached(tokens, dict(n_layers)),
         "essential_layers": essential,

@@ -1,8 +1,9 @@
 """A model ready for the lens: loaded once for a job, checked against itself, then run over questions' contexts."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -20,6 +21,9 @@ from lenscore.lenses.lens import Lens, LogitLens
 from lenscore.study import Matmul
 
 _log = logging.getLogger(__name__)
+
+LensOf = Callable[[Decoder], Lens]
+LOGIT: Mapping[str, LensOf] = MappingProxyType({"logit": LogitLens})
 
 
 def load_model(folder: Path, dtype: str, device: str) -> PreTrainedModel:
@@ -80,13 +84,13 @@ class LensEngine:
         return self._run.unshared or "shared"
 
     def statistics(
-        self, questions: Sequence[Sequence[TokenisedContext]], lenses: Sequence[str] = ("logit",), top_k: int = 5
+        self, questions: Sequence[Sequence[TokenisedContext]], lenses: Mapping[str, LensOf] = LOGIT, top_k: int = 5
     ) -> Iterator[list[Mapping[str, LensStatistics]]]:
         """Yield, question by question, each context's statistics by the lens's name.
 
         Args:
             questions: each one's contexts, one or more.
-            lenses: names of lenses.
+            lenses: by name, what makes a lens of the model's decoder.
             top_k: how many of the most probable tokens to keep.
 
         Raises:
@@ -98,7 +102,7 @@ class LensEngine:
         own = self._prepared(questions[0]) if self._run is None else None
         assert self._run is not None
         decoder = Decoder.of(find_architecture(self.model))
-        by_name = {name: _lens(name, decoder) for name in lenses}
+        by_name = {name: lens_of(decoder) for name, lens_of in lenses.items()}
         ahead: list[Mapping[str, LensStatistics]] = []
         following = iter(questions)
         for contexts, states in self._run(questions):
@@ -147,7 +151,3 @@ class LensEngine:
             "self-check: the lens at the last layer is within %.1e of the model's logits", self.self_check_difference
         )
         return states
-
-
-def _lens(name: str, decoder: Decoder) -> Lens:
-    return {"logit": LogitLens}[name](decoder)

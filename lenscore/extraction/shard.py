@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel
 
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import LensEngine
+from lenscore.extraction.engine import LensEngine, LensOf
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.extraction.tree_states import IMPLEMENTATION
+from lenscore.lenses.lens import LogitLens
+from lenscore.lenses.tuned import Translators, TunedLens
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.study import ExtractionSpec, Matmul
 
@@ -68,7 +71,7 @@ def extract_shard(
     model_folder: Path,
     *,
     reading: Reading,
-    lenses: Sequence[str],
+    lenses: Mapping[str, Path | None],
     extraction: ExtractionSpec,
     threads: int,
 ) -> ShardRecords:
@@ -78,13 +81,14 @@ def extract_shard(
         contexts: ``records.CONTEXTS``, each question's contexts together.
         model_folder: safetensors, config and tokenizer.
         reading: precision, window, and what to do with a context that is longer.
-        lenses: names of the lenses.
+        lenses: by name, the file of its translators; None for the logit lens, which has none.
         extraction: what to keep of each distribution, and where to run.
         threads: CPU threads.
 
     Raises:
         ContextError: a context cannot be tokenised, or does not fit.
         ArchitectureError: a part of the model was not found.
+        SourceError: a lens's file cannot be used with this model.
         SelfCheckError: the lens at the last layer is not the model.
     """
     torch.set_num_threads(threads)
@@ -94,7 +98,9 @@ def extract_shard(
     fitted = list(_fit(contexts, tokenizer, reading.overflow, window))
     by_question = _by_question(fitted)
     found = engine.statistics(
-        [[tokens for _, tokens in pairs] for pairs in by_question], lenses=lenses, top_k=extraction.top_k
+        [[tokens for _, tokens in pairs] for pairs in by_question],
+        lenses={name: _lens_of(file, engine) for name, file in lenses.items()},
+        top_k=extraction.top_k,
     )
     shard = _Collector(tokenizer)
     progress = _Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
@@ -105,6 +111,14 @@ def extract_shard(
         progress.done(pairs)
     facts = _facts(engine, window)
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
+
+
+def _lens_of(file: Path | None, engine: LensEngine) -> LensOf:
+    if file is None:
+        return LogitLens
+    width = engine.model.config.get_text_config().hidden_size
+    translators = Translators.load(file, engine.n_layers, width).to(engine.model.device)
+    return partial(TunedLens, translators=translators)
 
 
 class _Progress:

@@ -68,6 +68,13 @@ CHARTS: dict[str, ChartEntry] = {
         "that end right; the rise is of the target's log-probability over the layer before. These are observations: "
         "they do not show that a layer is needed.",
     ),
+    "lens_divergence": ChartEntry(
+        "lens_divergence",
+        "How far the lens is from the model",
+        "KL divergence of the lens's distribution from the model's final one, layer by layer, on held-out documents of "
+        "questions outside the study. The tuned lens reads a layer through a trained affine map; at the last layer "
+        "both are the model.",
+    ),
     "depth_by_group": ChartEntry(
         "depth_by_group",
         "Depth by what is to be predicted",

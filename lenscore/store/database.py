@@ -13,7 +13,16 @@ from tokenizers import Tokenizer
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import StoreError
 from lenscore.files import written_whole
-from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, read_table, shard_facts
+from lenscore.records import (
+    ANSWER_TOKENS,
+    CONTEXTS,
+    FITS,
+    LAYER_RECORDS,
+    LEFT_OUT,
+    LENS_DIVERGENCES,
+    read_table,
+    shard_facts,
+)
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
 
 _HERE = Path(__file__).parent
@@ -46,12 +55,13 @@ class RecordShard:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """What the database says of a model, and where its tokenizer is."""
+    """What the database says of a model, and where its tokenizer and its lens are."""
 
     model: str
     dtype: str
     matmul: str
     folder: Path
+    tuned_lens: Path | None = None  # its divergences; None where the study has no tuned lens
 
 
 def load_database(
@@ -87,6 +97,7 @@ def load_database(
         connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
         connection.executemany("insert into study values (?, ?)", [(k, json.dumps(v)) for k, v in study.items()])
         _insert_models(connection, models, record_shards)
+        _insert_divergences(connection, models)
         _insert_questions(connection, questions)
         for contexts in context_shards:
             _insert_contexts(connection, contexts)
@@ -140,6 +151,15 @@ def _insert_models(
             "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [model.model, *row, model.dtype, model.matmul, manifest["source"], json.dumps(manifest)],
         )
+
+
+def _insert_divergences(connection: duckdb.DuckDBPyConnection, models: Sequence[LoadedModel]) -> None:
+    for model in models:
+        if model.tuned_lens is not None:
+            connection.register("new_divergences", read_table(model.tuned_lens, LENS_DIVERGENCES))
+            connection.execute(
+                "insert into lens_divergences select $model, * from new_divergences", {"model": model.model}
+            )
 
 
 def _insert_questions(connection: duckdb.DuckDBPyConnection, questions: Iterable[Question]) -> None:

@@ -23,7 +23,7 @@ def load(model: str, threads: int, matmul: Matmul) -> Lens:
             [TokenisedContext(context.ids, context.n_prompt, border_merged=False) for context in contexts]
             for contexts in questions
         ]
-        found = engine.statistics(tokenised, lenses=("logit",), top_k=5)
+        found = engine.statistics(tokenised, top_k=5)
         results = [[_answers(by_lens["logit"]) for by_lens in of_question] for of_question in found]
         if engine.prefix_sharing != "shared":
             print(f"lenscore shares no prefixes: {engine.prefix_sharing}", file=sys.stderr)

@@ -13,18 +13,18 @@ from altair.typing import ChartType
 
 from lenscore.report.charts.comparisons import controls, depth_by_group
 from lenscore.report.charts.curves import accuracy_curve, populations, refinement_curve
-from lenscore.report.charts.layers import essential_layers, flips, layers_reached
+from lenscore.report.charts.layers import essential_layers, flips, layers_reached, lens_divergence
 
 # By the names of ``lenscore.report.contents``.
 CHARTS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     chart.__name__: chart
     for chart in (
         refinement_curve, populations, accuracy_curve, controls, layers_reached, flips, essential_layers,
-        depth_by_group,
+        lens_divergence, depth_by_group,
     )
 }  # fmt: skip
 
 __all__ = [
     "CHARTS", "accuracy_curve", "controls", "depth_by_group", "essential_layers", "flips", "layers_reached",
-    "populations", "refinement_curve",
+    "lens_divergence", "populations", "refinement_curve",
 ]  # fmt: skip

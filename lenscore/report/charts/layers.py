@@ -15,6 +15,7 @@ from lenscore.report.charts.parts import (
 )
 
 _WIDTH = 560
+_LENSES = {"logit_kl": "logit lens", "tuned_kl": "tuned lens"}
 _FLIPS = {"n_lost": "lost", "n_regained": "won back"}
 _EVENTS = {"first_correct": "first right", "settled": "settled"}
 _ESSENTIAL = {
@@ -78,6 +79,40 @@ def flips(table: pd.DataFrame) -> ChartType:
         for curve in sorted(named["curve"].unique())
     ]  # fmt: skip
     return stacked(*panels)
+
+
+def lens_divergence(table: pd.DataFrame) -> ChartType:
+    """Return KL(model ‖ lens) of each layer, for the logit and the tuned lens.
+
+    Args:
+        table: of the database's ``lens_divergences``.
+    """
+    if table.empty:
+        return nothing("The study has no tuned lens: add tuned to lenses.")
+    long = table.melt(
+        id_vars=["model", "layer", "n_tokens"], value_vars=list(_LENSES), var_name="lens", value_name="kl"
+    )
+    long = long.assign(lens=long["lens"].map(_LENSES))
+    chart: alt.FacetChart = (
+        alt.Chart(long)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1)),
+            # Layer 0's divergence under the logit lens dwarfs all others.
+            y=alt.Y("kl:Q", title="KL from the model (nats)", scale=alt.Scale(type="symlog")),
+            color=alt.Color("lens:N", title=None, sort=list(_LENSES.values()), legend=alt.Legend(orient="top")),
+            tooltip=[
+                "model",
+                "lens",
+                "layer",
+                alt.Tooltip("kl", format=".3f"),
+                alt.Tooltip("n_tokens", title="tokens"),
+            ],
+        )
+        .properties(width=_WIDTH, height=180)
+        .facet(column=alt.Column("model:N", title=None, header=alt.Header(labels=table["model"].nunique() > 1)))
+    )
+    return chart
 
 
 def essential_layers(table: pd.DataFrame) -> ChartType:

@@ -1,0 +1,73 @@
+"""The texts that a tuned lens is trained on: gold documents of questions that the study does not ask."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from lenscore.contexts.questions import Document, Question, study_order
+from lenscore.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LensTexts:
+    """Gold documents, each text in one part alone, and in no question that is in no part.
+
+    Attributes:
+        train: what translators are fitted to.
+        validation: what says when to stop.
+        held_out: what nothing is decided by: the lens is measured on them.
+    """
+
+    train: list[Document]
+    validation: list[Document]
+    held_out: list[Document]
+
+    @property
+    def question_ids(self) -> list[str]:
+        """The questions whose gold documents these are."""
+        return [document.document_id for part in (self.train, self.validation, self.held_out) for document in part]
+
+
+def lens_texts(dataset: Sequence[Question], seed: int, n_train: int, n_held_out: int) -> LensTexts:
+    """Choose the last questions of the study's order, so that a study of more questions is trained on the same texts.
+
+    A passage that is the gold document of several questions is left out: one of them may be the study's.
+
+    Args:
+        dataset: all questions.
+        seed: that of the study's order, of which the study takes the first ones.
+        n_train: documents to train on.
+        n_held_out: documents to hold out; half of them, rounded down, are for validation.
+
+    Raises:
+        ConfigError: the dataset has fewer such documents.
+    """
+    golds = [question.gold for question in reversed(study_order(dataset, seed)) if question.gold is not None]
+    n_uses = Counter(gold.text for gold in golds)
+    single = [gold for gold in golds if n_uses[gold.text] == 1]
+    if len(single) < n_train + n_held_out:
+        raise ConfigError(
+            f"tuned_lens: {n_train} questions to train on and {n_held_out} held_out are asked for, but the dataset has "
+            f"{len(single)} gold documents that belong to one question alone; lower tuned_lens.questions or "
+            "tuned_lens.held_out"
+        )
+    n_validation = n_held_out // 2
+    held_out, rest = single[: n_held_out - n_validation], single[n_held_out - n_validation :]
+    return LensTexts(rest[n_validation : n_validation + n_train], rest[:n_validation], held_out)
+
+
+def refuse_overlap(trained_on: Collection[str], asked: Collection[str]) -> None:
+    """Refuse a lens that knows the study's questions.
+
+    Args:
+        trained_on: ids of the questions whose gold documents the lens was trained on, stopped by or measured on.
+        asked: ids of the study's questions.
+
+    Raises:
+        ConfigError: some are in both.
+    """
+    if both := set(asked) & set(trained_on):
+        raise ConfigError(
+            f"questions: {len(both)} of the study's {len(asked)} are among the {len(trained_on)} that the tuned lens "
+            f"is trained on; lower questions, tuned_lens.questions or tuned_lens.held_out, by {len(both)} in all"
+        )

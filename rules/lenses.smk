@@ -1,0 +1,21 @@
+rule train_lens:
+    input:
+        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
+        manifest="resources/models/{model}/manifest.json",
+    output:
+        lens="results/{study}/lenses/{model}/tuned.safetensors",
+        manifest="results/{study}/lenses/{model}/tuned.json",
+        divergence="results/{study}/lenses/{model}/tuned-divergence.parquet",
+    log:
+        "logs/{study}/train_lens/{model}.log",
+    benchmark:
+        "results/{study}/benchmarks/train_lens/{model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=6000,
+    params:
+        spec=train_lens_spec,
+    script:
+        "../workflow_scripts/train_lens.py"
