@@ -9,7 +9,7 @@ import pytest
 
 from lenscore.analysis.bootstrap import percentile_interval, resampled_means
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
-from lenscore.analysis.findings import busiest_layers, middle_against_ends
+from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.layers import essential_layers, layers_reached, region_names, region_of
 from lenscore.study import AnalysisSpec
 
@@ -99,7 +99,6 @@ def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     assert set(refinement_curve(rows, SETTINGS)["measure"]) == {"prediction_depth"}
     assert (accuracy_curve(rows, SETTINGS)["mean"] == 0).all()
     assert layers_reached(rows, {"m": 6}).empty
-    assert middle_against_ends(rows, SETTINGS) == []
 
 
 def test_layers_reached_are_counted_and_sum_to_one() -> None:
@@ -111,37 +110,6 @@ def test_layers_reached_are_counted_and_sum_to_one() -> None:
         "settled": pytest.approx(1),
     }
     assert len(table) == 2 * 7
-
-
-def test_the_middle_against_the_ends_by_hand() -> None:
-    (found,) = middle_against_ends(three_questions(), SETTINGS)
-    ends = ((2 + 0 + 0) / 3 + (0 + 1 + 1) / 3) / 2
-    assert found["contrast"] == pytest.approx((5 + 3) / 2 - ends)
-    assert found["lowest"]["relative_position"] in (0.0, 1.0)
-    assert found["highest"] == {"relative_position": 0.5, "mean": 4.0}
-
-
-@pytest.mark.parametrize("bump", [3.0, -3.0])
-def test_a_real_difference_lies_outside_its_interval(bump: float) -> None:
-    rng = np.random.default_rng(1)
-    rows = [
-        depth_row(f"q{q}", place, 0, 0, 0)
-        | {"refinement_depth": 8 + own + (bump if place == 1 else 0.0) + rng.normal()}
-        for q in range(60)
-        for own in [rng.normal(scale=5)]
-        for place in range(3)
-    ]
-    (found,) = middle_against_ends(pd.DataFrame(rows), SETTINGS)
-    # Paired by question: the questions' own spread of 5 layers does not widen the interval.
-    assert found["high"] - found["low"] < 1.5
-    assert found["low"] < bump < found["high"]
-    assert not found["low"] <= 0 <= found["high"]
-
-
-def test_curves_without_a_middle_or_an_end_are_not_compared() -> None:
-    rows = three_questions()
-    assert middle_against_ends(rows[rows["gold_index"] != 1], SETTINGS) == []
-    assert middle_against_ends(rows[rows["gold_index"] != 2], SETTINGS) == []
 
 
 def test_the_bootstrap_draws_questions_not_tokens() -> None:

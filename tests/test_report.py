@@ -16,45 +16,57 @@ from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import CHARTS as ENTRIES
 from lenscore.report.page import render_page
-from lenscore.report.sentences import about_coverage, about_curve, about_layers, no_curve
+from lenscore.report.sentences import about_coverage, about_disagreement, about_layers, about_shape, no_curve
 from lenscore.study import AnalysisSpec, Study
 from tests.test_analysis import depth_row
 from tests.test_groups import control_rows
 from tests.test_store import SmallStudy
 
-CURVE: dict[str, Any] = {
-    "model": "m",
-    "context_set": "main",
-    "lens": "logit",
-    "n_documents": 5,
-    "n_questions": 40,
-    "n_right": 300,
-    "lowest": {"relative_position": 0.0, "mean": 1.0},
-    "highest": {"relative_position": 0.5, "mean": 2.0},
-}
+SHAPE: dict[str, Any] = {
+    "model": "m", "context_set": "main", "lens": "logit", "n_documents": 5, "n_questions": 40, "n_tokens": 300,
+    "lowest": 1.0, "lowest_position": 0.0, "highest": 2.0, "highest_position": 0.5, "verdict": "inverted U",
+    "reason": None, "supporting_tests": 3, "middle": 0.8, "middle_low": 0.2, "middle_high": 1.4,
+    "middle_p_holm": 0.0004, "slope": -0.1, "slope_low": -0.3, "slope_high": 0.1, "slope_p_holm": 0.4,
+    "smallest_middle": 0.61,
+}  # fmt: skip
+RULES = {"confidence": 0.95, "smallest_effect": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("contrast", "low", "high", "says", "says_not"),
+    ("changes", "says"),
     [
-        (0.8, 0.2, 1.4, "above the ends", "no inverted U"),
-        (0.8, 0.2, 1.4, "the direction of an inverted U", "not of an inverted"),
-        (-0.8, -1.4, -0.2, "the direction of a U, not of an inverted one", "direction of an inverted U"),
-        (0.3, -0.2, 0.8, "do not tell this from no difference", "direction of"),
-        (-0.3, -0.8, 0.0, "do not tell this from no difference", "direction of"),
+        ({}, "The curve is an inverted U; all three tests of that shape say so"),
+        ({"supporting_tests": 1}, "The middle lies above the ends (verdict: inverted U), but only 1 of three tests"),
+        ({"verdict": "U", "middle": -0.8, "supporting_tests": 2}, "The middle lies below the ends (verdict: U)"),
+        ({"verdict": "rising"}, "The curve is rising: it tilts, and is not shown to turn"),
+        ({"verdict": "flat"}, "smaller than 0.5 layers"),
+        ({"verdict": "undecided"}, "The shape is undecided"),
     ],
 )
-def test_the_verdict_follows_the_interval(contrast: float, low: float, high: float, says: str, says_not: str) -> None:
-    sentence = about_curve({**CURVE, "contrast": contrast, "low": low, "high": high}, 0.95)
+def test_the_verdict_is_put_into_words(changes: dict[str, Any], says: str) -> None:
+    sentence = about_shape({**SHAPE, **changes}, RULES)
     assert says in sentence
-    assert says_not not in sentence
-    assert f"{abs(contrast):.2f} layers {'above' if contrast > 0 else 'below'}" in sentence
-    assert "95% interval" in sentence
+    assert "0.80 layers" in sentence
+    assert "p < 0.001" in sentence
+    assert "A difference of middle and ends of 0.61 layers" in sentence
+
+
+def test_a_curve_that_cannot_be_tested_says_why() -> None:
+    sentence = about_shape({**SHAPE, "verdict": "undecided", "middle": None, "reason": "2 questions"}, RULES)
+    assert sentence.endswith("Its shape cannot be tested: 2 questions.")
+
+
+def test_disagreements_name_every_way_of_asking() -> None:
+    ways = [("refinement_depth", "all", "each_position")]
+    others = [("prediction_depth", "first", "every_position"), ("prediction_depth", "all", "every_position")]
+    finding = {**SHAPE, "verdicts": [{"verdict": "U", "ways": ways}, {"verdict": "flat", "ways": others}]}
+    sentence = about_disagreement(finding)
+    assert "a U for refinement depth (all tokens, each position's own)" in sentence
+    assert "flat for prediction depth (first tokens, the same everywhere) and prediction depth (all tokens" in sentence
 
 
 def test_nothing_right_is_said_plainly() -> None:
-    assert "No answer token is right" in no_curve(0)
-    assert "cannot be compared" in no_curve(5)
+    assert "No answer token is right" in no_curve()
 
 
 def test_busiest_layers_leave_out_layers_that_do_nothing() -> None:
@@ -211,7 +223,7 @@ def test_the_page_has_every_part(page: str) -> None:
         "float32, products of matrices exact",
     ):
         assert words in parsed.text
-    assert "cannot be compared" in parsed.text  # two positions have no middle
+    assert "cannot be tested" in parsed.text  # two positions have no middle
 
 
 def test_text_of_the_data_is_text_in_the_page(page: str) -> None:
@@ -236,8 +248,8 @@ def test_a_page_without_any_right_token(tmp_path: Path) -> None:
             row["top1_id"] = 1
         study.write_records(shard)
     study.load()
-    tables, findings = study_tables(study.target, AnalysisSpec(resamples=200))
+    tables, _ = study_tables(study.target, AnalysisSpec(resamples=200))
     assert tables["essential_layers"].empty
     for name in CHARTS:
         CHARTS[name](tables[ENTRIES[name].table]).to_dict()
-    assert findings["middle_against_ends"] == []
+    assert set(tables["shapes"]["measure"]) == {"prediction_depth"}

@@ -90,7 +90,15 @@ def test_defaults() -> None:
             }
         },
         "lenses": ["logit"],
-        "tuned_lens": {"questions": 200, "held_out": 50, "seed": 0},
+        "tuned_lens": {
+            "questions": 200,
+            "held_out": 50,
+            "tokens_per_document": 32,
+            "steps": 32,
+            "batch": 256,
+            "learning_rate": 1e-3,
+            "seed": 0,
+        },
         "ablation": {
             "questions": 0,
             "documents": None,

@@ -8,11 +8,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from lenscore.report.contents import CHARTS
 from tests.conftest import Checkout
 
 pytestmark = pytest.mark.slow
 
-DOWNSTREAM = Counter(load_database=1, analyse=1, render_chart=4, render_report=1)
+N_CHARTS = len(CHARTS)
+DOWNSTREAM = Counter(load_database=1, analyse=1, render_chart=N_CHARTS, render_report=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
     results = finished.folder / "results/tiny"
     page = (results / "report/index.html").read_text(encoding="utf-8")
     assert "<html" in page
-    for chart in ("refinement_curve", "accuracy_curve", "layers_reached", "essential_layers"):
+    for chart in CHARTS:
         for suffix in ("json", "svg", "png"):
             assert (results / f"charts/{chart}.{suffix}").stat().st_size > 0
     with duckdb.connect(str(results / "tiny.duckdb"), read_only=True) as database:
@@ -117,7 +119,7 @@ def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str
         ("lenscore/sources/models.py", Counter()),
         ("lenscore/store/database.py", DOWNSTREAM),
         ("lenscore/analysis/curves.py", DOWNSTREAM - Counter(load_database=1)),
-        ("lenscore/report/charts.py", Counter(render_chart=4, render_report=1)),
+        ("lenscore/report/charts.py", Counter(render_chart=N_CHARTS, render_report=1)),
     ],
 )
 def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rules: Counter[str]) -> None:
@@ -134,8 +136,8 @@ def test_snakemakes_own_report_shows_the_charts(finished: Checkout) -> None:
     done = finished.snakemake("--configfile", "finished.yaml", "--report", "report.html")
     assert done.returncode == 0, done.stderr
     report = (finished.folder / "report.html").read_text(encoding="utf-8")
-    assert "Refinement depth (settled layer" in report
-    assert "Observations, not causes" in report
+    assert "Refinement depth is the number of layers" in report
+    assert "These are observations" in report
     assert "Charts" in report
 
 

@@ -45,7 +45,14 @@ def about_shape(shape: Finding, settings: Finding) -> str:
 def _verdict(shape: Finding, settings: Finding) -> str:
     verdict = shape["verdict"]
     if verdict in ("inverted U", "U"):
-        return f"The curve is {_VERDICTS[verdict]}; {shape['supporting_tests']} of three tests of that shape say so."
+        supporting = shape["supporting_tests"]
+        if supporting == 3:
+            return f"The curve is {_VERDICTS[verdict]}; all three tests of that shape say so."
+        side = "above" if verdict == "inverted U" else "below"
+        return (
+            f"The middle lies {side} the ends (verdict: {verdict}), but only {supporting} of three tests of that shape "
+            "say so: the curve is not shown to turn."
+        )
     if verdict in ("rising", "falling"):
         return f"The curve is {verdict}: it tilts, and is not shown to turn."
     if verdict == "flat":
