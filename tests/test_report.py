@@ -98,8 +98,13 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
     study = SmallStudy(tmp_path_factory.mktemp("tables"))
     study.load()
     tables = study_tables(study.target, AnalysisSpec(resamples=200))[0]
-    # The small study has no controls.
-    return {**tables, "controls": controls(control_rows(), AnalysisSpec(resamples=200))}
+    # The small study has no controls and no tuned lens.
+    divergence = pd.DataFrame(
+        [("tiny", layer, 9.0 - 3 * layer, 3.0 - layer, layer, 20) for layer in range(4)],
+        columns=tables["lens_divergence"].columns,
+    )
+    compared = controls(control_rows(), AnalysisSpec(resamples=200))
+    return {**tables, "controls": compared, "lens_divergence": divergence}
 
 
 @pytest.mark.parametrize("name", CHARTS)
