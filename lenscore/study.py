@@ -40,6 +40,10 @@ GitHash = Annotated[str, StringConstraints(pattern=_GIT_HASH)]
 # How a model's matrices are multiplied: in its own precision, or rounded to bfloat16.
 Matmul = Literal["exact", "bf16"]
 
+# What stands in for an ablated block's contribution to the residual stream, and at which tokens.
+Replacement = Literal["skip", "mean"]
+Scope = Literal["all", "answer"]
+
 
 def _form_of_positions(value: object) -> str | None:
     """Say which form of ``positions`` a value takes, so that its faults are told of that form alone."""
@@ -246,12 +250,12 @@ class AblationSpec(_Section):
     documents: list[Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Numbers of documents of the contexts; null for all of the context set's."
     )
-    replacements: list[Literal["skip", "mean"]] = Field(
+    replacements: list[Replacement] = Field(
         default=["skip"],
         min_length=1,
         description="skip: the block adds nothing; mean: it adds its mean over a reference set.",
     )
-    scopes: list[Literal["all", "answer"]] = Field(
+    scopes: list[Scope] = Field(
         default=["all", "answer"],
         min_length=1,
         description="all: at every token; answer: at the tokens that predict the answer alone.",

@@ -18,7 +18,7 @@ from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.extraction.tree_states import IMPLEMENTATION
+from lenscore.extraction.tree_attention import IMPLEMENTATION
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.study import ExtractionSpec, Matmul
 
