@@ -16,6 +16,7 @@ include: "rules/common.smk"
 include: "rules/sources.smk"
 include: "rules/contexts.smk"
 include: "rules/extract.smk"
+include: "rules/ablation.smk"
 include: "rules/store.smk"
 include: "rules/report.smk"
 

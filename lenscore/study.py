@@ -318,6 +318,9 @@ class Study(_Section):
             raise _impossible(
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
             )
+        found = sorted({n for contexts in self.context_sets.values() for n in contexts.documents})
+        if missing := [n for n in self.ablation.documents or [] if n not in found]:
+            raise _impossible("ablation.documents", f"{missing} are numbers of no context set; there are {found}")
         return self
 
     @property
@@ -328,6 +331,16 @@ class Study(_Section):
     def questions_of_shard(self, shard: int) -> tuple[int, int]:
         """Return the places (first, end) of a shard's questions in the study's order."""
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.questions)
+
+    def ablated_questions(self, shard: int) -> tuple[int, int]:
+        """Return the places (first, end) of those of a shard's questions in whose contexts blocks are ablated."""
+        first, end = self.questions_of_shard(shard)
+        return first, max(first, min(end, self.ablation.questions))
+
+    def ablated_documents(self, context_set: str) -> list[int]:
+        """Return the numbers of documents at which blocks are ablated in a context set."""
+        chosen = self.ablation.documents
+        return [n for n in self.context_sets[context_set].documents if chosen is None or n in chosen]
 
 
 # What would be right, where pydantic speaks of patterns and of its own classes.

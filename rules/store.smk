@@ -8,6 +8,7 @@ rule load_database:
         records=files_of_records("records"),
         answer_tokens=files_of_records("answer_tokens"),
         fits=files_of_records("fits"),
+        ablations=ablation_files,
     output:
         database="results/{study}/{study}.duckdb",
     log:

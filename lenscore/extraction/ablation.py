@@ -5,7 +5,6 @@ part of what is missing (McGrath et al. 2023, "The Hydra Effect", arXiv 2307.157
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +18,7 @@ from lenscore.extraction.detour import Contributions, branches, detours
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.room import too_small
 from lenscore.extraction.self_check import difference
-from lenscore.extraction.sharing import ContextStates, TreePath, States
+from lenscore.extraction.sharing import ContextStates, States, TreePath
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.extraction.tree_states import over_tree
@@ -185,8 +184,6 @@ class _AblatedStates:
 
         where = rows if isinstance(rows, slice) else list(rows)
         try:
-            return detours(
-                self._architecture, run, list(context.predicting_positions), where, self._contributions
-            )
+            return detours(self._architecture, run, list(context.predicting_positions), where, self._contributions)
         except torch.OutOfMemoryError:
             raise too_small(len(context.ids)) from None

@@ -95,10 +95,7 @@ class _Detour:
             n_beside = self._n_beside[index]
             state = state_entering(args, kwargs)
             return state if n_beside is None else (state, *[None] * n_beside)
-        if index > self._at:
-            output = forward(*args, **kwargs)
-        else:
-            output = self._replaced(forward, args, kwargs)
+        output = forward(*args, **kwargs) if index > self._at else self._replaced(forward, args, kwargs)
         if index == self._n_blocks - 1:
             self._final = state_leaving(output)
         return output
