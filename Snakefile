@@ -17,6 +17,7 @@ include: "rules/sources.smk"
 include: "rules/contexts.smk"
 include: "rules/lenses.smk"
 include: "rules/extract.smk"
+include: "rules/ablation.smk"
 include: "rules/store.smk"
 include: "rules/report.smk"
 

@@ -40,6 +40,10 @@ GitHash = Annotated[str, StringConstraints(pattern=_GIT_HASH)]
 # How a model's matrices are multiplied: in its own precision, or rounded to bfloat16.
 Matmul = Literal["exact", "bf16"]
 
+# What stands in for an ablated block's contribution to the residual stream, and at which tokens.
+Replacement = Literal["skip", "mean"]
+Scope = Literal["all", "answer"]
+
 
 def _form_of_positions(value: object) -> str | None:
     """Say which form of ``positions`` a value takes, so that its faults are told of that form alone."""
@@ -254,12 +258,12 @@ class AblationSpec(_Section):
     documents: list[Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Numbers of documents of the contexts; null for all of the context set's."
     )
-    replacements: list[Literal["skip", "mean"]] = Field(
+    replacements: list[Replacement] = Field(
         default=["skip"],
         min_length=1,
         description="skip: the block adds nothing; mean: it adds its mean over a reference set.",
     )
-    scopes: list[Literal["all", "answer"]] = Field(
+    scopes: list[Scope] = Field(
         default=["all", "answer"],
         min_length=1,
         description="all: at every token; answer: at the tokens that predict the answer alone.",
@@ -322,6 +326,9 @@ class Study(_Section):
             raise _impossible(
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
             )
+        found = sorted({n for contexts in self.context_sets.values() for n in contexts.documents})
+        if missing := [n for n in self.ablation.documents or [] if n not in found]:
+            raise _impossible("ablation.documents", f"{missing} are numbers of no context set; there are {found}")
         return self
 
     @property
@@ -337,6 +344,16 @@ class Study(_Section):
     def questions_of_shard(self, shard: int) -> tuple[int, int]:
         """Return the places (first, end) of a shard's questions in the study's order."""
         return shard * self.shard_size, min((shard + 1) * self.shard_size, self.questions)
+
+    def ablated_questions(self, shard: int) -> tuple[int, int]:
+        """Return the places (first, end) of those of a shard's questions in whose contexts blocks are ablated."""
+        first, end = self.questions_of_shard(shard)
+        return first, max(first, min(end, self.ablation.questions))
+
+    def ablated_documents(self, context_set: str) -> list[int]:
+        """Return the numbers of documents at which blocks are ablated in a context set."""
+        chosen = self.ablation.documents
+        return [n for n in self.context_sets[context_set].documents if chosen is None or n in chosen]
 
 
 # What would be right, where pydantic speaks of patterns and of its own classes.

@@ -52,19 +52,25 @@ def known_number_of_questions(study):
     return json.loads(manifest.read_text(encoding="utf-8"))["questions"] if manifest.is_file() else None
 
 
-def code_digest(*patterns):
+def code_digest(*patterns, without=()):
     """Hash library code that a rule's output depends on: `script:` itself watches only the script."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in patterns for path in Path(workflow.basedir, "lenscore").glob(pattern)):
+    folder = Path(workflow.basedir, "lenscore")
+    left_out = {folder / name for name in without}
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)} - left_out):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 STUDY = checked_study(config)
-EXTRACTION_CODE = code_digest("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
 LENS_CODE = code_digest(
     "lenses/*.py", "extraction/lens_training.py", "extraction/residuals.py", "contexts/lens_texts.py"
 )
+READING_CODE = ("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
+ABLATION_ALONE = [f"extraction/{name}.py" for name in ("ablation", "ablation_shard", "detour", "reference_means")]
+LENS_ALONE = ["extraction/lens_training.py"]
+EXTRACTION_CODE = code_digest(*READING_CODE, without=[*ABLATION_ALONE, *LENS_ALONE])
+ABLATION_CODE = code_digest(*READING_CODE, without=LENS_ALONE)
 STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
 ANALYSIS_CODE = code_digest("analysis/*.py")
 REPORT_CODE = code_digest("report/**/*.py", "report/*.j2")
@@ -161,12 +167,68 @@ def extraction_spec(wildcards):
     }
 
 
+def reading_spec(wildcards):
+    """How a model reads a set's contexts where blocks are ablated in them: as in the extraction."""
+    spec = extraction_spec(wildcards)
+    return {
+        **{key: spec[key] for key in ("dtype", "matmul", "window", "overflow", "cut")},
+        "device": spec["extraction"]["device"],
+        "code": ABLATION_CODE,
+    }
+
+
+def ablation_spec(wildcards):
+    first, end = STUDY.ablated_questions(int(wildcards.shard))
+    return {
+        **reading_spec(wildcards),
+        "order": STUDY.seed,
+        "first": first,
+        "end": end,
+        "ablation": {
+            "documents": STUDY.ablated_documents(wildcards.set),
+            "replacements": list(STUDY.ablation.replacements),
+            "scopes": list(STUDY.ablation.scopes),
+        },
+    }
+
+
+def reference_spec(wildcards):
+    return {
+        **reading_spec(wildcards),
+        "questions": STUDY.ablation.reference,
+        "documents": STUDY.ablated_documents(wildcards.set),
+    }
+
+
+def means_file(wildcards):
+    """Return the file of blocks' mean contributions, where some replacement is by them."""
+    path = f"results/{wildcards.study}/ablation/{wildcards.model}/{wildcards.set}/means.safetensors"
+    return [path] if "mean" in STUDY.ablation.replacements else []
+
+
 def context_shards():
     return [(name, shard) for name in STUDY.context_sets for shard in range(STUDY.n_shards)]
 
 
 def record_shards():
     return [(model, name, shard) for model in STUDY.models for name, shard in context_shards()]
+
+
+def ablation_shards():
+    """Return (model, set, shard) of the jobs in which blocks are ablated: those that have contexts for it."""
+
+    def has_contexts(name, shard):
+        first, end = STUDY.ablated_questions(shard)
+        return end > first and STUDY.ablated_documents(name)
+
+    return [(model, name, shard) for model, name, shard in record_shards() if has_contexts(name, shard)]
+
+
+def ablation_files(wildcards):
+    return [
+        f"results/{wildcards.study}/ablation/{model}/{name}/shard-{shard:04d}.parquet"
+        for model, name, shard in ablation_shards()
+    ]
 
 
 def files_of_contexts(kind):
@@ -202,6 +264,7 @@ def store_spec(wildcards):
         "config": STUDY.model_dump(mode="json", exclude={"analysis", "report"}),
         "context_shards": context_shards(),
         "record_shards": record_shards(),
+        "ablation_shards": ablation_shards(),
         "extraction_code": EXTRACTION_CODE,
         "snakemake": snakemake_version,
         "code": STORE_CODE,

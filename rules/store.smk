@@ -10,6 +10,7 @@ rule load_database:
         fits=files_of_records("fits"),
         divergences=files_of_lenses("tuned-divergence.parquet"),
         lens_manifests=files_of_lenses("tuned.json"),
+        ablations=ablation_files,
     output:
         database="results/{study}/{study}.duckdb",
     log:

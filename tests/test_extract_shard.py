@@ -15,7 +15,7 @@ from lenscore.errors import ContextError
 from lenscore.extraction import sharing
 from lenscore.extraction.fitting import Overflow
 from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
-from lenscore.extraction.tree_states import UnsharedAttentionError
+from lenscore.extraction.tree_attention import UnsharedAttentionError
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines

@@ -215,6 +215,11 @@ def test_least_values(path: str, least: int) -> None:
         ("lenses", ["probe"], "lenses.0: .*'logit' or 'tuned'; found 'probe'"),
         ("lenses", ["logit", "logit"], "lenses: must not name a value twice"),
         ("ablation", {"scopes": ["all", "all"]}, "ablation.scopes: must not name a value twice"),
+        (
+            "ablation",
+            {"documents": [5, 7]},
+            r"ablation.documents: \[7\] are numbers of no context set; there are \[5\]",
+        ),
         ("ablation", {"questions": 4}, "ablation.questions: 4 are asked for, but the study has 3"),
         ("context_sets/main/orders", 0, "context_sets.main.orders: .*equal to 1; found 0"),
     ],

@@ -1,6 +1,6 @@
 """Residual states of every layer, at the asked positions alone."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from lenscore.extraction.blocks import state_entering, state_leaving
 from lenscore.lenses.architecture import Architecture
 
 
@@ -27,7 +28,7 @@ def answer_states(
         inputs: the backbone's arguments: ``input_ids`` of shape (1, sequence), and others if need be.
         positions: places in the sequence.
     """
-    with _kept_states(architecture, positions) as kept:
+    with kept_states(architecture, positions) as kept:
         architecture.backbone(**inputs, use_cache=False)
     return torch.stack(kept)
 
@@ -40,38 +41,44 @@ def own_states_and_logits(
     positions: Int[Tensor, " positions"],
 ) -> tuple[Float[Tensor, "layers positions width"], Float[Tensor, "positions vocabulary"]]:
     """Return states as :func:`answer_states` does, and the model's own float32 logits, of one forward pass."""
-    with _kept_states(architecture, positions) as kept:
+    with kept_states(architecture, positions) as kept:
         logits: Tensor = model(input_ids=input_ids, use_cache=False, logits_to_keep=positions).logits
     return torch.stack(kept), logits[0].float()
 
 
 @contextmanager
-def _kept_states(architecture: Architecture, positions: Int[Tensor, " positions"]) -> Iterator[list[Tensor]]:
-    """Keep the states of every layer at ``positions`` while the model runs inside the ``with``."""
+def kept_states(
+    architecture: Architecture, positions: Int[Tensor, " positions"] | Sequence[int]
+) -> Iterator[list[Float[Tensor, "positions width"]]]:
+    """Keep the states of every layer at ``positions`` while the model runs once inside the ``with``."""
     kept: list[Tensor] = []
 
-    def keep(hidden: Tensor) -> None:
-        kept.append(hidden[0, positions])
+    def keep(state: Tensor) -> None:
+        kept.append(state[0, positions])
 
-    handles = [architecture.blocks[0].register_forward_pre_hook(_on_input(keep), with_kwargs=True)]
-    handles += [block.register_forward_hook(_on_output(keep)) for block in architecture.blocks]
-    try:
+    with states_seen_by(architecture, keep):
         yield kept
+
+
+@contextmanager
+def states_seen_by(architecture: Architecture, see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call ``see`` with the states of each layer, 0 to L, while the model runs inside the ``with``.
+
+    Args:
+        architecture: the model's parts.
+        see: takes states of shape (1, sequence, width).
+    """
+
+    def on_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        see(state_entering(args, kwargs))
+
+    def on_output(_: nn.Module, __: Any, output: Any) -> None:
+        see(state_leaving(output))
+
+    handles = [architecture.blocks[0].register_forward_pre_hook(on_input, with_kwargs=True)]
+    handles += [block.register_forward_hook(on_output) for block in architecture.blocks]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _on_input(keep: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        keep(args[0] if args else kwargs["hidden_states"])
-
-    return hook
-
-
-def _on_output(keep: Callable[[Tensor], None]) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(_: nn.Module, __: Any, output: Any) -> None:
-        # Blocks of some families return the state alone, of others a tuple that it opens.
-        keep(output[0] if isinstance(output, tuple) else output)
-
-    return hook

@@ -19,7 +19,7 @@ from lenscore.extraction.engine import LensEngine, LensOf
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.extraction.tree_states import IMPLEMENTATION
+from lenscore.extraction.tree_attention import IMPLEMENTATION
 from lenscore.lenses.lens import LogitLens
 from lenscore.lenses.tuned import Translators, TunedLens
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
@@ -95,21 +95,21 @@ def extract_shard(
     engine = LensEngine.load(model_folder, reading.dtype, reading.matmul, extraction.device)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     window = window_of(engine.model, reading.window)
-    fitted = list(_fit(contexts, tokenizer, reading.overflow, window))
-    by_question = _by_question(fitted)
+    fitted = list(fit_contexts(contexts, tokenizer, reading.overflow, window))
+    by_question = group_by_question(fitted)
     found = engine.statistics(
         [[tokens for _, tokens in pairs] for pairs in by_question],
         lenses={name: _lens_of(file, engine) for name, file in lenses.items()},
         top_k=extraction.top_k,
     )
     shard = _Collector(tokenizer)
-    progress = _Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
+    progress = Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
     for pairs, statistics in zip(by_question, found, strict=True):
         for (context, tokens), by_lens in zip(pairs, statistics, strict=True):
             for name, of_lens in by_lens.items():
                 shard.add(context["context_id"], tokens, name, of_lens)
         progress.done(pairs)
-    facts = _facts(engine, window)
+    facts = facts_of(engine, window)
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
 
 
@@ -121,7 +121,7 @@ def _lens_of(file: Path | None, engine: LensEngine) -> LensOf:
     return partial(TunedLens, translators=translators)
 
 
-class _Progress:
+class Progress:
     """Logs, now and then, how far a shard is and how long it will take."""
 
     def __init__(self, by_question: Sequence[Sequence[Pair]], n_skipped: int):
@@ -146,14 +146,15 @@ class _Progress:
             )  # fmt: skip
 
 
-def _fit(
+def fit_contexts(
     contexts: pa.Table, tokenizer: ContextTokenizer, overflow: Overflow, window: int | None
 ) -> Iterator[FittedContext]:
+    """Tokenise contexts (``records.CONTEXTS``, each question's together) and fit them to the window."""
     for _, rows in groupby(contexts.to_pylist(), key=lambda row: row["question_id"]):
         yield from fit_question(list(rows), tokenizer, overflow, window)
 
 
-def _by_question(fitted: Iterable[FittedContext]) -> list[list[Pair]]:
+def group_by_question(fitted: Iterable[FittedContext]) -> list[list[Pair]]:
     """Return the contexts that fit, a list a question."""
     kept = [(context.context, context.tokens) for context in fitted if context.tokens is not None]
     return [list(pairs) for _, pairs in groupby(kept, key=lambda pair: pair[0]["question_id"])]
@@ -173,7 +174,8 @@ def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FITS)
 
 
-def _facts(engine: LensEngine, window: int | None) -> dict[str, Any]:
+def facts_of(engine: LensEngine, window: int | None) -> dict[str, Any]:
+    """Return facts about a job's model and machine."""
     model = engine.model
     config = model.config.get_text_config()
     return {

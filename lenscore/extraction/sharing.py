@@ -1,7 +1,8 @@
 """The residual states of contexts, their common tokens computed once where the model allows it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -9,16 +10,38 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lenscore.errors import ContextError
-from lenscore.extraction.context_tree import grow, within_budget
+from lenscore.extraction.context_tree import ContextTree, grow, within_budget
 from lenscore.extraction.residuals import answer_states
 from lenscore.extraction.room import Room, room_for, too_small
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.extraction.tree_states import UnsharedAttentionError, tree_states
+from lenscore.extraction.tree_attention import UnsharedAttentionError
+from lenscore.extraction.tree_states import tree_states
 from lenscore.lenses.architecture import Architecture
 
 _log = logging.getLogger(__name__)
 
 States = Float[Tensor, "layers positions width"]
+
+# Runs a tree: its asked places, and how many tokens go through a block at once. Returns states at the places.
+InTree = Callable[[ContextTree, list[int], int], States]
+
+
+@dataclass(frozen=True)
+class TreePath:
+    """A context to the tree in which it is to stand.
+
+    Attributes:
+        keys: its tokens; paths share tokens whose keys, and those of all before them, are equal.
+        positions: those that are asked for.
+    """
+
+    keys: Sequence[int]
+    positions: range
+
+    @classmethod
+    def of(cls, context: TokenisedContext) -> "TreePath":
+        """Return the path of a context's own tokens."""
+        return cls(context.predicting_ids, context.predicting_positions)
 
 
 class ContextStates:
@@ -44,28 +67,45 @@ class ContextStates:
 
         The positions of the states are the contexts' predicting positions, one context after the other.
         """
-        for group in self._room.groups(questions):
-            contexts = [context for question in group for context in question]
+        for contexts in self.groups(questions):
             yield contexts, self.of(contexts)
+
+    def groups(self, questions: Sequence[Sequence[TokenisedContext]]) -> Iterator[list[TokenisedContext]]:
+        """Yield the contexts of questions that go together."""
+        for group in self._room.groups(questions):
+            yield [context for question in group for context in question]
 
     def of(self, contexts: Sequence[TokenisedContext]) -> States:
         """Return the contexts' states at their predicting positions, one context after the other."""
-        if self.unshared is None:
-            try:
-                states = self._within_memory(contexts)
-            except UnsharedAttentionError as error:
-                self.do_without(str(error))
-            except (ContextError, torch.OutOfMemoryError):
+
+        def in_tree(tree: ContextTree, asked: list[int], chunk: int) -> States:
+            return tree_states(self._model, self._architecture, tree, asked, chunk)
+
+        states = self.in_trees([TreePath.of(context) for context in contexts], in_tree)
+        return torch.cat([self.alone(context) for context in contexts], dim=1) if states is None else states
+
+    def in_trees(self, paths: Sequence[TreePath], in_tree: InTree) -> States | None:
+        """Return what ``in_tree`` finds at the paths' positions, one path after the other.
+
+        None where contexts do not share their prefixes, be it from now on: they are to be run one by one.
+        """
+        if self.unshared is not None:
+            return None
+        try:
+            states = self._within_memory(paths, in_tree)
+        except UnsharedAttentionError as error:
+            self.do_without(str(error))
+            return None
+        except (ContextError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if self._has_shared:
                 raise
-            except Exception as error:
-                if self._has_shared:
-                    raise
-                # A family that is not known may do anything; by itself it is run by its own code alone.
-                self.do_without(f"sharing fails with {type(error).__name__}: {error}")
-            else:
-                self._has_shared = True
-                return states
-        return torch.cat([self.alone(context) for context in contexts], dim=1)
+            # A family that is not known may do anything; by itself it is run by its own code alone.
+            self.do_without(f"sharing fails with {type(error).__name__}: {error}")
+            return None
+        self._has_shared = True
+        return states
 
     def alone(self, context: TokenisedContext) -> States:
         """Return the states of one context, run by itself.
@@ -86,31 +126,31 @@ class ContextStates:
         self.unshared = reason
         _log.info("contexts are run one by one: %s", reason)
 
-    def _within_memory(self, contexts: Sequence[TokenisedContext]) -> States:
+    def _within_memory(self, paths: Sequence[TreePath], in_tree: InTree) -> States:
         """Share prefixes, in less room where there was no memory for more."""
-        while (states := self._unless_out_of_memory(contexts)) is None:
+        while (states := self._unless_out_of_memory(paths, in_tree)) is None:
             torch.cuda.empty_cache()
-            self._room = self._room.halved(max(len(context.predicting_ids) for context in contexts))
+            self._room = self._room.halved(max(len(path.keys) for path in paths))
             _log.info(
                 "memory was out: going on with %d tokens a tree, %d a chunk", self._room.tree, self._room.chunk
             )  # fmt: skip
         return states
 
-    def _unless_out_of_memory(self, contexts: Sequence[TokenisedContext]) -> States | None:
+    def _unless_out_of_memory(self, paths: Sequence[TreePath], in_tree: InTree) -> States | None:
         try:
-            return self._shared(contexts)
+            return self._shared(paths, in_tree)
         except torch.OutOfMemoryError:
             return None  # by now, not in the handler, nothing of the failed pass is alive
 
-    def _shared(self, contexts: Sequence[TokenisedContext]) -> States:
+    def _shared(self, paths: Sequence[TreePath], in_tree: InTree) -> States:
         found: dict[int, States] = {}
-        for group in within_budget([context.predicting_ids for context in contexts], self._room.tree):
-            tree = grow([contexts[index].predicting_ids for index in group])
+        for group in within_budget([path.keys for path in paths], self._room.tree):
+            tree = grow([paths[index].keys for index in group])
             positions = [
-                [places[position] for position in contexts[index].predicting_positions]
+                [places[position] for position in paths[index].positions]
                 for index, places in zip(group, tree.places, strict=True)
             ]
             asked = [place for places in positions for place in places]
-            states = tree_states(self._model, self._architecture, tree, asked, self._room.chunk)
+            states = in_tree(tree, asked, self._room.chunk)
             found.update(zip(group, states.split([len(places) for places in positions], dim=1), strict=True))
-        return torch.cat([found[index] for index in range(len(contexts))], dim=1)
+        return torch.cat([found[index] for index in range(len(paths))], dim=1)

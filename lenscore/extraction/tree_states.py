@@ -10,32 +10,23 @@ The last block projects all tokens to queries, keys and values, and does the res
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
+from torch import Tensor
+from transformers import PreTrainedModel
 
+from lenscore.extraction.blocks import blocks_run_by, in_place_of, state_entering, state_leaving
 from lenscore.extraction.context_tree import ContextTree
 from lenscore.extraction.path_attention import KeptByDepth, Scores
+from lenscore.extraction.residuals import kept_states
+from lenscore.extraction.tree_attention import UnsharedAttentionError, attention_by, refuse_by_config
 from lenscore.lenses.architecture import Architecture
-
-IMPLEMENTATION = "lenscore_tree"
-
-# Arguments of an attention function that change its scores in a way that is not done here.
-_NOT_DONE = ("s_aux", "position_bias", "head_mask")
-# Rotary embeddings whose frequencies depend on how long the longest context of a forward pass is.
-_BY_LENGTH = ("dynamic", "longrope")
-
-
-class UnsharedAttentionError(Exception):
-    """The model's attention does something that is not done here: contexts must run one by one."""
 
 
 class _KeysKept(Exception):
@@ -58,26 +49,43 @@ def tree_states(
     Raises:
         UnsharedAttentionError: the model's attention does what is not done here.
     """
-    _refuse_by_config(model)
     places = sorted(set(asked))
-    walk = _Walk(tree, places, chunk, len(architecture.blocks))
-    device = model.device
-    with _attention_of(model, walk), _blocks_of(architecture, walk):
-        architecture.backbone(
-            input_ids=torch.tensor([tree.ids], device=device),
-            position_ids=torch.tensor([tree.depths], device=device),
-            use_cache=False,
-        )
+    with over_tree(model, architecture, tree, places, chunk) as run, kept_states(architecture, places) as states:
+        run()
     index = {place: row for row, place in enumerate(places)}
-    return torch.stack(walk.states)[:, [index[place] for place in asked]]
+    return torch.stack(states)[:, [index[place] for place in asked]]
 
 
-def _refuse_by_config(model: PreTrainedModel) -> None:
-    config = model.config.get_text_config()
-    if kinds := _rotary_kinds(config) & set(_BY_LENGTH):
-        raise UnsharedAttentionError(f"its rotary embedding depends on the context's length ({', '.join(kinds)})")
-    if getattr(config, "num_kv_shared_layers", None):
-        raise UnsharedAttentionError("its blocks read keys and values of other blocks")
+@contextmanager
+def over_tree(
+    model: PreTrainedModel, architecture: Architecture, tree: ContextTree, places: Sequence[int], chunk: int
+) -> Iterator[Callable[[], None]]:
+    """Make the model read a tree inside the ``with``; yield what runs its blocks over it, once or more often.
+
+    A block's output is that of the whole tree, (1, tokens, width); the last one's is right at ``places`` alone.
+
+    Args:
+        model: its attention must go through ``transformers``' AttentionInterface.
+        architecture: its parts.
+        tree: the contexts.
+        places: what is asked for in the tree, rising.
+        chunk: how many tokens go through a block at once.
+
+    Raises:
+        UnsharedAttentionError: the model's attention does what is not done here.
+    """
+    refuse_by_config(model)
+    walk = _Walk(tree, places, chunk, len(architecture.blocks))
+    inputs = {
+        "input_ids": torch.tensor([tree.ids], device=model.device),
+        "position_ids": torch.tensor([tree.depths], device=model.device),
+    }
+
+    def run() -> None:
+        architecture.backbone(**inputs, use_cache=False)
+
+    with attention_by(model, walk.attend), blocks_run_by(architecture.blocks, walk.run_block):
+        yield run
 
 
 @dataclass(frozen=True)
@@ -127,14 +135,9 @@ def _chunks(tree: ContextTree, places: Sequence[int], size: int) -> Iterator[_Ch
 
 
 class _Walk:
-    """A forward pass under way.
-
-    Attributes:
-        states: of the asked places, one entry a layer so far.
-    """
+    """Forward passes over a tree, block by block."""
 
     def __init__(self, tree: ContextTree, places: Sequence[int], chunk: int, n_blocks: int):
-        self.states: list[Tensor] = []
         self._places = places
         self._chunks = list(_chunks(tree, places, chunk))
         self._n_blocks = n_blocks
@@ -144,16 +147,15 @@ class _Walk:
         self._n_attended = 0
 
     def run_block(self, index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what the block's ``forward`` does, chunk by chunk, and keep the asked states."""
-        hidden = args[0] if args else kwargs.pop("hidden_states")
+        """Do what the block's ``forward`` does, chunk by chunk."""
+        hidden = state_entering(args, kwargs)
+        kwargs.pop("hidden_states", None)
         call = partial(_call_on_rows, forward, hidden, args[1:], kwargs)
-        if index == 0:
-            self.states.append(hidden[0, self._places])
         if index == self._n_blocks - 1:
             output = self._run_last(call)
-            self.states.append(_state_of(output)[0])
-            # What the backbone makes of the last block's output is not looked at.
-            return _in_place_of(output, hidden)
+            whole = hidden.clone()
+            whole[:, self._places] = state_leaving(output)
+            return in_place_of(output, whole)
         whole = torch.empty_like(hidden)
         for chunk in self._chunks:
             self._n_attended = 0
@@ -161,9 +163,8 @@ class _Walk:
             output = call(chunk.rows)
             if self._n_attended != 1:
                 raise UnsharedAttentionError("a block of it looks across tokens by other means than attention")
-            whole[:, chunk.rows] = _state_of(output)
-        self.states.append(whole[0, self._places])
-        return _in_place_of(output, whole)
+            whole[:, chunk.rows] = state_leaving(output)
+        return in_place_of(output, whole)
 
     def _run_last(self, call: Any) -> Any:
         """Make all keys and values, then run the block for the asked tokens, which by then have attended."""
@@ -217,16 +218,6 @@ class _Walk:
         return self._kept
 
 
-def _state_of(output: Any) -> Tensor:
-    """Return the residual state: blocks of some families return it alone, of others a tuple that it opens."""
-    state: Tensor = output[0] if isinstance(output, tuple) else output
-    return state
-
-
-def _in_place_of(output: Any, state: Tensor) -> Any:
-    return (state, *output[1:]) if isinstance(output, tuple) else state
-
-
 def _call_on_rows(
     forward: Any, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], rows: slice | Sequence[int]
 ) -> Any:
@@ -242,86 +233,3 @@ def _take_rows(rows: slice | Sequence[int], n_tokens: int, value: Any) -> Any:
     if isinstance(value, Tensor) and value.dim() > 1 and value.shape[:2] == (1, n_tokens):
         return value[:, rows]
     return value
-
-
-def _rotary_kinds(config: PreTrainedConfig) -> set[str]:
-    """Return the kinds of rotary embedding that a config names, whether for all layers or by layer type."""
-    found = getattr(config, "rope_parameters", None) or {}
-    sections = [found, *(section for section in found.values() if isinstance(section, dict))]
-    return {section["rope_type"] for section in sections if "rope_type" in section}
-
-
-_walk: ContextVar[_Walk] = ContextVar("walk")
-
-
-def _attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Attention along a walk, with the signature of ``transformers``' attention functions.
-
-    Args:
-        module: the attention layer.
-        query: (1, heads, tokens, width).
-        key: (1, groups, tokens, width).
-        value: as ``key``.
-        attention_mask: what :func:`_window` made: the sliding window's size, or None.
-        scaling: of the scores.
-        dropout: 0 in inference.
-        kwargs: what a family adds; none that changes the scores in another way may be set.
-
-    Returns:
-        (1, tokens, heads, width), and None for the weights.
-    """
-    if changed := [name for name in _NOT_DONE if kwargs.get(name) is not None]:
-        raise UnsharedAttentionError(f"its attention uses {', '.join(changed)}")
-    if attention_mask is not None and attention_mask.dim() > 0:
-        raise UnsharedAttentionError("its attention has a mask of its own making")
-    scores = Scores(
-        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        window=None if attention_mask is None else int(attention_mask),
-        soft_cap=kwargs.get("softcap"),
-    )
-    return _walk.get().attend(query[0], key[0], value[0], scores)[None], None
-
-
-def _window(*_: Any, local_size: int | None = None, config: Any = None, **__: Any) -> Tensor | None:
-    """Return the size of the sliding window that the model asks a mask for, in place of a mask of tokens²."""
-    if getattr(config, "attention_chunk_size", None) is not None:
-        raise UnsharedAttentionError("its attention is cut into chunks")
-    return None if local_size is None else torch.tensor(local_size)
-
-
-AttentionInterface.register(IMPLEMENTATION, _attention)
-AttentionMaskInterface.register(IMPLEMENTATION, _window)
-
-
-@contextmanager
-def _attention_of(model: PreTrainedModel, walk: _Walk) -> Iterator[None]:
-    """Make the model's attention layers follow ``walk`` inside the ``with``."""
-    own = model.config.get_text_config()._attn_implementation
-    model.set_attn_implementation(IMPLEMENTATION)
-    token = _walk.set(walk)
-    try:
-        yield
-    finally:
-        _walk.reset(token)
-        model.set_attn_implementation(own)
-
-
-@contextmanager
-def _blocks_of(architecture: Architecture, walk: _Walk) -> Iterator[None]:
-    """Make the blocks run chunk by chunk inside the ``with``."""
-    for index, block in enumerate(architecture.blocks):
-        block.forward = partial(walk.run_block, index, block.forward)
-    try:
-        yield
-    finally:
-        for block in architecture.blocks:
-            del block.forward

@@ -1,0 +1,42 @@
+rule reference_means:
+    input:
+        contexts="results/{study}/contexts/{set}/shard-0000.parquet",
+        manifest="resources/models/{model}/manifest.json",
+    output:
+        means="results/{study}/ablation/{model}/{set}/means.safetensors",
+    log:
+        "logs/{study}/reference_means/{model}/{set}.log",
+    benchmark:
+        "results/{study}/benchmarks/reference_means/{model}/{set}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        spec=reference_spec,
+    script:
+        "../workflow_scripts/reference_means.py"
+
+
+rule ablate_shard:
+    input:
+        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
+        contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
+        manifest="resources/models/{model}/manifest.json",
+        means=means_file,
+    output:
+        ablations="results/{study}/ablation/{model}/{set}/shard-{shard}.parquet",
+    log:
+        "logs/{study}/ablate_shard/{model}/{set}/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/ablate_shard/{model}/{set}/{shard}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        spec=ablation_spec,
+    script:
+        "../workflow_scripts/ablate_shard.py"

@@ -1,0 +1,203 @@
+"""One ablation job on a tiny GPT-2, its reference means, and both as jobs of the workflow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from lenscore.contexts.build import build_contexts
+from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.questions import read_questions, study_order
+from lenscore.errors import ContextError
+from lenscore.extraction.ablation_shard import ShardAblations, ablate_shard
+from lenscore.extraction.fitting import Overflow
+from lenscore.extraction.reference_means import reference_means, write_means
+from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
+from lenscore.records import ABLATIONS, read_table, shard_facts
+from lenscore.sources.formats import read_questions as read_rows
+from lenscore.sources.lines import EMBEDDED, read_json_lines
+from lenscore.study import AblationSpec, ContextSetSpec, ExtractionSpec, read_study
+from tests.conftest import Checkout
+
+BLOCKS = 2
+CUT = Reading("float32", "exact", None, Overflow("truncate_documents"))
+
+
+@pytest.fixture(scope="module")
+def contexts() -> pa.Table:
+    rows = list(read_json_lines(EMBEDDED, "embedded"))[:20]
+    dataset = read_questions(read_rows(rows, "embedded").table.to_pylist())
+    spec = ContextSetSpec(
+        documents=[2, 4], positions=2, distractors="bm25", orders=2, controls=["closed_book", "shuffled_gold"]
+    )
+    template = read_template(template_path("few_shot"))
+    built, _ = build_contexts(
+        dataset, dataset[:3], set_name="main", spec=spec, template=template, missing_answer="error"
+    )
+    return built
+
+
+def ablate(
+    contexts: pa.Table,
+    folder: Path,
+    questions: set[str],
+    means: Path | None = None,
+    reading: Reading = CUT,
+    **spec: Any,
+) -> ShardAblations:
+    return ablate_shard(
+        contexts,
+        folder,
+        questions=questions,
+        reading=reading,
+        ablation=AblationSpec.model_validate(spec),
+        means=means,
+        device="cpu",
+        threads=1,
+    )
+
+
+def names(contexts: pa.Table) -> list[str]:
+    return list(dict.fromkeys(contexts["question_id"].to_pylist()))
+
+
+@pytest.fixture(scope="module")
+def means(contexts: pa.Table, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("means") / "means.safetensors"
+    reference = reference_means(
+        contexts, tiny_gpt2, questions=2, documents=[2, 4], reading=CUT, device="cpu", threads=1
+    )
+    write_means(reference, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def extracted(contexts: pa.Table, tiny_gpt2: Path) -> ShardRecords:
+    extraction = ExtractionSpec(device="cpu")
+    return extract_shard(contexts, tiny_gpt2, reading=CUT, lenses=["logit"], extraction=extraction, threads=1)
+
+
+def test_means_say_over_what_they_were_taken(contexts: pa.Table, means: Path, extracted: ShardRecords) -> None:
+    with safe_open(means, "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["questions"]) == names(contexts)[:2]
+    assert metadata["contexts"] == str(2 * 2 * 2)
+    rows = contexts.to_pandas().query("condition == 'documents' and distractor_order == 0")
+    own = set(rows.loc[rows["question_id"].isin(names(contexts)[:2]), "context_id"])
+    fits, tokens = extracted.fits.to_pandas(), extracted.answer_tokens.to_pandas()
+    assert json.loads(metadata["tokens"]) == {
+        "all": (fits.loc[fits["context_id"].isin(own), "n_tokens"] - 1).sum(),  # the last one predicts nothing
+        "answer": tokens["context_id"].isin(own).sum(),
+    }
+    assert {scope: tuple(mean.shape) for scope, mean in load_file(means).items()} == dict.fromkeys(
+        ("all", "answer"), (BLOCKS, 32)
+    )
+
+
+def test_nothing_to_take_means_over_is_an_error(contexts: pa.Table, tiny_gpt2: Path) -> None:
+    with pytest.raises(ContextError, match=r"no context with \[3\] documents.*take mean out of ablation.replacements"):
+        reference_means(contexts, tiny_gpt2, questions=2, documents=[3], reading=CUT, device="cpu", threads=1)
+
+
+def test_every_variant_of_the_sets_own_contexts_is_recorded_once(
+    contexts: pa.Table, tiny_gpt2: Path, means: Path, extracted: ShardRecords
+) -> None:
+    chosen = set(names(contexts)[1:])
+    shard = ablate(contexts, tiny_gpt2, chosen, means, replacements=["skip", "mean"])
+    assert shard.ablations.schema.equals(ABLATIONS)
+    assert shard.facts["prefix_sharing"] == "shared"
+    assert shard.facts["self_check_difference"] < 1e-4
+    table = shard.ablations.to_pandas()
+    rows = contexts.to_pandas().query("condition == 'documents' and distractor_order == 0")
+    assert set(table["context_id"]) == set(rows.loc[rows["question_id"].isin(chosen), "context_id"])
+    assert not table.duplicated(["context_id", "answer_index", "scope", "replacement", "block"]).any()
+    variants = set(zip(table["scope"], table["replacement"], table["block"], strict=True))
+    assert len(variants) == 2 * (2 * BLOCKS + 1)
+    assert len(table) == len(variants) * len(table[["context_id", "answer_index"]].drop_duplicates())
+    assert set(table.loc[table["replacement"] == "none", "block"]) == {0}
+    assert set(table.loc[table["replacement"] != "none", "block"]) == {1, 2}
+    assert (table.loc[table["block"] == 0, "kl_from_intact"].abs() < 1e-6).all()
+    assert (table.loc[table["block"] > 0, "kl_from_intact"] > 1e-6).mean() > 0.9
+    # The intact model predicts what the extraction has recorded of it.
+    records = extracted.records.to_pandas()
+    last = records[records["layer"] == BLOCKS]
+    both = table[table["block"] == 0].merge(last, on=["context_id", "answer_index"], suffixes=("", "_extracted"))
+    assert len(both) == (table["block"] == 0).sum()
+    for column in ("top1_id", "target_id", "target_rank"):
+        assert (both[column] == both[f"{column}_extracted"]).all(), column
+    pd.testing.assert_series_equal(
+        both["target_logprob"], both["target_logprob_extracted"], check_names=False, atol=1e-4
+    )
+
+
+def test_documents_and_scopes_are_those_asked_for(contexts: pa.Table, tiny_gpt2: Path) -> None:
+    table = ablate(contexts, tiny_gpt2, {names(contexts)[0]}, documents=[2], scopes=["answer"]).ablations.to_pandas()
+    assert {name.split("/")[2] for name in table["context_id"]} == {"2"}
+    assert set(table["scope"]) == {"answer"}
+    assert set(table["replacement"]) == {"skip", "none"}
+
+
+def test_what_does_not_fit_or_is_left_out_has_no_rows(contexts: pa.Table, tiny_gpt2: Path) -> None:
+    short = Reading("float32", "exact", 40, Overflow("skip"))
+    for questions, reading in (({names(contexts)[0]}, short), ({"left-out"}, CUT)):
+        shard = ablate(contexts, tiny_gpt2, questions, reading=reading)
+        assert shard.ablations.num_rows == 0
+        assert shard.facts["prefix_sharing"] == "nothing was run"
+
+
+def test_means_of_another_model_are_refused(contexts: pa.Table, tiny_gpt2: Path, tmp_path: Path) -> None:
+    path = tmp_path / "means.safetensors"
+    save_file({"all": torch.zeros(3, 32), "answer": torch.zeros(3, 32)}, path)
+    with pytest.raises(ContextError, match=r"means.safetensors: mean contributions .*the model needs \(2, 32\)"):
+        ablate(contexts, tiny_gpt2, {names(contexts)[0]}, path, replacements=["mean"])
+
+
+STUDY: dict[str, Any] = {
+    "study": "ablated",
+    "dataset": {"source": "embedded:questions"},
+    "questions": 5,
+    "shard_size": 2,
+    "context_sets": {"main": {"documents": [2], "positions": 2}, "other": {"documents": [3], "positions": 2}},
+    "ablation": {"questions": 3, "documents": [2], "replacements": ["skip", "mean"], "reference": 1},
+}
+
+
+def test_the_studys_first_questions_are_ablated_whatever_shard_they_are_in() -> None:
+    study = read_study({**STUDY, "models": {"m": {"source": "path:m"}}})
+    assert [study.ablated_questions(shard) for shard in range(study.n_shards)] == [(0, 2), (2, 3), (4, 4)]
+    assert [study.ablated_documents(name) for name in study.context_sets] == [[2], []]
+
+
+@pytest.mark.slow
+def test_the_workflow_ablates_those_questions_and_takes_means_only_where_needed(
+    checkout: Checkout, tiny_gpt2: Path
+) -> None:
+    config = {**STUDY, "models": {"tiny": {"source": f"path:{tiny_gpt2}"}}}
+    folder = checkout.folder / "results/ablated/ablation/tiny/main"
+    name = checkout.write_config(config)
+    targets = [f"results/ablated/ablation/tiny/main/shard-{shard:04d}.parquet" for shard in (0, 1)]
+    planned = checkout.planned(name)
+    assert (planned["ablate_shard"], planned["reference_means"]) == (2, 1)
+    done = checkout.snakemake(*targets, "--configfile", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tables = [read_table(folder / f"shard-{shard:04d}.parquet", ABLATIONS) for shard in (0, 1)]
+    rows = list(read_json_lines(EMBEDDED, "embedded"))
+    ids = [
+        question.question_id
+        for question in study_order(read_questions(read_rows(rows, "embedded").table.to_pylist()), 0)
+    ]
+    found = [{name.split("/")[1] for name in table["context_id"].to_pylist()} for table in tables]
+    assert found == [set(ids[:2]), {ids[2]}]
+    facts = shard_facts(folder / "shard-0001.parquet")
+    assert (facts["model"], facts["context_set"], facts["shard"]) == ("tiny", "main", 1)
+    assert {"device", "prefix_sharing", "self_check_difference", "versions"} <= facts.keys()
+    skip_alone = {**config, "ablation": {**STUDY["ablation"], "replacements": ["skip"]}}
+    assert checkout.planned(checkout.write_config(skip_alone))["reference_means"] == 0
+    none = {**config, "ablation": {"questions": 0}}
+    assert checkout.planned(checkout.write_config(none))["ablate_shard"] == 0
