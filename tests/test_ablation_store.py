@@ -48,7 +48,8 @@ def test_drops_of_a_token_by_hand(study: SmallStudy) -> None:
     found = study.query(
         """select question_id, n_documents, gold_index, relative_position, block, intact_right, ablated_right,
         intact_logprob - ablated_logprob, round(kl_from_intact::double, 3) from ablation_drops
-        where context_id = 'main/q0/2/0' and answer_index = 1 and scope = 'all' and replacement = 'mean' order by block"""
+        where context_id = 'main/q0/2/0' and answer_index = 1 and scope = 'all' and replacement = 'mean'
+        order by block"""
     )
     assert found == [("q0", 2, 0, 0.0, block, True, block != 2, block, block / 10) for block in (1, 2, 3)]
     assert study.query("select count(*) from ablation_drops") == [(8 * (N_VARIANTS - len(SCOPES)),)]

@@ -70,8 +70,8 @@ def lens_against_cause(rises: pd.DataFrame, drops: pd.DataFrame, settings: Analy
 
     Returns:
         One row a model × context set × lens × scope × replacement × observation (``share_first_right``,
-        ``share_settled``, ``mean_rise``) × cause (``accuracy_drop``, ``logprob_drop``), with ``tau``, ``low``, ``high``,
-        ``n_blocks`` and ``n_questions``. τ is NaN where all blocks are alike by one of the two.
+        ``share_settled``, ``mean_rise``) × cause (``accuracy_drop``, ``logprob_drop``), with ``tau``, ``low``,
+        ``high``, ``n_blocks`` and ``n_questions``. τ is NaN where all blocks are alike by one of the two.
     """
     tokens = _with_drops(drops)
     rows = []

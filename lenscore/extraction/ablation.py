@@ -185,6 +185,8 @@ class _AblatedStates:
 
         where = rows if isinstance(rows, slice) else list(rows)
         try:
-            return detours(self._architecture, run, list(context.predicting_positions), where, self._contributions)
+            return detours(
+                self._architecture, run, list(context.predicting_positions), where, self._contributions
+            )
         except torch.OutOfMemoryError:
             raise too_small(len(context.ids)) from None

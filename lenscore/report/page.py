@@ -18,13 +18,13 @@ from lenscore.analysis.shapes import headline_of
 from lenscore.report.contents import CHARTS
 from lenscore.report.sentences import (
     WAYS,
+    ablation_name,
     about_cause,
     about_coverage,
     about_disagreement,
     about_layers,
     about_orders,
     about_shape,
-    ablation_name,
     curve_name,
     no_curve,
 )

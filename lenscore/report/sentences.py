@@ -136,8 +136,8 @@ def about_cause(row: Finding) -> str:
     where = _SCOPES[row["scope"]]
     cost = {"logprob_drop": "log-probability", "accuracy_drop": "accuracy"}[row["cause"]]
     start = (
-        f"{_model_name(row)}: over the {row['n_blocks']} blocks and {_questions(row['n_questions'])}, the order by {seen} "
-        f"in the {row['lens']} lens"
+        f"{_model_name(row)}: over the {row['n_blocks']} blocks and {_questions(row['n_questions'])}, the order by "
+        f"{seen} in the {row['lens']} lens"
     )
     if any(row[key] is None for key in ("tau", "low", "high")):
         return f"{start} cannot be compared with the order by what {act} {where} costs in {cost}: one has only ties."
@@ -152,8 +152,8 @@ def about_cause(row: Finding) -> str:
         )
     else:
         says = (
-            f"is not shown to agree with the order by what {act} {where} costs in {cost} ({tau}): the lens is not shown "
-            "to point to the blocks that matter"
+            f"is not shown to agree with the order by what {act} {where} costs in {cost} ({tau}): the lens is not "
+            "shown to point to the blocks that matter"
         )
     return f"{start} {says}."
 

@@ -1,5 +1,7 @@
 """Charts of what happens at each layer."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
@@ -83,7 +85,7 @@ def flips(table: pd.DataFrame) -> ChartType:
 
 
 def essential_layers(table: pd.DataFrame) -> ChartType:
-    """Return what each layer does, as observed, by region of the gold document's position; last, what its block is worth.
+    """Return what each layer does, as observed, by region of the gold document's position; last, its block's worth.
 
     Args:
         table: of :func:`lenscore.analysis.layers.with_causes`.
@@ -125,8 +127,9 @@ def essential_layers(table: pd.DataFrame) -> ChartType:
                     tooltip=shown,
                 )
             )
-            layers_drawn = [bars, *([_rules(part, x, y)] if measure == _CAUSE else []), points]
-            panels.append(alt.layer(*layers_drawn).properties(width=_WIDTH, height=130, title=title_of(named, curve)))
+            if measure == _CAUSE:
+                bars = alt.layer(bars, _rules(part, x=x, title=title, axis=axis, scale=scale))
+            panels.append(alt.layer(bars, points).properties(width=_WIDTH, height=130, title=title_of(named, curve)))
         rows.append(alt.hconcat(*panels))
     return stacked(*rows)
 
@@ -148,11 +151,11 @@ def _interval() -> list[alt.Tooltip]:
     ]
 
 
-def _rules(part: pd.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
+def _rules(part: pd.DataFrame, **axes: Any) -> alt.Chart:
     """Return the intervals of all positions: those of the regions would hide one another."""
     rules: alt.Chart = (
         alt.Chart(part[part["region"] == "all"])
         .mark_rule(color="#555555")
-        .encode(x=x, y=alt.Y(f"{_CAUSE}_low:Q", title=y.title, axis=y.axis, scale=y.scale), y2=f"{_CAUSE}_high:Q")
+        .encode(x=axes.pop("x"), y=alt.Y(f"{_CAUSE}_low:Q", **axes), y2=f"{_CAUSE}_high:Q")
     )
     return rules
