@@ -95,7 +95,7 @@ def essential_layers(table: pd.DataFrame) -> ChartType:
     named = with_curve_names(table)
     regions = [region for region in dict.fromkeys(named["region"]) if region != "all"]
     rows = []
-    measures = _ESSENTIAL | _cause(named)
+    measures: dict[str, str | list[str]] = {**_ESSENTIAL, **_cause(named)}
     for measure, title in measures.items():
         panels = []
         for curve in sorted(named["curve"].unique()):
@@ -134,14 +134,14 @@ def essential_layers(table: pd.DataFrame) -> ChartType:
     return stacked(*rows)
 
 
-def _cause(table: pd.DataFrame) -> dict[str, str]:
-    """Return the measure of what blocks are worth with its title, where something was ablated."""
+def _cause(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the measure of what blocks are worth with its title, a line each, where something was ablated."""
     ablated = table.dropna(subset=_CAUSE) if _CAUSE in table else table.iloc[:0]
     if ablated.empty:
         return {}
     scope, replacement = ablated.iloc[0][["scope", "replacement"]]
-    where = "" if scope == "all" else ", at the answer alone"
-    return {_CAUSE: f"drop of log p when {_ABLATED[replacement]}{where}"}
+    where = [] if scope == "all" else ["at the answer alone"]
+    return {_CAUSE: ["drop of log p (nats) when", _ABLATED[replacement], *where]}
 
 
 def _interval() -> list[alt.Tooltip]:
