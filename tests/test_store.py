@@ -15,12 +15,14 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import StoreError
-from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
+from lenscore.records import ABLATIONS, ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
+from lenscore.store.ablations import AblationShard
 from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
 
 L = 3
 WORDS = {f"w{i}": i for i in range(10)}
 WRONG, OTHER, TARGET = 1, 2, 7
+SCOPES, REPLACEMENTS = ("all", "answer"), ("skip", "mean")
 
 # The top-1 at layers 0…3, for an answer token whose id is TARGET, and what must come of it:
 # first-correct, settled, refinement depth; first and settled layer of the model's own token, prediction depth.
@@ -56,6 +58,28 @@ def layer_rows(context_id: str, answer_index: int, top1: list[int], target: int 
     ]
 
 
+def ablation_rows(final: dict[str, Any]) -> list[dict[str, Any]]:
+    """All variants of an answer token: block 2 makes its prediction wrong, and block b costs b nats."""
+    variants = [("none", 0), *itertools.product(REPLACEMENTS, range(1, L + 1))]
+    return [
+        {
+            "context_id": final["context_id"],
+            "answer_index": final["answer_index"],
+            "scope": scope,
+            "replacement": replacement,
+            "block": block,
+            "top1_id": WRONG if block == 2 else final["top1_id"],
+            "top1_logprob": -0.5,
+            "target_id": final["target_id"],
+            "target_logprob": final["target_logprob"] - block,
+            "target_rank": 1,
+            "kl_from_intact": block / 10,
+        }
+        for scope in SCOPES
+        for replacement, block in variants
+    ]
+
+
 class SmallStudy:
     """A study of one model, one context set and two shards, written as the earlier rules write them."""
 
@@ -83,6 +107,7 @@ class SmallStudy:
                     top1 = cases[(number * 4 + place * 2 + index) % len(cases)][0]
                     self.rows[shard] += layer_rows(context_id, index, top1)
         self.record_shards = [self.write_records(shard) for shard in (0, 1)]
+        self.ablation_shards: list[AblationShard] = []
 
     def write_contexts(self, shard: int) -> ContextShard:
         rows = [
@@ -148,6 +173,16 @@ class SmallStudy:
         write_table(pa.Table.from_pylist(rows, schema=LAYER_RECORDS), files.records, {**said, **facts})
         return files
 
+    def write_ablations(self, shard: int, rows: list[dict[str, Any]] | None = None, /, **facts: Any) -> AblationShard:
+        """Write the ablations of a shard's contexts, or the rows given."""
+        if rows is None:
+            final = [row for row in self.rows[shard] if row["layer"] == L]
+            rows = [made for row in final for made in ablation_rows(row)]
+        files = AblationShard("tiny", "main", shard, self.folder / f"ablations-{shard}")
+        said = {"model": "tiny", "context_set": "main", "shard": shard}
+        write_table(pa.Table.from_pylist(rows, schema=ABLATIONS), files.file, {**said, **facts})
+        return files
+
     def load(self) -> None:
         load_database(
             self.target,
@@ -158,6 +193,9 @@ class SmallStudy:
             lenses=["logit"],
             context_shards=self.context_shards,
             record_shards=self.record_shards,
+            ablation_shards=self.ablation_shards,
+            scopes=SCOPES,
+            replacements=REPLACEMENTS,
         )
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
     from lenscore.contexts.lens_texts import refuse_overlap
     from lenscore.contexts.questions import documents_of, questions_of_shard, read_questions
     from lenscore.records import QUESTIONS, read_table
+    from lenscore.store.ablations import AblationShard
     from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
 
     config = spec["config"]
@@ -57,6 +58,13 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
                 spec["record_shards"], inputs["records"], inputs["answer_tokens"], inputs["fits"], strict=True
             )
         ],
+        # A study without ablation has neither.
+        ablation_shards=[
+            AblationShard(*names, file)
+            for names, file in zip(spec.get("ablation_shards", ()), inputs.get("ablations", ()), strict=True)
+        ],
+        scopes=config["ablation"]["scopes"],
+        replacements=config["ablation"]["replacements"],
     )
 
 

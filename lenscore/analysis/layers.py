@@ -69,3 +69,34 @@ def essential_layers(rises: pd.DataFrame, regions: int) -> pd.DataFrame:
     order = table["region"].map(["all", *region_names(regions)].index)
     columns = [*_GROUP, "region", "layer", "n_right", "share_first_right", "share_settled", "mean_rise"]
     return table.assign(_order=order).sort_values([*_GROUP, "_order", "layer"])[columns].reset_index(drop=True)
+
+
+# Which way of ablating stands beside the observations, where a study has several.
+_PREFERRED = (("all", "skip"), ("all", "mean"), ("answer", "skip"), ("answer", "mean"))
+_CAUSES = [
+    "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "logprob_drop", "logprob_drop_low", "logprob_drop_high",
+]  # fmt: skip
+
+
+def with_causes(essential: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
+    """Put what ablating a block costs beside what the lens shows at its output, the layer of the same number.
+
+    Args:
+        essential: the table of :func:`essential_layers`.
+        effects: the table of :func:`lenscore.analysis.ablation.block_effects`, over the same regions.
+
+    Returns:
+        The essential-layer table with ``scope`` and ``replacement``, the first that the effects have in the order
+        all/skip, all/mean, answer/skip, answer/mean, and its ``accuracy_drop`` and ``logprob_drop`` with ``_low``
+        and ``_high``. NaN where nothing was ablated; layer 0 is no block's output, and has none.
+    """
+    present = set(zip(effects["scope"], effects["replacement"], strict=True))
+    chosen = next((way for way in _PREFERRED if way in present), None)
+    found = (
+        effects if chosen is None else effects[(effects["scope"] == chosen[0]) & (effects["replacement"] == chosen[1])]
+    )
+    keys = ["model", "context_set", "region", "layer"]
+    causes = found.rename(columns={"block": "layer"})[[*keys, "scope", "replacement", *_CAUSES]]
+    # Without effects the columns have no types of their own.
+    typed = causes.astype({"layer": essential["layer"].dtype} | dict.fromkeys(_CAUSES, float))
+    return essential.merge(typed, how="left", on=keys)

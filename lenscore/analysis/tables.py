@@ -7,11 +7,12 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from lenscore.analysis.ablation import block_effects, lens_against_cause
 from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.groups import depth_by_group, flips_by_layer
-from lenscore.analysis.layers import essential_layers, layers_reached
+from lenscore.analysis.layers import essential_layers, layers_reached, with_causes
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shapes import disagreements, shapes_of_study
 from lenscore.study import AnalysisSpec
@@ -60,8 +61,11 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
         rises = connection.execute("select * from layer_rises order by all").df()
         divergence = connection.execute("select * from lens_divergences order by all").df()
+        question_rises = connection.execute("select * from question_layer_rises order by all").df()
+        drops = connection.execute("select * from ablation_drops order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
     essential = essential_layers(rises, settings.regions)
+    effects = block_effects(drops, settings)
     shapes = shapes_of_study(tokens, settings)
     tables = {
         "refinement_curve": refinement_curve(tokens, settings),
@@ -73,7 +77,9 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "lens_divergence": divergence,
         "order_variance": order_variance(tokens, settings),
         "layers_reached": layers_reached(tokens, dict(n_layers)),
-        "essential_layers": essential,
+        "essential_layers": with_causes(essential, effects),
+        "block_effects": effects,
+        "lens_against_cause": lens_against_cause(question_rises, drops, settings),
         "coverage": coverage.astype({"n_questions_left_out": int}),
     }
     findings = {

@@ -66,7 +66,9 @@ CHARTS: dict[str, ChartEntry] = {
         "What each layer does",
         "Grey bars: all positions; points: the gold document in one part of the context. Shares are of answer tokens "
         "that end right; the rise is of the target's log-probability over the layer before. These are observations: "
-        "they do not show that a layer is needed.",
+        "they do not show that a layer is needed. The last row, in studies with ablation, is causal: by how much the "
+        "target's log-probability falls when the block whose output is the layer is taken away, over all answer tokens "
+        "of the ablated contexts, with bootstrap intervals over questions.",
     ),
     "lens_divergence": ChartEntry(
         "lens_divergence",
@@ -85,6 +87,6 @@ CHARTS: dict[str, ChartEntry] = {
 }
 
 # Tables that no chart draws.
-OTHER_TABLES = ("shapes", "order_variance", "coverage")
+OTHER_TABLES = ("shapes", "order_variance", "block_effects", "lens_against_cause", "coverage")
 
 TABLES = (*dict.fromkeys(chart.table for chart in CHARTS.values()), *OTHER_TABLES)

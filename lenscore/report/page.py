@@ -18,6 +18,8 @@ from lenscore.analysis.shapes import headline_of
 from lenscore.report.contents import CHARTS
 from lenscore.report.sentences import (
     WAYS,
+    ablation_name,
+    about_cause,
     about_coverage,
     about_disagreement,
     about_layers,
@@ -56,6 +58,7 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
     found = json.loads(findings.read_text(encoding="utf-8"))
     rows = _records(pd.read_parquet(tables / "coverage.parquet"))
     shapes = pd.read_parquet(tables / "shapes.parquet")
+    essential = pd.read_parquet(tables / "essential_layers.parquet")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -69,12 +72,14 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         verdicts=_verdicts(shapes),
         order_sentences=[about_orders(row) for row in _records(pd.read_parquet(tables / "order_variance.parquet"))],
         layer_sentences=[about_layers(finding) for finding in found["busiest_layers"]],
+        cause_sentences=_cause_sentences(pd.read_parquet(tables / "lens_against_cause.parquet")),
         coverage_sentences=about_coverage(rows),
         charts=[
             {"name": name, **chart._asdict(), "spec": _script_json(charts / f"{name}.json")}
             for name, chart in CHARTS.items()
         ],
-        essential=_essential(pd.read_parquet(tables / "essential_layers.parquet")),
+        essential=_essential(essential),
+        ablation=_ablation(essential),
         coverage=rows,
         counts=counts.iloc[0].to_dict(),
         models=[_model(row) for row in models.to_dict("records")],
@@ -121,6 +126,11 @@ def _curve_sentences(shapes: pd.DataFrame, found: Mapping[str, Any]) -> list[str
     ]
 
 
+def _cause_sentences(table: pd.DataFrame) -> list[str]:
+    asked = table[(table["cause"] == "logprob_drop") & table["observation"].isin(["mean_rise", "share_settled"])]
+    return [about_cause(row) for row in _records(asked)]
+
+
 def _verdicts(shapes: pd.DataFrame) -> dict[str, Any]:
     """Return the verdicts as a table: a row a curve, a column a way of asking."""
     ways = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
@@ -151,16 +161,22 @@ def _essential(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the essential-layer table's rows of all positions, with each bar's length as a share of the longest."""
     rows: list[dict[str, Any]] = []
     for names, group in table[table["region"] == "all"].groupby(["model", "context_set", "lens"]):
-        longest = group[["share_first_right", "share_settled", "mean_rise"]].max()
-        for row in group.to_dict("records"):
+        longest = group[["share_first_right", "share_settled", "mean_rise", "accuracy_drop", "logprob_drop"]].max()
+        for row in _records(group):
             bars = {
                 measure: max(0.0, row[measure] / longest[measure])
-                if longest[measure] > 0 and pd.notna(row[measure])
+                if longest[measure] > 0 and row[measure] is not None
                 else 0.0
                 for measure in longest.index
             }
-            rows.append({**{str(k): v for k, v in row.items()}, "curve": ", ".join(map(str, names)), "bars": bars})
+            rows.append({**row, "curve": ", ".join(map(str, names)), "bars": bars})
     return rows
+
+
+def _ablation(essential: pd.DataFrame) -> str | None:
+    """Return what was done to the blocks in the essential-layer table, in words; None if nothing was."""
+    ablated = essential.dropna(subset="logprob_drop")
+    return None if ablated.empty else ablation_name(ablated.iloc[0].to_dict())
 
 
 def _model(row: Mapping[Any, Any]) -> dict[str, Any]:

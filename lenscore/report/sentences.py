@@ -22,6 +22,9 @@ _VERDICTS = {
     "flat": "flat",
     "undecided": "undecided",
 }
+_SCOPES = {"all": "at every token", "answer": "at the answer alone"}
+# From this τ on, three pairs of blocks in four stand in the same order.
+_WELL = 0.5
 
 
 def about_shape(shape: Finding, settings: Finding) -> str:
@@ -103,6 +106,16 @@ def curve_name(row: Finding) -> str:
     return f"{row['model']}{context_set}, {_documents(row['n_documents'])}{lens}"
 
 
+def ablation_name(row: Finding) -> str:
+    """Return what is done to a block, where its scope and replacement are given."""
+    done = {"skip": "when the block is skipped", "mean": "when the block adds its mean"}[row["replacement"]]
+    return f"{done} {_SCOPES[row['scope']]}"
+
+
+def _model_name(row: Finding) -> str:
+    return str(row["model"]) + ("" if row["context_set"] == "main" else f", {row['context_set']}")
+
+
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
@@ -117,6 +130,39 @@ def about_layers(finding: Finding) -> str:
         "mean_rise": "The target's log-probability rises most at layers",
     }[finding["measure"]]
     return f"{finding['model']}: {what} {layers}, of {last}."
+
+
+def about_cause(row: Finding) -> str:
+    """Return the sentence on whether a lens points at the blocks that matter (a row of ``lens_against_cause``)."""
+    seen = {
+        "mean_rise": "how much the target's log-probability rises at their outputs",
+        "share_settled": "how many answer tokens settle at their outputs",
+        "share_first_right": "how many answer tokens first become right at their outputs",
+    }[row["observation"]]
+    act = {"skip": "skipping a block", "mean": "replacing a block's contribution by its mean"}[row["replacement"]]
+    where = _SCOPES[row["scope"]]
+    cost = {"logprob_drop": "log-probability", "accuracy_drop": "accuracy"}[row["cause"]]
+    start = (
+        f"{_model_name(row)}: over the {row['n_blocks']} blocks and {_questions(row['n_questions'])}, the order by "
+        f"{seen} in the {row['lens']} lens"
+    )
+    if any(row[key] is None for key in ("tau", "low", "high")):
+        return f"{start} cannot be compared with the order by what {act} {where} costs in {cost}: one has only ties."
+    tau = f"τ = {_signed(row['tau'])} ({_signed(row['low'])} to {_signed(row['high'])})"
+    if row["low"] > 0:
+        part = "the lens points to the blocks that matter" + ("" if row["low"] >= _WELL else ", but only in part")
+        says = f"agrees with the order by what {act} {where} costs in {cost}, by {tau}: {part}"
+    elif row["high"] < 0:
+        says = (
+            f"runs against the order by what {act} {where} costs in {cost}, by {tau}: the lens points away from the "
+            "blocks that matter"
+        )
+    else:
+        says = (
+            f"is not shown to agree with the order by what {act} {where} costs in {cost} ({tau}): the lens is not "
+            "shown to point to the blocks that matter"
+        )
+    return f"{start} {says}."
 
 
 def about_coverage(coverage: Sequence[Finding]) -> list[str]:

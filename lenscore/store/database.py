@@ -23,6 +23,7 @@ from lenscore.records import (
     read_table,
     shard_facts,
 )
+from lenscore.store.ablations import AblationShard, check_ablation_shards, check_ablations, insert_ablations
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
 
 _HERE = Path(__file__).parent
@@ -74,6 +75,9 @@ def load_database(
     lenses: Sequence[str],
     context_shards: Sequence[ContextShard],
     record_shards: Sequence[RecordShard],
+    ablation_shards: Sequence[AblationShard] = (),
+    scopes: Sequence[str] = (),
+    replacements: Sequence[str] = (),
 ) -> None:
     """Build a study's database beside ``target``, prove it complete, and rename it.
 
@@ -86,12 +90,17 @@ def load_database(
         lenses: the study's lenses.
         context_shards: every shard of every context set.
         record_shards: every shard of every model × context set.
+        ablation_shards: those of them that were ablated.
+        scopes: of the study's ablations.
+        replacements: of the study's ablations.
 
     Raises:
         StoreError: a shard is missing, doubled, or not what its place says; a context × answer
-            token × lens × layer is missing or doubled. The shard is named, and the target untouched.
+            token × lens × layer, or an ablated context's answer token × scope × variant, is missing or doubled.
+            The shard is named, and the target untouched.
     """
     _check_shards(models, context_shards, record_shards)
+    check_ablation_shards(ablation_shards, {(s.model, s.context_set, s.shard) for s in record_shards})
     with written_whole(target) as beside, duckdb.connect(str(beside)) as connection:
         connection.execute("begin transaction")
         connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
@@ -103,13 +112,16 @@ def load_database(
             _insert_contexts(connection, contexts)
         for records in record_shards:
             _insert_records(connection, records)
+        for ablations in ablation_shards:
+            insert_ablations(connection, ablations)
         _check_completeness(connection, lenses, record_shards)
+        check_ablations(connection, scopes=scopes, replacements=replacements, shards=ablation_shards)
         insert_documents(connection, documents)
         for model in models:
             tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
             insert_vocabulary(connection, model.model, tokenizer)
             insert_token_counts(connection, model.model, tokenizer)
-        for view in sorted((_HERE / "views").glob("*.sql")):
+        for view in sorted((_HERE / "views").glob("*.sql"), key=lambda path: int(path.name.partition("_")[0])):
             connection.execute(view.read_text(encoding="utf-8"))
         connection.execute("commit")
         connection.execute("checkpoint")

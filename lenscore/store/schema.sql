@@ -118,6 +118,22 @@ create table layer_records (
     topk_logprobs float[] not null
 );
 
+-- Keyed by (model, context_id, answer_index, scope, replacement, block); proved as above, without an index.
+create table ablations (
+    model varchar not null,
+    context_id varchar not null,
+    answer_index integer not null,
+    scope varchar not null check (scope in ('all', 'answer')),
+    replacement varchar not null check (replacement in ('none', 'skip', 'mean')),
+    block integer not null,          -- 1 … L; 0 with 'none': the intact model
+    top1_id integer not null,
+    top1_logprob float not null,
+    target_id integer not null,
+    target_logprob float not null,
+    target_rank integer not null,
+    kl_from_intact float not null    -- KL(intact ‖ ablated), nats
+);
+
 create table vocabulary (            -- the text of every token that a row of this database names
     model varchar not null references models,
     token_id integer not null,

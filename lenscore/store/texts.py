@@ -39,6 +39,7 @@ def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokeniz
             select unnest(topk_ids) as token_id from layer_records where model = $model
             union all select top1_id from layer_records where model = $model
             union all select target_id from layer_records where model = $model
+            union all select top1_id from ablations where model = $model
         ) order by token_id
         """,
         {"model": model},

@@ -1,5 +1,7 @@
 """Charts of what happens at each layer."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
@@ -23,6 +25,8 @@ _ESSENTIAL = {
     "share_settled": "share settled here",
     "mean_rise": "mean rise of log p (nats)",
 }
+_CAUSE = "logprob_drop"
+_ABLATED = {"skip": "the block is skipped", "mean": "the block adds its mean"}
 
 
 def layers_reached(table: pd.DataFrame) -> ChartType:
@@ -116,31 +120,34 @@ def lens_divergence(table: pd.DataFrame) -> ChartType:
 
 
 def essential_layers(table: pd.DataFrame) -> ChartType:
-    """Return what each layer does, as observed, by region of the gold document's position.
+    """Return what each layer does, as observed, by region of the gold document's position; last, its block's worth.
 
     Args:
-        table: of :func:`lenscore.analysis.layers.essential_layers`.
+        table: of :func:`lenscore.analysis.layers.with_causes`.
     """
     if table.empty:
         return nothing("No answer token is right at the last layer.")
     named = with_curve_names(table)
     regions = [region for region in dict.fromkeys(named["region"]) if region != "all"]
     rows = []
-    for measure, title in _ESSENTIAL.items():
+    measures: dict[str, str | list[str]] = {**_ESSENTIAL, **_cause(named)}
+    for measure, title in measures.items():
         panels = []
         for curve in sorted(named["curve"].unique()):
             part = named[named["curve"] == curve]
             layers = alt.Scale(domain=list(range(int(part["layer"].max()) + 1)))
             x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0), scale=layers)
             # Layer 0 is decoded as the token just read, surely and wrongly: the rise at layer 1 dwarfs the others.
-            scale = alt.Scale(type="symlog") if measure == "mean_rise" else alt.Undefined
-            axis = alt.Axis(format=".2~f" if measure == "mean_rise" else "%", tickCount=5)
+            # So does the cost of the first blocks.
+            nats = measure in ("mean_rise", _CAUSE)
+            scale = alt.Scale(type="symlog") if nats else alt.Undefined
+            axis = alt.Axis(format=".2~f" if nats else "%", tickCount=5)
             y = alt.Y(f"{measure}:Q", title=title, axis=axis, scale=scale)
             shown = [
                 "region",
                 "layer",
                 alt.Tooltip(measure, format=".3f"),
-                alt.Tooltip("n_right", title="answer tokens"),
+                *(_interval() if measure == _CAUSE else [alt.Tooltip("n_right", title="answer tokens")]),
             ]
             bars = alt.Chart(part[part["region"] == "all"]).mark_bar(color="#c8c8c8").encode(x=x, y=y, tooltip=shown)
             points = (
@@ -155,6 +162,35 @@ def essential_layers(table: pd.DataFrame) -> ChartType:
                     tooltip=shown,
                 )
             )
+            if measure == _CAUSE:
+                bars = alt.layer(bars, _rules(part, x=x, title=title, axis=axis, scale=scale))
             panels.append(alt.layer(bars, points).properties(width=_WIDTH, height=130, title=title_of(named, curve)))
         rows.append(alt.hconcat(*panels))
     return stacked(*rows)
+
+
+def _cause(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the measure of what blocks are worth with its title, a line each, where something was ablated."""
+    ablated = table.dropna(subset=_CAUSE) if _CAUSE in table else table.iloc[:0]
+    if ablated.empty:
+        return {}
+    scope, replacement = ablated.iloc[0][["scope", "replacement"]]
+    where = [] if scope == "all" else ["at the answer alone"]
+    return {_CAUSE: ["drop of log p (nats) when", _ABLATED[replacement], *where]}
+
+
+def _interval() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip(f"{_CAUSE}_{end}", title=title, format=".3f")
+        for end, title in (("low", "interval from"), ("high", "to"))
+    ]
+
+
+def _rules(part: pd.DataFrame, **axes: Any) -> alt.Chart:
+    """Return the intervals of all positions: those of the regions would hide one another."""
+    rules: alt.Chart = (
+        alt.Chart(part[part["region"] == "all"])
+        .mark_rule(color="#555555")
+        .encode(x=axes.pop("x"), y=alt.Y(f"{_CAUSE}_low:Q", **axes), y2=f"{_CAUSE}_high:Q")
+    )
+    return rules

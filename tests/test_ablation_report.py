@@ -1,0 +1,140 @@
+"""What the report says and draws of ablations, and that it stands without them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+import vl_convert
+
+from lenscore.analysis.tables import study_tables
+from lenscore.report.charts import CHARTS
+from lenscore.report.contents import CHARTS as ENTRIES
+from lenscore.report.contents import TABLES
+from lenscore.report.page import render_page
+from lenscore.report.sentences import about_cause
+from lenscore.study import AnalysisSpec, Study
+from tests.test_store import SmallStudy
+
+ROW: dict[str, Any] = {
+    "model": "m",
+    "context_set": "main",
+    "lens": "logit",
+    "scope": "all",
+    "replacement": "skip",
+    "observation": "mean_rise",
+    "cause": "logprob_drop",
+    "n_blocks": 30,
+    "n_questions": 50,
+}
+SAYS = {
+    "agrees": "points to the blocks that matter.",
+    "agrees in part": "points to the blocks that matter, but only in part.",
+    "nothing": "is not shown to point to the blocks that matter.",
+    "the other way": "points away from the blocks that matter.",
+}
+
+
+@pytest.mark.parametrize(
+    ("tau", "low", "high", "says"),
+    [
+        (0.7, 0.5, 0.8, "agrees"),
+        (0.31, 0.1, 0.45, "agrees in part"),
+        (0.31, 0.0, 0.45, "nothing"),
+        (-0.2, -0.4, 0.0, "nothing"),
+        (-0.4, -0.6, -0.1, "the other way"),
+    ],
+)
+def test_the_words_on_cause_follow_the_interval(tau: float, low: float, high: float, says: str) -> None:
+    sentence = about_cause({**ROW, "tau": tau, "low": low, "high": high})
+    assert sentence.startswith("m: over the 30 blocks and 50 questions, the order by how much")
+    assert f"τ = {tau:+.2f}".replace("-", "−") in sentence
+    assert [words for words, text in SAYS.items() if sentence.endswith(text)] == [says]
+
+
+def test_the_words_name_lens_scope_and_replacement() -> None:
+    row = ROW | {"tau": 0.7, "low": 0.6, "high": 0.8, "lens": "tuned", "scope": "answer", "replacement": "mean"}
+    sentence = about_cause({**row, "observation": "share_settled", "context_set": "short"})
+    assert "m, short: " in sentence
+    assert "settle at their outputs in the tuned lens" in sentence
+    assert "replacing a block's contribution by its mean at the answer alone costs in log-probability" in sentence
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    sentence = about_cause({**ROW, "tau": None, "low": None, "high": None})
+    assert "cannot be compared" in sentence
+
+
+def tables_of(folder: Path, *, ablated: bool) -> tuple[Path, dict[str, pd.DataFrame], dict[str, Any]]:
+    study = SmallStudy(folder)
+    if ablated:
+        study.ablation_shards = [study.write_ablations(shard) for shard in (0, 1)]
+    study.load()
+    return study.target, *study_tables(study.target, AnalysisSpec(resamples=200))
+
+
+def drawn(table: pd.DataFrame) -> str:
+    svg: str = vl_convert.vegalite_to_svg(CHARTS["essential_layers"](table).to_dict())
+    assert "NaN" not in svg
+    assert "undefined" not in svg
+    return svg
+
+
+def test_the_chart_draws_the_cause_where_there_is_one(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, ablated=True)[1]["essential_layers"]
+    svg = drawn(table)
+    assert "drop of log p" in svg
+    assert "the block is skipped" in svg
+    assert 'aria-roledescription="rule mark"' in svg
+    other = drawn(table.assign(scope="answer", replacement="mean"))
+    assert "the block adds its mean" in other
+    assert "at the answer alone" in other
+    spec = CHARTS["essential_layers"](table).to_dict()
+    plotted = [row for rows in spec["datasets"].values() for row in rows if row["layer"] and row["region"] == "all"]
+    assert {(row["layer"], row["logprob_drop"]) for row in plotted} == {(1, 1.0), (2, 2.0), (3, 3.0)}
+
+
+def test_the_chart_stands_without_ablation(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, ablated=False)[1]["essential_layers"]
+    assert "drop of log p" not in drawn(table)
+    older = table[[column for column in table if "drop" not in column]]
+    assert "drop of log p" not in drawn(older)
+
+
+def test_a_model_that_was_not_ablated_has_a_panel_without_cause(tmp_path: Path) -> None:
+    table = tables_of(tmp_path, ablated=True)[1]["essential_layers"]
+    causes = [column for column in table if "drop" in column]
+    drawn(pd.concat([table, table.assign(model="another", **dict.fromkeys(causes, float("nan")))]))
+
+
+@pytest.mark.parametrize("ablated", [True, False])
+def test_the_page_says_what_was_ablated_or_nothing(tmp_path: Path, ablated: bool) -> None:
+    database, tables, findings = tables_of(tmp_path, ablated=ablated)
+    assert set(tables) == set(TABLES)
+    config = Study.model_validate(
+        {
+            "study": "small",
+            "dataset": {"source": "path:questions.jsonl"},
+            "questions": 4,
+            "context_sets": {"main": {"documents": [2], "positions": "all"}},
+            "models": {"tiny": {"source": "path:tiny"}},
+        }
+    ).model_dump(mode="json")
+    facts = {"config": config, "dataset": {}, "extraction_code": "c0de", "versions": {}}
+    with duckdb.connect(str(database)) as connection:
+        for key, value in facts.items():
+            connection.execute("insert into study values (?, ?)", [key, json.dumps(value)])
+    for name, table in tables.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    (tmp_path / "findings.json").write_text(json.dumps(findings))
+    for name, chart in CHARTS.items():
+        table = pd.read_parquet(tmp_path / f"{ENTRIES[name].table}.parquet")
+        (tmp_path / f"{name}.json").write_text(json.dumps(chart(table).to_dict()))
+    page = render_page(database, tmp_path / "findings.json", tmp_path, tmp_path, None)
+    assert ("log p lost (nats)" in page) == ablated
+    assert ("tiny: over the 3 blocks and 4 questions" in page) == ablated
+    assert ("what is lost when the block is skipped at every token" in page) == ablated
+    assert ("+2.00</td>" in page) == ablated
+    assert "nan" not in page[page.index('<h2 id="essential-table"') : page.index('<h2 id="coverage"')].lower()

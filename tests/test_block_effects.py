@@ -1,0 +1,243 @@
+"""What ablation costs and whether a lens points at it: worked by hand, against plain code, and as properties."""
+
+import itertools
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from lenscore.analysis.ablation import block_effects, kendall_tau, lens_against_cause
+from lenscore.analysis.layers import with_causes
+from lenscore.study import AnalysisSpec
+
+SETTINGS = AnalysisSpec(resamples=300, regions=2)
+
+
+def drop_row(question: str, block: int, intact: tuple[bool, float], ablated: tuple[bool, float], **other: Any) -> dict:
+    """One answer token × block of view ablation_drops: (right, log-probability) intact and ablated."""
+    return {
+        "model": "m",
+        "context_set": "main",
+        "context_id": f"main/{question}/3/0",
+        "question_id": question,
+        "condition": "documents",
+        "n_documents": 3,
+        "gold_index": 0,
+        "relative_position": 0.0,
+        "answer_index": 0,
+        "scope": "all",
+        "replacement": "skip",
+        "block": block,
+        "intact_right": intact[0],
+        "ablated_right": ablated[0],
+        "intact_logprob": intact[1],
+        "ablated_logprob": ablated[1],
+        "kl_from_intact": 0.5 * block,
+        **other,
+    }
+
+
+def rise_row(question: str, layer: int, first: int, settled: int, rise: float | None, **other: Any) -> dict:
+    """One row of view question_layer_rises, of 4 answer tokens that end right."""
+    return {
+        "model": "m", "context_set": "main", "lens": "logit", "question_id": question, "layer": layer, "n_right": 4,
+        "n_first_right": first, "n_settled": settled, "sum_rise": rise, **other,
+    }  # fmt: skip
+
+
+def two_questions() -> pd.DataFrame:
+    right, wrong = (True, -1.0), (False, -3.0)
+    return pd.DataFrame(
+        [
+            drop_row("a", 1, right, wrong), drop_row("a", 2, right, right),
+            drop_row("a", 1, right, (True, -2.0), relative_position=1.0), drop_row("a", 2, right, wrong,
+                                                                                  relative_position=1.0),
+            drop_row("b", 1, wrong, right), drop_row("b", 2, wrong, wrong),
+            drop_row("b", 1, wrong, right, condition="oracle", relative_position=None),
+        ]
+    )  # fmt: skip
+
+
+def found(table: pd.DataFrame, **where: Any) -> pd.Series:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    (row,) = [row for _, row in table.iterrows()]
+    return row
+
+
+def test_drops_by_hand() -> None:
+    table = block_effects(two_questions(), SETTINGS)
+    first = found(table, region="all", block=1)
+    # Block 1 makes a token of three wrong and another right; it costs 2 and 1 nats, and gains 2.
+    assert first["accuracy_drop"] == pytest.approx((1 + 0 - 1) / 3)
+    assert first["logprob_drop"] == pytest.approx((2 + 1 - 2) / 3)
+    assert (first["mean_kl"], first["n_questions"], first["n_tokens"]) == (0.5, 2, 3)
+    # Drawn alone, question a loses half its tokens and 1.5 nats; question b gains its one, and 2.
+    assert (first["accuracy_drop_low"], first["accuracy_drop_high"]) == (-1, 0.5)
+    assert (first["logprob_drop_low"], first["logprob_drop_high"]) == (-2, 1.5)
+    second = found(table, region="second half", block=2)
+    assert (second["accuracy_drop"], second["logprob_drop"], second["n_questions"]) == (1, 2, 1)
+    assert list(table["region"].drop_duplicates()) == ["all", "first half", "second half"]
+
+
+def test_nothing_ablated_gives_tables_with_their_columns() -> None:
+    effects = block_effects(two_questions().iloc[:0], SETTINGS)
+    assert effects.empty
+    assert {"region", "accuracy_drop_low", "mean_kl", "n_tokens"} <= set(effects)
+    rises = pd.DataFrame([rise_row("a", 1, 1, 1, 1.0)]).iloc[:0]
+    agreement = lens_against_cause(rises, two_questions(), SETTINGS)
+    assert agreement.empty
+    assert {"tau", "low", "high", "n_blocks", "n_questions"} <= set(agreement)
+
+
+@settings(max_examples=25)
+@given(
+    rights=arrays.arrays(bool, (4, 3)),
+    logprobs=arrays.arrays(float, (4, 3), elements=st.floats(-30, 0)),
+    shift=st.floats(0, 5),
+)
+def test_drops_are_zero_where_ablated_equals_intact_and_follow_a_shift(
+    rights: np.ndarray, logprobs: np.ndarray, shift: float
+) -> None:
+    rows = [
+        drop_row(f"q{q}", b + 1, (rights[q, b], logprobs[q, b]), (rights[q, b], logprobs[q, b] - (shift if b else 0)))
+        for q, b in itertools.product(range(4), range(3))
+    ]
+    table = block_effects(pd.DataFrame(rows), AnalysisSpec(resamples=100, regions=1))
+    accuracy = table[["accuracy_drop", "accuracy_drop_low", "accuracy_drop_high"]]
+    assert (accuracy == 0).all(axis=None)
+    wanted = np.where(table["block"] == 1, 0, shift)
+    for column in ("logprob_drop", "logprob_drop_low", "logprob_drop_high"):
+        assert table[column].to_numpy() == pytest.approx(wanted, abs=1e-9)
+
+
+def plain_tau(first: list[float], second: list[float]) -> float:
+    """Kendall's τ-b, pair by pair."""
+    agreement = untied_first = untied_second = 0
+    for i, j in itertools.combinations(range(len(first)), 2):
+        a, b = np.sign(first[i] - first[j]), np.sign(second[i] - second[j])
+        agreement += a * b
+        untied_first += a != 0
+        untied_second += b != 0
+    return agreement / math.sqrt(untied_first * untied_second) if untied_first and untied_second else math.nan
+
+
+VALUES = st.one_of(st.integers(-3, 3).map(float), st.floats(-1e3, 1e3, allow_subnormal=False))
+PAIRS = st.integers(2, 12).flatmap(lambda n: arrays.arrays(float, (2, 3, n), elements=VALUES))
+
+
+@given(PAIRS)
+def test_tau_is_that_of_plain_code_and_of_scipy(pair: np.ndarray) -> None:
+    taus = kendall_tau(*pair)
+    for tau, first, second in zip(taus, *pair, strict=True):
+        assert tau == pytest.approx(plain_tau(first, second), nan_ok=True)
+        assert tau == pytest.approx(scipy.stats.kendalltau(first, second).statistic, nan_ok=True)
+
+
+@given(PAIRS)
+def test_tau_has_its_range_and_turns_with_either_side(pair: np.ndarray) -> None:
+    first, second = pair
+    taus = kendall_tau(first, second)
+    known = taus[~np.isnan(taus)]
+    assert (np.abs(known) <= 1 + 1e-12).all()
+    np.testing.assert_array_equal(kendall_tau(second, first), taus)
+    np.testing.assert_array_equal(kendall_tau(-first, second), -taus)
+    with_itself = kendall_tau(first, first)
+    assert with_itself[~np.isnan(with_itself)] == pytest.approx(1)
+
+
+def test_tau_of_values_unknown_is_unknown() -> None:
+    assert math.isnan(kendall_tau(np.array([[1.0, np.nan, 2.0]]), np.array([[1.0, 2.0, 3.0]]))[0])
+
+
+def test_agreement_by_hand() -> None:
+    """Two questions alike, so that every resample is the whole: orders 1 < 2 < 3 by cost, 2 < 1 < 3 by rise."""
+    rises = [
+        rise_row(q, layer, first, settled, rise)
+        for q in "ab"
+        for layer, first, settled, rise in ((0, 4, 0, None), (1, 0, 1, 2.0), (2, 0, 1, 1.0), (3, 0, 2, 3.0))
+    ]
+    drops = [drop_row(q, b, (True, 0.0), (b < 3, -b)) for q in "ab" for b in (1, 2, 3)]
+    table = lens_against_cause(pd.DataFrame(rises), pd.DataFrame(drops), SETTINGS)
+    rise = found(table, observation="mean_rise", cause="logprob_drop")
+    assert (rise["tau"], rise["low"], rise["high"]) == pytest.approx((1 / 3,) * 3)
+    assert (rise["n_blocks"], rise["n_questions"]) == (3, 2)
+    settled = found(table, observation="share_settled", cause="logprob_drop")
+    assert settled["tau"] == pytest.approx(2 / math.sqrt(2 * 3))  # blocks 1 and 2 are tied by it
+    assert found(table, observation="share_settled", cause="accuracy_drop")["tau"] == pytest.approx(1)
+    # All blocks are tied by first-right at 0, so that nothing can be said.
+    assert math.isnan(found(table, observation="share_first_right", cause="accuracy_drop")["tau"])
+
+
+def test_resamples_draw_the_same_questions_on_both_sides() -> None:
+    """Question a rises and costs in one order of blocks, b in the other: paired, they always agree."""
+    order = {"a": (1.0, 2.0, 4.0), "b": (4.0, 2.0, 1.0)}
+    rises = [rise_row(q, b, 1, 1, 4 * order[q][b - 1]) for q in "ab" for b in (1, 2, 3)]
+    drops = [drop_row(q, b, (True, 0.0), (True, -order[q][b - 1])) for q in "ab" for b in (1, 2, 3)]
+    table = lens_against_cause(pd.DataFrame(rises), pd.DataFrame(drops), SETTINGS)
+    row = found(table, observation="mean_rise", cause="logprob_drop")
+    assert (row["tau"], row["low"], row["high"]) == pytest.approx((1, 1, 1))
+
+
+def simulated(n_questions: int, n_blocks: int, agrees: float, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rng = np.random.default_rng(seed)
+    worth = rng.normal(size=n_blocks)
+    shown = agrees * worth + math.sqrt(1 - agrees**2) * rng.normal(size=n_blocks)
+    rises, drops = [], []
+    for q, b in itertools.product(range(n_questions), range(n_blocks)):
+        rises.append(rise_row(f"q{q}", b + 1, 0, int(rng.integers(3)), 4 * (shown[b] + rng.normal(scale=0.3))))
+        drops.append(drop_row(f"q{q}", b + 1, (True, 0.0), (True, -worth[b] + rng.normal(scale=0.3))))
+    return pd.DataFrame(rises), pd.DataFrame(drops)
+
+
+@pytest.mark.parametrize(("agrees", "above", "below"), [(1.0, 0.8, 1.01), (0.0, -0.5, 0.5), (-1.0, -1.01, -0.8)])
+def test_agreement_of_simulated_studies(agrees: float, above: float, below: float) -> None:
+    table = lens_against_cause(*simulated(40, 20, agrees), SETTINGS)
+    row = found(table, observation="mean_rise", cause="logprob_drop")
+    assert above < row["tau"] < below
+    assert above - 0.1 < row["low"] <= row["high"] < below + 0.1
+
+
+def test_thirty_blocks_take_little_time() -> None:
+    rises, drops = simulated(60, 30, 0.5)
+    began = time.process_time()
+    lens_against_cause(rises, drops, AnalysisSpec(resamples=2000))
+    assert time.process_time() - began < 5
+
+
+def essential_rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"model": "m", "context_set": "main", "lens": lens, "region": region, "layer": layer, "n_right": 3,
+             "share_first_right": 0.5, "share_settled": 0.5, "mean_rise": 1.0}
+            for lens in ("logit", "tuned")
+            for region in ("all", "first half")
+            for layer in range(3)
+        ]
+    )  # fmt: skip
+
+
+def test_causes_stand_beside_observations() -> None:
+    effects = block_effects(two_questions(), SETTINGS)
+    other = effects.assign(scope="answer", logprob_drop=99.0)
+    table = with_causes(essential_rows(), pd.concat([other, effects]))
+    assert len(table) == len(essential_rows())
+    for lens in ("logit", "tuned"):
+        row = found(table, lens=lens, region="all", layer=1)
+        assert row["logprob_drop"] == found(effects, region="all", block=1)["logprob_drop"]
+        assert (row["scope"], row["replacement"]) == ("all", "skip")
+        assert math.isnan(found(table, lens=lens, region="all", layer=0)["logprob_drop"])
+    assert set(with_causes(essential_rows(), other)["scope"].dropna()) == {"answer"}
+
+
+def test_without_ablation_the_causes_are_unknown() -> None:
+    table = with_causes(essential_rows(), block_effects(two_questions().iloc[:0], SETTINGS))
+    assert len(table) == len(essential_rows())
+    assert table[["accuracy_drop", "logprob_drop_low"]].isna().all(axis=None)
