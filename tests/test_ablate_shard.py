@@ -80,7 +80,7 @@ def means(contexts: pa.Table, tiny_gpt2: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def extracted(contexts: pa.Table, tiny_gpt2: Path) -> ShardRecords:
     extraction = ExtractionSpec(device="cpu")
-    return extract_shard(contexts, tiny_gpt2, reading=CUT, lenses=["logit"], extraction=extraction, threads=1)
+    return extract_shard(contexts, tiny_gpt2, reading=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
 
 
 def test_means_say_over_what_they_were_taken(contexts: pa.Table, means: Path, extracted: ShardRecords) -> None:

@@ -119,7 +119,7 @@ def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str
         ("lenscore/sources/models.py", Counter()),
         ("lenscore/store/database.py", DOWNSTREAM),
         ("lenscore/analysis/curves.py", DOWNSTREAM - Counter(load_database=1)),
-        ("lenscore/report/charts.py", Counter(render_chart=N_CHARTS, render_report=1)),
+        ("lenscore/report/charts/curves.py", Counter(render_chart=N_CHARTS, render_report=1)),
     ],
 )
 def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rules: Counter[str]) -> None:

@@ -178,7 +178,13 @@ def _states(
 class _Fitter:
     """Fits all layers' translators beside one another: a batch's target is computed once for all of them."""
 
-    def __init__(self, decoder: Decoder, train: States, validation: States, settings: TunedLensSpec):
+    def __init__(
+        self,
+        decoder: Decoder,
+        train: Float[Tensor, "layers tokens width"],
+        validation: Float[Tensor, "layers looked_at width"],
+        settings: TunedLensSpec,
+    ):
         self.best_steps: list[int] = []
         self._decoder = decoder
         self._train = train
