@@ -177,7 +177,8 @@ class _AblatedStates:
             return branches(self._architecture, run, asked, by_block, self._contributions)[None]
 
     def _alone(self, context: TokenisedContext, rows: slice | range) -> States:
-        inputs = {"input_ids": torch.tensor([context.predicting_ids], device=self._model.device)}
+        # With the last token, though nothing is predicted from it: a rotary embedding may depend on the length.
+        inputs = {"input_ids": torch.tensor([context.ids], device=self._model.device)}
 
         def run() -> None:
             self._architecture.backbone(**inputs, use_cache=False)

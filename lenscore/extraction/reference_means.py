@@ -105,12 +105,12 @@ def mean_contributions(model: PreTrainedModel, contexts: Sequence[TokenisedConte
         entering = state_entering(args, kwargs)[0].double()
         output = forward(*args, **kwargs)
         contribution = state_leaving(output)[0].double() - entering
-        sums[0, index] += contribution.sum(0)
+        sums[0, index] += contribution[:-1].sum(0)  # nothing is predicted from the last token
         sums[1, index] += contribution[list(predicting)].sum(0)
         return output
 
     for context in contexts:
-        ids = torch.tensor([context.predicting_ids], device=model.device)
+        ids = torch.tensor([context.ids], device=model.device)
         try:
             with blocks_run_by(blocks, partial(run_block, context.predicting_positions)):
                 find_architecture(model).backbone(input_ids=ids, use_cache=False)
