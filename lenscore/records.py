@@ -169,6 +169,19 @@ def shard_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
+def misplaced(path: Path, place: tuple[str, str, int]) -> str | None:
+    """Say whose rows a job's file holds, if not those of model, context set and shard of its place.
+
+    Raises:
+        StoreError: it does not say which job wrote it.
+    """
+    facts = shard_facts(path)
+    found = tuple(facts.get(key) for key in ("model", "context_set", "shard"))
+    if found == place:
+        return None
+    return f"the file holds the records of model {found[0]}, context set {found[1]}, shard {found[2]}"
+
+
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """Read a Parquet file and hold it to ``schema``.
 

@@ -117,7 +117,7 @@ def test_contexts_unknown_or_of_another_shard_are_refused(study: SmallStudy, con
 @pytest.mark.parametrize("facts", [{"model": "other"}, {"context_set": "other"}, {"shard": 1}])
 def test_a_file_of_another_place_is_refused(study: SmallStudy, facts: dict[str, Any]) -> None:
     study.write_ablations(0, **facts)
-    refused(study, "holds the ablations of", "ablations-0")
+    refused(study, "holds the records of", "ablations-0")
 
 
 def test_a_file_given_twice_missing_or_of_no_shard_is_refused(study: SmallStudy) -> None:

@@ -1,18 +1,15 @@
 """The config's one shape: what it refuses and in which words, its defaults, and the schema made from it."""
 
 import copy
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 from lenscore.errors import ConfigError
 from lenscore.study import Study, read_study
-from lenscore.study_schema import schema_text
 
 ROOT = Path(__file__).resolve().parent.parent
 SHA256 = "0123456789abcdef" * 4
@@ -405,28 +402,3 @@ def test_dataset_names_are_paths_of_their_own() -> None:
     }
     assert len(others) == 5
     assert re.fullmatch(r"path-[0-9a-f]{8}", name(source="path:data/.jsonl"))
-
-
-def test_schema_file_is_that_of_the_study() -> None:
-    found = (ROOT / "config.schema.json").read_text(encoding="utf-8")
-    assert found == schema_text(), "run `make schema`"
-
-
-@pytest.mark.parametrize("file", ["config.yaml", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("studies/*"))])
-def test_schema_takes_the_studies_of_the_project(file: str) -> None:
-    schema = json.loads(schema_text())
-    config = yaml.safe_load((ROOT / file).read_text())
-    jsonschema.validate(config, schema)
-    for change in ({"questons": 3}, {"questions": "3"}, {"context_sets": {"main": {"documents": [5], "positions": 1}}}):
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(config | change, schema)
-
-
-def test_schema_knows_the_keys_the_defaults_and_their_meaning() -> None:
-    schema = json.loads(schema_text())
-    assert schema["additionalProperties"] is False
-    assert schema["properties"]["shard_size"]["default"] == 25
-    section = schema["$defs"]["ContextSetSpec"]
-    assert section["additionalProperties"] is False
-    assert set(section["properties"]) == set(read_study(LEAST).context_sets["main"].model_dump())
-    assert all("description" in key for key in section["properties"].values())

@@ -135,7 +135,7 @@ def train_lens(
     ]
     train, validation, held_out = parts
     _log.info("%d tokens to train on, %d to stop by, %d held out", *(part.shape[1] for part in parts))
-    fitter = _Fitter(decoder, train, validation if validation.shape[1] else held_out[:, :0], settings)
+    fitter = _Fitter(decoder, train, validation, settings)
     translators = fitter.fit(generator)
     logit_kl = divergences(decoder, None, held_out)
     tuned_kl = divergences(decoder, translators, held_out)
@@ -258,9 +258,6 @@ class _Fitter:
             optimisers[layer].zero_grad()
 
     def _validate(self, translators: Translators, layers: Sequence[int] | None = None) -> Float[Tensor, " layers"]:
-        if self._validation.shape[1] == 0:
-            # Without validation texts the last step is taken.
-            return torch.full((translators.n_layers,), torch.inf)
         return divergences(self._decoder, translators, self._validation, layers)[:-1]
 
 

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from lenscore.errors import StoreError
-from lenscore.records import ABLATIONS, shard_facts
+from lenscore.records import ABLATIONS, misplaced
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,8 @@ def check_ablation_shards(shards: Sequence[AblationShard], known: Collection[tup
         given.add(identity)
         if not shard.file.is_file():
             raise StoreError(f"{shard}: the file is missing; ablate the shard anew")
-        facts = shard_facts(shard.file)
-        found = tuple(facts.get(key) for key in ("model", "context_set", "shard"))
-        if found != identity:
-            raise StoreError(f"{shard}: the file holds the ablations of model {found[0]}, context set {found[1]}, "
-                             f"shard {found[2]}; ablate the shard anew")  # fmt: skip
+        if fault := misplaced(shard.file, identity):
+            raise StoreError(f"{shard}: {fault}; ablate the shard anew")
 
 
 def insert_ablations(connection: duckdb.DuckDBPyConnection, shard: AblationShard) -> None:

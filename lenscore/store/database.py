@@ -20,6 +20,7 @@ from lenscore.records import (
     LAYER_RECORDS,
     LEFT_OUT,
     LENS_DIVERGENCES,
+    misplaced,
     read_table,
     shard_facts,
 )
@@ -142,11 +143,8 @@ def _check_shards(
         for path in (shard.records, shard.answer_tokens, shard.fits):
             if not path.is_file():
                 raise StoreError(f"{shard}: {path} is missing; extract the shard anew")
-        facts = shard_facts(shard.records)
-        found = (facts["model"], facts["context_set"], facts["shard"])
-        if found != identity:
-            raise StoreError(f"{shard}: the file holds the records of model {found[0]}, context set {found[1]}, "
-                             f"shard {found[2]}; extract the shard anew")  # fmt: skip
+        if fault := misplaced(shard.records, identity):
+            raise StoreError(f"{shard}: {fault}; extract the shard anew")
     if missing := sorted(wanted - given):
         names = "; ".join(f"model {m}, context set {c}, shard {s}" for m, c, s in missing)
         raise StoreError(f"{len(missing)} shard{'s are' if len(missing) > 1 else ' is'} missing: {names}")
