@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pytest
 
 from lenscore.report.contents import CHARTS
@@ -13,6 +14,7 @@ from tests.conftest import Checkout
 
 pytestmark = pytest.mark.slow
 
+LENSES = {"logit", "tuned"}
 N_CHARTS = len(CHARTS)
 DOWNSTREAM = Counter(load_database=1, analyse=1, render_chart=N_CHARTS, render_report=1)
 
@@ -33,7 +35,10 @@ def config(tiny_gpt2: Path) -> dict[str, Any]:
             }
         },
         "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
-        "analysis": {"resamples": 200},
+        "lenses": ["logit", "tuned"],
+        "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
+        "ablation": {"questions": 2, "documents": [2]},
+        "analysis": {"resamples": 200, "permutations": 199},
     }
 
 
@@ -63,9 +68,32 @@ def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
             "select (select count(*) from layer_records), (select count(*) from answer_tokens)"
         ).fetchall()[0]
         assert tokens > 0
-        assert records == tokens * 3
+        assert records == tokens * 3 * len(LENSES)
         for view in ("token_depths", "layer_rises", "refinement_curve", "accuracy_curve", "essential_layers"):
             database.sql(f"select * from {view}").fetchall()
+
+
+@pytest.mark.parametrize("table", ["refinement_curve", "accuracy_curve", "shapes"])
+def test_every_lens_has_its_rows(finished: Checkout, table: str) -> None:
+    rows = pd.read_parquet(finished.folder / f"results/tiny/tables/{table}.parquet")
+    assert set(rows["lens"]) == LENSES
+
+
+def test_the_trained_lens_is_measured_and_named_in_the_page(finished: Checkout) -> None:
+    divergence = pd.read_parquet(finished.folder / "results/tiny/tables/lens_divergence.parquet")
+    assert divergence["layer"].tolist() == [0, 1, 2]
+    assert divergence["tuned_kl"].notna().all()
+    page = (finished.folder / "results/tiny/report/index.html").read_text(encoding="utf-8")
+    assert "through the logit and tuned lens" in page
+
+
+def test_blocks_are_ablated_in_the_first_questions_contexts_alone(finished: Checkout) -> None:
+    with duckdb.connect(str(finished.folder / "results/tiny/tiny.duckdb"), read_only=True) as database:
+        rows = database.sql(
+            "select distinct scope, block, n_documents from ablations join contexts using (context_id) order by all"
+        ).fetchall()
+    # Block 0 is the intact model.
+    assert rows == [(scope, block, 2) for scope in ("all", "answer") for block in (0, 1, 2)]
 
 
 def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
@@ -107,14 +135,20 @@ def test_a_changed_context_set_is_extracted_anew_alone(checkout: Checkout, confi
 
 def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str, Any]) -> None:
     models = {**config["models"], "second": config["models"]["tiny"]}
-    assert changed(finished, config, models=models) == DOWNSTREAM + Counter(fetch_model=1, extract_shard=2)
+    jobs = Counter(fetch_model=1, train_lens=1, extract_shard=2, ablate_shard=1)
+    assert changed(finished, config, models=models) == DOWNSTREAM + jobs
+
+
+def test_the_tuned_lens_settings_train_and_extract_anew(finished: Checkout, config: dict[str, Any]) -> None:
+    tuned = {**config["tuned_lens"], "steps": 8}
+    assert changed(finished, config, tuned_lens=tuned) == DOWNSTREAM + Counter(train_lens=1, extract_shard=2)
 
 
 @pytest.mark.parametrize(
     ("file", "rules"),
     [
-        ("lenscore/extraction/statistics.py", Counter(extract_shard=2) + DOWNSTREAM),
-        ("lenscore/lenses/decoder.py", Counter(extract_shard=2) + DOWNSTREAM),
+        ("lenscore/extraction/statistics.py", Counter(extract_shard=2, ablate_shard=1) + DOWNSTREAM),
+        ("lenscore/lenses/decoder.py", Counter(train_lens=1, extract_shard=2, ablate_shard=1) + DOWNSTREAM),
         ("lenscore/contexts/build.py", Counter()),
         ("lenscore/sources/models.py", Counter()),
         ("lenscore/store/database.py", DOWNSTREAM),
@@ -168,7 +202,9 @@ def test_a_config_that_cannot_be_run_starts_no_job(
 
 def test_a_context_over_the_window_is_an_error_that_names_it(checkout: Checkout, config: dict[str, Any]) -> None:
     sets = {"main": {"documents": [10], "positions": 2, "overflow": "error"}}
-    name = checkout.write_config({**config, "study": "over", "questions": 1, "context_sets": sets}, "over.yaml")
+    plain = {"lenses": ["logit"], "ablation": {"questions": 0}}
+    over = {**config, **plain, "study": "over", "questions": 1, "context_sets": sets}
+    name = checkout.write_config(over, "over.yaml")
     done = checkout.snakemake("--configfile", name)
     log = (checkout.folder / "logs/over/extract_shard/tiny/main/0000.log").read_text()
     assert done.returncode != 0
