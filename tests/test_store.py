@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ class SmallStudy:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.lenses = ["logit"]
         self.target = folder / "study.duckdb"
         model = folder / "models/tiny"
         model.mkdir(parents=True)
@@ -190,7 +192,7 @@ class SmallStudy:
             questions=self.questions,
             documents=self.documents,
             models=self.models,
-            lenses=["logit"],
+            lenses=self.lenses,
             context_shards=self.context_shards,
             record_shards=self.record_shards,
             ablation_shards=self.ablation_shards,
@@ -225,6 +227,26 @@ def test_depths_of_hand_worked_cases(study: SmallStudy) -> None:
     cases = list(HAND_WORKED.values())
     wanted = [(*cases[i % len(cases)][1], *cases[i % len(cases)][2]) for i in range(16)]
     assert found == wanted
+
+
+def test_layer_accuracy_and_right_layers_agree_with_a_plain_count(study: SmallStudy) -> None:
+    study.load()
+    rows = [row for shard in study.rows.values() for row in shard]
+    for place in (0, 1):
+        for layer in range(L + 1):
+            here = [row for row in rows if row["layer"] == layer and row["context_id"].endswith(f"/{place}")]
+            share = sum(row["top1_id"] == row["target_id"] for row in here) / len(here)
+            [found] = study.query(
+                f"select n_tokens, share_right, mean_probability from layer_accuracy "
+                f"where gold_index = {place} and layer = {layer}"
+            )
+            assert found == (len(here), pytest.approx(share), pytest.approx(math.exp(-float((L - layer) ** 2))))
+    right: dict[tuple[str, int], int] = {}
+    for row in rows:
+        key = (row["context_id"], row["answer_index"])
+        right[key] = right.get(key, 0) + (row["top1_id"] == row["target_id"])
+    found = study.query("select context_id, answer_index, n_right_layers from token_flips")
+    assert {(context, index): n for context, index, n in found} == right
 
 
 def test_the_curve_is_over_tokens_that_end_right(study: SmallStudy) -> None:

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document
 from lenscore.errors import StoreError
+from lenscore.store.token_texts import TokenTexts
 
 
 def insert_documents(connection: duckdb.DuckDBPyConnection, documents: Iterable[Document]) -> None:
@@ -44,7 +45,8 @@ def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokeniz
         """,
         {"model": model},
     ).fetchall()
-    rows = [(model, token, tokenizer.decode([token], skip_special_tokens=False)) for (token,) in ids]
+    text = TokenTexts(tokenizer)
+    rows = [(model, token, text(token)) for (token,) in ids]
     if rows:
         connection.executemany("insert into vocabulary values (?, ?, ?)", rows)
 

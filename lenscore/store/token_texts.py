@@ -1,0 +1,61 @@
+"""The text of a single token, with the spaces and bytes that decoding a token by itself would lose."""
+
+import re
+from functools import cache
+
+from tokenizers import Tokenizer
+
+_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class TokenTexts:
+    r"""The texts of a tokenizer's tokens.
+
+    Spaces at a token's start are kept, and bytes that are no text by themselves are written as ``\xe2``: a token is
+    one piece of a text, which decoders of whole texts change at its ends.
+
+    Args:
+        tokenizer: of a model; pieces in bytes (GPT-2's alphabet), pieces with ``▁`` for a space and ``<0xE2>`` for a
+            byte (SentencePiece's), or words.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._added = {number: token.content for number, token in tokenizer.get_added_tokens_decoder().items()}
+        decoder = "" if tokenizer.decoder is None else tokenizer.decoder.__getstate__().decode()
+        kinds = set(re.findall(r'"type":\s*"(\w+)"', decoder))
+        self._in_bytes = "ByteLevel" in kinds
+        self._byte_pieces = "ByteFallback" in kinds
+        self._marks_spaces = "Metaspace" in kinds or "▁" in decoder
+
+    def __call__(self, token_id: int) -> str:
+        """Return a token's text."""
+        piece = self._added.get(token_id)
+        if piece is not None:
+            return piece
+        piece = self._tokenizer.id_to_token(token_id)
+        if piece is None:
+            return f"<no token {token_id}>"
+        if self._in_bytes:
+            return _text_of_bytes(b"".join(_bytes_of(character) for character in piece))
+        if self._byte_pieces and (byte := _BYTE_PIECE.fullmatch(piece)):
+            return _text_of_bytes(bytes.fromhex(byte[1]))
+        return piece.replace("▁", " ") if self._marks_spaces else piece
+
+
+def _text_of_bytes(data: bytes) -> str:
+    return data.decode("utf-8", errors="backslashreplace")
+
+
+def _bytes_of(character: str) -> bytes:
+    """Return what a character of a piece in bytes stands for; one outside the alphabet stands for itself."""
+    return _alphabet().get(character, character.encode())
+
+
+@cache
+def _alphabet() -> dict[str, bytes]:
+    """Return GPT-2's alphabet of bytes: printable Latin-1 for itself, the other bytes from U+0100 on, in order."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    characters = {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+    return {character: bytes([byte]) for character, byte in characters.items()}
