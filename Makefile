@@ -1,4 +1,4 @@
-# make run: the default study, from nothing to the report.   make test: the tests.
+# make run: the default study, from nothing to the report.   make open: the last report.   make test: the tests.
 # Both make .venv first where it is missing or older than the pins.
 
 PYTHON ?= python3
@@ -9,11 +9,18 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m/manifest.json
 
 .DELETE_ON_ERROR:
-.PHONY: run test check format schema bench bench-growth bench-precision validate-shape clean
+.PHONY: run open test check format schema bench bench-growth bench-precision validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "The report: $(CURDIR)/results/default/report/index.html"
+
+# The report that was made last, of whatever study, in the browser.
+open: $(MADE)
+	@page=$$(ls -t results/*/report/index.html 2>/dev/null | head -n 1); \
+		test -n "$$page" || { echo "there is no report yet: make run makes one" >&2; exit 1; }; \
+		echo "The report: $(CURDIR)/$$page"; \
+		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" >/dev/null
 
 test: $(MADE)
 	$(BIN)/python -m pytest

@@ -290,6 +290,9 @@ class ReportSpec(_Section):
     """The page's settings."""
 
     title: str | None = Field(default=None, description="Heading of the page; null makes one from the study's name.")
+    examples: int = Field(
+        default=1, ge=0, description="Contexts of each kind that the explorer shows from every cell of the design."
+    )
 
 
 class Study(_Section):

@@ -14,7 +14,7 @@ from lenscore.checkout import importable_in_jobs
 from lenscore.contexts import VERSION as CONTEXTS_VERSION
 from lenscore.contexts.prompts import template_path
 from lenscore.errors import ConfigError, LenscoreError
-from lenscore.report.contents import CHARTS, TABLES
+from lenscore.report.contents import CHARTS, EXAMPLES, TABLES
 from lenscore.sources.lines import count_questions, local_file
 from lenscore.study import Study, read_study
 
@@ -72,8 +72,10 @@ LENS_ALONE = ["extraction/lens_training.py"]
 EXTRACTION_CODE = code_digest(*READING_CODE, without=[*ABLATION_ALONE, *LENS_ALONE])
 ABLATION_CODE = code_digest(*READING_CODE, without=LENS_ALONE)
 STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
-ANALYSIS_CODE = code_digest("analysis/*.py")
-REPORT_CODE = code_digest("report/**/*.py", "report/*.j2")
+ANALYSIS_CODE = code_digest("analysis/*.py", without=["analysis/examples.py"])
+EXAMPLES_CODE = code_digest("analysis/examples.py")
+CHART_CODE = code_digest("report/charts/*.py", "report/theme.py", "report/visible.py")
+PAGE_CODE = code_digest("report/**/*.py", "report/templates/*")
 
 
 wildcard_constraints:
@@ -279,9 +281,13 @@ def table_of_chart(wildcards):
     return f"results/{wildcards.study}/tables/{CHARTS[wildcards.chart].table}.parquet"
 
 
+def examples_spec(wildcards):
+    return {"per_cell": STUDY.report.examples, "code": EXAMPLES_CODE}
+
+
 def chart_spec(wildcards):
-    return {"caption": CHARTS[wildcards.chart].caption, "code": REPORT_CODE}
+    return {"caption": CHARTS[wildcards.chart].caption, "code": CHART_CODE}
 
 
 def report_spec(wildcards):
-    return {**STUDY.report.model_dump(mode="json"), "code": REPORT_CODE}
+    return {"title": STUDY.report.title, "code": PAGE_CODE}

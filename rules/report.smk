@@ -17,6 +17,24 @@ rule analyse:
         "../workflow_scripts/analyse.py"
 
 
+rule choose_examples:
+    input:
+        database="results/{study}/{study}.duckdb",
+    output:
+        csv="results/{study}/tables/examples.csv",
+        parquet="results/{study}/tables/examples.parquet",
+    log:
+        "logs/{study}/choose_examples.log",
+    benchmark:
+        "results/{study}/benchmarks/choose_examples.tsv"
+    conda:
+        "../envs/data.yaml"
+    params:
+        spec=examples_spec,
+    script:
+        "../workflow_scripts/choose_examples.py"
+
+
 rule render_chart:
     input:
         table=table_of_chart,
@@ -42,7 +60,9 @@ rule render_chart:
 rule render_report:
     input:
         database="results/{study}/{study}.duckdb",
-        tables=expand("results/{{study}}/tables/{table}.parquet", table=TABLES),
+        tables=expand(
+            "results/{{study}}/tables/{table}.parquet", table=[*TABLES, EXAMPLES]
+        ),
         findings="results/{study}/tables/findings.json",
         charts=expand("results/{{study}}/charts/{chart}.json", chart=list(CHARTS)),
     output:

@@ -101,15 +101,13 @@ def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     assert layers_reached(rows, {"m": 6}).empty
 
 
-def test_layers_reached_are_counted_and_sum_to_one() -> None:
+def test_layers_reached_are_counted_by_place_and_sum_to_one() -> None:
     table = layers_reached(three_questions(), {"m": 6})
-    first = table[table["event"] == "first_correct"].set_index("layer")
-    assert first["n"].to_dict() == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1}
-    assert table.groupby("event")["share"].sum().to_dict() == {
-        "first_correct": pytest.approx(1),
-        "settled": pytest.approx(1),
-    }
-    assert len(table) == 2 * 7
+    first = table[table["event"] == "first_correct"]
+    assert first.groupby("layer")["n"].sum().to_dict() == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1}
+    assert set(table["gold_index"]) == {0, 1, 2}
+    assert table.groupby(["event", "gold_index"])["share"].sum().tolist() == [pytest.approx(1)] * 6
+    assert len(table) == 3 * 2 * 7
 
 
 def test_the_bootstrap_draws_questions_not_tokens() -> None:

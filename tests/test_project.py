@@ -47,7 +47,7 @@ def test_workflow_scripts_read_no_config_by_themselves() -> None:
 
 def test_logs_are_not_shared() -> None:
     paths = re.findall(r'log:\s+"([^"]+)"', "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk")))
-    assert len(paths) == len(set(paths)) == 11
+    assert len(paths) == len(set(paths)) == 12
 
 
 def test_no_file_is_too_long_to_read() -> None:

@@ -6,20 +6,27 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pytest
 import vl_convert
 
-from lenscore.analysis.controls import controls
+from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import CHARTS as ENTRIES
-from lenscore.report.page import render_page
-from lenscore.report.sentences import about_coverage, about_disagreement, about_layers, about_shape, no_curve
-from lenscore.study import AnalysisSpec, Study
+from lenscore.report.packed import CHARTS_BUDGET, EXPLORER_BUDGET
+from lenscore.report.page import _vega
+from lenscore.report.sentences import (
+    about_coverage,
+    about_disagreement,
+    about_layers,
+    about_shape,
+    about_verdicts,
+    no_curve,
+)
+from lenscore.study import AnalysisSpec
+from tests.made_study import EVIL, MadeStudy, write_page
 from tests.test_analysis import depth_row
-from tests.test_groups import control_rows
 from tests.test_store import SmallStudy
 
 SHAPE: dict[str, Any] = {
@@ -49,6 +56,18 @@ def test_the_verdict_is_put_into_words(changes: dict[str, Any], says: str) -> No
     assert "0.80 layers" in sentence
     assert "p < 0.001" in sentence
     assert "A difference of middle and ends of 0.61 layers" in sentence
+
+
+def test_verdicts_are_put_in_short() -> None:
+    shapes = [
+        SHAPE,
+        {**SHAPE, "n_documents": 10, "supporting_tests": 2},
+        {**SHAPE, "n_documents": 20, "verdict": "flat"},
+    ]
+    assert about_verdicts(shapes) == (
+        "m: against the gold document's position, refinement depth is an inverted U with 5 documents, higher in the "
+        "middle, though not shown to turn, with 10 documents and flat with 20 documents."
+    )
 
 
 def test_a_curve_that_cannot_be_tested_says_why() -> None:
@@ -95,16 +114,10 @@ def test_what_was_cut_skipped_and_left_out_is_said() -> None:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
-    study = SmallStudy(tmp_path_factory.mktemp("tables"))
+    study = MadeStudy(tmp_path_factory.mktemp("tables"))
     study.load()
-    tables = study_tables(study.target, AnalysisSpec(resamples=200))[0]
-    # The small study has no controls and no tuned lens.
-    divergence = pd.DataFrame(
-        [("tiny", layer, 9.0 - 3 * layer, 3.0 - layer, layer, 20) for layer in range(4)],
-        columns=tables["lens_divergence"].columns,
-    )
-    compared = controls(control_rows(), AnalysisSpec(resamples=200))
-    return {**tables, "controls": compared, "lens_divergence": divergence}
+    tables = study_tables(study.target, AnalysisSpec(resamples=200, permutations=199))[0]
+    return {**tables, "examples": study_examples(study.target, 1)}
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -126,6 +139,8 @@ def test_an_empty_table_says_so(name: str, tables: dict[str, pd.DataFrame]) -> N
 
 def test_several_models_have_a_panel_each(tables: dict[str, pd.DataFrame]) -> None:
     for name in CHARTS:
+        if name == "lens_grid":  # shows one context
+            continue
         table = tables[ENTRIES[name].table]
         both = pd.concat([table, table.assign(model="another-model")])
         assert "another-model" in vl_convert.vegalite_to_svg(CHARTS[name](both).to_dict())
@@ -137,8 +152,8 @@ def test_the_curve_plots_the_means_of_the_table() -> None:
     rows = pd.DataFrame([depth_row("a", place, 0, 1, 1 + place) for place in range(3)])
     table = refinement_curve(rows, AnalysisSpec(resamples=100))
     spec = CHARTS["refinement_curve"](table).to_dict()
-    plotted = [row for rows in spec["datasets"].values() for row in rows if row.get("measure") == "refinement_depth"]
-    assert {(row["tokens"], row["population"]) for row in plotted} == {("all", "each_position")}
+    plotted = [row for rows in spec["datasets"].values() for row in rows]
+    assert {row["measure"] for row in plotted} == {"refinement_depth"}
     points = {(row["relative_position"], row["mean"]) for row in plotted}
     assert points == {(0.0, 0.0), (0.5, 1.0), (1.0, 2.0)}
 
@@ -163,42 +178,11 @@ class Page(HTMLParser):
             self.text += data
 
 
-EVIL = "<script>alert(1)</script>"
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("page")
-    study = SmallStudy(folder)
+    study = SmallStudy(tmp_path_factory.mktemp("page"))
     study.load()
-    config = Study.model_validate(
-        {
-            "study": "small",
-            "dataset": {"source": "path:<b>questions</b>.jsonl"},
-            "questions": 4,
-            "context_sets": {"main": {"documents": [2], "positions": "all"}},
-            "models": {"tiny": {"source": "path:tiny"}},
-        }
-    ).model_dump(mode="json")
-    with duckdb.connect(str(study.target)) as database:
-        database.execute("delete from study")
-        for key, value in {
-            "study": "small",
-            "config": config,
-            "dataset": {"source": EVIL},
-            "extraction_code": "c0de",
-            "versions": {"snakemake": "9.27.1"},
-        }.items():
-            database.execute("insert into study values (?, ?)", [key, json.dumps(value)])
-    tables, findings = study_tables(study.target, AnalysisSpec(resamples=200))
-    for name, table in tables.items():
-        table.to_parquet(folder / f"{name}.parquet")
-    (folder / "findings.json").write_text(json.dumps(findings))
-    for name, chart in CHARTS.items():
-        spec = chart(tables[ENTRIES[name].table]).to_dict()
-        spec["description"] = EVIL
-        (folder / f"{name}.json").write_text(json.dumps(spec))
-    return render_page(study.target, folder / "findings.json", folder, folder, None)
+    return write_page(study, study.folder).read_text(encoding="utf-8")
 
 
 def test_the_page_loads_nothing(page: str) -> None:
@@ -207,6 +191,11 @@ def test_the_page_loads_nothing(page: str) -> None:
     assert parsed.loaded == []
     assert "@import" not in page
     assert len(page.encode()) < 3_000_000
+
+
+def test_the_budgets_keep_the_page_under_five_megabytes() -> None:
+    # The rest is the tables' HTML and the style.
+    assert len(_vega()) + CHARTS_BUDGET + EXPLORER_BUDGET < 4_700_000
 
 
 def test_the_page_has_every_part(page: str) -> None:
@@ -233,17 +222,19 @@ def test_the_page_has_every_part(page: str) -> None:
 
 def test_text_of_the_data_is_text_in_the_page(page: str) -> None:
     assert EVIL not in page
-    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;script&gt;document.title" in page
     assert "<b>questions</b>" not in page
 
 
-def test_the_charts_scripts_are_json(page: str) -> None:
-    body = page[page.index("const charts = {") :]
-    for name in CHARTS:
-        spec = re.search(rf"^  {name}: (.*),$", body, re.MULTILINE)
-        assert spec is not None
-        assert '"mark"' in spec[1]
-        assert json.loads(spec[1])["description"] == EVIL
+def test_the_charts_data_are_json_in_the_page(page: str) -> None:
+    found = re.search(r'<script type="application/json" id="chart-specs">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    specs = json.loads(found[1])
+    assert list(specs) == [name for name in CHARTS if name != "lens_grid"]
+    for spec in specs.values():
+        assert spec["datasets"]
+        for table in spec["datasets"].values():
+            assert {len(row) for row in table["rows"]} == {len(table["columns"])}
 
 
 def test_a_page_without_any_right_token(tmp_path: Path) -> None:
@@ -253,8 +244,7 @@ def test_a_page_without_any_right_token(tmp_path: Path) -> None:
             row["top1_id"] = 1
         study.write_records(shard)
     study.load()
-    tables, _ = study_tables(study.target, AnalysisSpec(resamples=200))
-    assert tables["essential_layers"].empty
-    for name in CHARTS:
-        CHARTS[name](tables[ENTRIES[name].table]).to_dict()
-    assert set(tables["shapes"]["measure"]) == {"prediction_depth"}
+    page = write_page(study, tmp_path).read_text(encoding="utf-8")
+    assert "No answer token is right at the last layer" in page
+    shapes = pd.read_parquet(tmp_path / "tables/shapes.parquet")
+    assert set(shapes["measure"]) == {"prediction_depth"}

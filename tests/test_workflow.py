@@ -1,6 +1,7 @@
 """The workflow from its start to the report on a tiny GPT-2, and what each change re-runs."""
 
 import copy
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 LENSES = {"logit", "tuned"}
 N_CHARTS = len(CHARTS)
-DOWNSTREAM = Counter(load_database=1, analyse=1, render_chart=N_CHARTS, render_report=1)
+DOWNSTREAM = Counter(load_database=1, analyse=1, choose_examples=1, render_chart=N_CHARTS, render_report=1)
+# What stands on the statistics: not the chart of examples, which are chosen from the database.
+STATISTICS = Counter(analyse=1, render_chart=N_CHARTS - 1, render_report=1)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +112,12 @@ def test_the_reports_settings_render_only_the_page(finished: Checkout, config: d
 
 
 def test_the_statistics_settings_extract_nothing(finished: Checkout, config: dict[str, Any]) -> None:
-    jobs = changed(finished, config, analysis={"resamples": 300})
-    assert jobs == DOWNSTREAM - Counter(load_database=1)
+    assert changed(finished, config, analysis={"resamples": 300}) == STATISTICS
+
+
+def test_other_examples_are_chosen_alone(finished: Checkout, config: dict[str, Any]) -> None:
+    jobs = changed(finished, config, report={"examples": 2})
+    assert jobs == Counter(choose_examples=1, render_chart=1, render_report=1)
 
 
 def test_more_questions_extract_only_what_is_new(finished: Checkout, config: dict[str, Any]) -> None:
@@ -152,14 +159,16 @@ def test_the_tuned_lens_settings_train_and_extract_anew(finished: Checkout, conf
         ("lenscore/contexts/build.py", Counter()),
         ("lenscore/sources/models.py", Counter()),
         ("lenscore/store/database.py", DOWNSTREAM),
-        ("lenscore/analysis/curves.py", DOWNSTREAM - Counter(load_database=1)),
+        ("lenscore/analysis/curves.py", STATISTICS),
+        ("lenscore/analysis/examples.py", Counter(choose_examples=1, render_chart=1, render_report=1)),
         ("lenscore/report/charts/curves.py", Counter(render_chart=N_CHARTS, render_report=1)),
+        ("lenscore/report/templates/page.css", Counter(render_report=1)),
     ],
 )
 def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rules: Counter[str]) -> None:
     path = finished.folder / file
     before = path.read_bytes()
-    path.write_bytes(before + b"\n# changed\n")
+    path.write_bytes(before + b"\n")
     try:
         assert finished.planned("finished.yaml") == rules
     finally:
@@ -173,6 +182,15 @@ def test_snakemakes_own_report_shows_the_charts(finished: Checkout) -> None:
     assert "Refinement depth is the number of layers" in report
     assert "These are observations" in report
     assert "Charts" in report
+
+
+def test_snakemakes_own_report_as_a_folder_holds_the_page_and_every_chart(finished: Checkout) -> None:
+    done = finished.snakemake("--configfile", "finished.yaml", "--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(finished.folder / "report.zip") as archive:
+        files = [Path(name).name for name in archive.namelist()]
+    assert files.count("index.html") >= 1
+    assert {f"{chart}.svg" for chart in CHARTS} <= set(files)
 
 
 def test_a_study_given_is_not_merged_into_the_default(finished: Checkout) -> None:

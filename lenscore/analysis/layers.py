@@ -3,10 +3,11 @@
 import pandas as pd
 
 _GROUP = ["model", "context_set", "lens"]
+_PLACE = ["n_documents", "gold_index", "relative_position"]
 
 
 def layers_reached(depths: pd.DataFrame, n_layers: dict[str, int]) -> pd.DataFrame:
-    """Return how many answer tokens first become right, and how many settle, at each layer.
+    """Return how many answer tokens first become right and how many settle at each layer, by gold index.
 
     Over the answer tokens that layer L gets right, in contexts with documents.
 
@@ -15,19 +16,19 @@ def layers_reached(depths: pd.DataFrame, n_layers: dict[str, int]) -> pd.DataFra
         n_layers: L of each model.
 
     Returns:
-        One row a model × context set × lens × number of documents × event × layer 0…L, with ``n``
-        and ``share`` (of the tokens that layer L gets right; the shares of an event sum to 1).
+        One row a model × context set × lens × number of documents × gold index × event × layer 0…L, with ``n``
+        and ``share`` (of the tokens that layer L gets right there; the shares of an event sum to 1).
     """
     right = depths[(depths["condition"] == "documents") & depths["final_right"]]
     rows = []
-    for names, group in right.groupby([*_GROUP, "n_documents"]):
+    for names, group in right.groupby([*_GROUP, *_PLACE], dropna=False):
         for event in ("first_correct", "settled"):
             counts = group[f"{event}_layer"].value_counts()
             rows += [
                 (*names, event, layer, int(counts.get(layer, 0)), counts.get(layer, 0) / len(group))
                 for layer in range(n_layers[str(names[0])] + 1)
             ]
-    return pd.DataFrame(rows, columns=[*_GROUP, "n_documents", "event", "layer", "n", "share"])
+    return pd.DataFrame(rows, columns=[*_GROUP, *_PLACE, "event", "layer", "n", "share"])
 
 
 def region_names(regions: int) -> list[str]:

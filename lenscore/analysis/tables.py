@@ -60,6 +60,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         flips = connection.execute("select * from layer_flips order by all").df()
         n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
         rises = connection.execute("select * from layer_rises order by all").df()
+        right = connection.execute("select * from layer_accuracy order by all").df()
         divergence = connection.execute("select * from lens_divergences order by all").df()
         question_rises = connection.execute("select * from question_layer_rises order by all").df()
         drops = connection.execute("select * from ablation_drops order by all").df()
@@ -77,6 +78,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "lens_divergence": divergence,
         "order_variance": order_variance(tokens, settings),
         "layers_reached": layers_reached(tokens, dict(n_layers)),
+        "right_by_layer": right,
         "essential_layers": with_causes(essential, effects),
         "block_effects": effects,
         "lens_against_cause": lens_against_cause(question_rises, drops, settings),

@@ -1,10 +1,10 @@
 """The page: one HTML file that opens from disk with no network."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 import jinja2
@@ -13,25 +13,36 @@ import vl_convert
 from altair.utils._importers import vl_version_for_vl_convert
 from markupsafe import Markup
 
-from lenscore.analysis.shapes import CURVE as SHAPE_CURVE
+from lenscore.analysis.examples import KINDS
 from lenscore.analysis.shapes import headline_of
-from lenscore.report.contents import CHARTS
+from lenscore.report.charts.grid import Colour, lens_grid
+from lenscore.report.contents import CHARTS, EXAMPLES
+from lenscore.report.explorer import explorer_data
+from lenscore.report.packed import contexts_within_budget, packed, script_json, within_budget
+from lenscore.report.page_tables import ablation, essential_table, records, verdict_table
 from lenscore.report.sentences import (
-    WAYS,
-    ablation_name,
+    Finding,
     about_cause,
     about_coverage,
     about_disagreement,
     about_layers,
     about_orders,
     about_shape,
+    about_verdicts,
     curve_name,
     no_curve,
 )
+from lenscore.report.theme import DARK
 
-_HERE = Path(__file__).parent
+_TEMPLATES = Path(__file__).parent / "templates"
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _SOFTWARE = ("altair", "pandas", "numpy")
+_KINDS = {
+    "typical": "typical: its depth is nearest to the median of its place and number of documents",
+    "deepest": "deepest: no other context of its place and number of documents has a greater depth",
+    "lost": "lost: an answer token is right at many layers, and wrong at the last one",
+    "flipped": "flipped: an answer token that ends right is lost and won back most often",
+}
 
 
 def render_page(database: Path, findings: Path, tables: Path, charts: Path, title: str | None) -> str:
@@ -56,41 +67,82 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
                 (select count(*) from layer_records) as layer_records"""
         ).df()
     found = json.loads(findings.read_text(encoding="utf-8"))
-    rows = _records(pd.read_parquet(tables / "coverage.parquet"))
+    coverage = records(pd.read_parquet(tables / "coverage.parquet"))
     shapes = pd.read_parquet(tables / "shapes.parquet")
+    curves = records(headline_of(shapes))
     essential = pd.read_parquet(tables / "essential_layers.parquet")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     return environment.get_template("page.html.j2").render(
         title=title or f"Where in its depth: {facts['study']}",
         study=facts["study"],
         summary=_summary(facts["config"], counts.iloc[0].to_dict()),
-        curve_sentences=_curve_sentences(shapes, found),
-        shapes=[{**row, "curve": curve_name(row)} for row in _records(headline_of(shapes))],
-        verdicts=_verdicts(shapes),
-        order_sentences=[about_orders(row) for row in _records(pd.read_parquet(tables / "order_variance.parquet"))],
-        layer_sentences=[about_layers(finding) for finding in found["busiest_layers"]],
+        filters=_filters(facts["config"]),
+        verdict_sentences=_verdict_sentences(curves),
+        curve_sentences=_said(lambda curve: about_shape(curve, found["settings"]), curves)
+        + _said(about_disagreement, found["disagreements"]),
+        shapes=[{**row, "curve": curve_name(row)} for row in curves],
+        verdicts=verdict_table(shapes),
+        order_sentences=_said(about_orders, records(pd.read_parquet(tables / "order_variance.parquet"))),
+        layer_sentences=_said(about_layers, found["busiest_layers"]),
         cause_sentences=_cause_sentences(pd.read_parquet(tables / "lens_against_cause.parquet")),
-        coverage_sentences=about_coverage(rows),
-        charts=[
-            {"name": name, **chart._asdict(), "spec": _script_json(charts / f"{name}.json")}
-            for name, chart in CHARTS.items()
-        ],
-        essential=_essential(essential),
-        ablation=_ablation(essential),
-        coverage=rows,
+        coverage_sentences=about_coverage(coverage),
+        charts={name: chart._asdict() for name, chart in CHARTS.items()},
+        chart_specs=_chart_specs(charts),
+        explorer=_explorer(pd.read_parquet(tables / f"{EXAMPLES}.parquet")),
+        essential=essential_table(essential),
+        ablation=ablation(essential),
+        coverage=coverage,
         counts=counts.iloc[0].to_dict(),
         models=[_model(row) for row in models.to_dict("records")],
-        extractions=[_extraction(row) for row in extractions.to_dict("records")],
+        extractions=_extractions(extractions),
         dataset=facts["dataset"],
         config=json.dumps(facts["config"], indent=2, ensure_ascii=False),
         extraction_code=facts["extraction_code"],
         software={**facts["versions"], **{name: version(name) for name in _SOFTWARE}},
         settings=found["settings"],
+        dark_config=script_json(DARK),
+        style=_own_file("page.css"),
+        script=_own_file("page.js"),
         vega=_vega(),
     )
+
+
+def _own_file(name: str) -> Markup:
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def _chart_specs(charts: Path) -> Markup:
+    """Return the charts' specs, with their captions for those who hear the page."""
+    specs = {
+        name: packed(json.loads((charts / f"{name}.json").read_text(encoding="utf-8")))
+        for name, chart in CHARTS.items()
+        if chart.table != EXAMPLES
+    }
+    return script_json(
+        {name: {**spec, "description": CHARTS[name].heading} for name, spec in within_budget(specs).items()}
+    )
+
+
+def _explorer(examples: pd.DataFrame) -> dict[str, Any]:
+    """Return what the explorer shows: its data as a script, and what the template asks about them."""
+    data = explorer_data(examples)
+    contexts = contexts_within_budget(data["contexts"], KINDS)
+    specs = {colour: {**lens_grid(examples, colour).to_dict(), "datasets": {}} for colour in get_args(Colour)}
+    return {
+        "data": script_json({**data, "contexts": contexts, "kinds": _KINDS, "specs": specs}),
+        "count": len(contexts),
+        "left_out": len(data["contexts"]) - len(contexts),
+        "lenses": sorted({lens for context in contexts for lens in context["lenses"]}),
+    }
+
+
+def _filters(config: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return what the page lets its reader choose among."""
+    lengths = {n for spec in config["context_sets"].values() for n in spec["documents"]}
+    return {"models": sorted(config["models"]), "lenses": list(config["lenses"]), "documents": sorted(lengths)}
 
 
 def _vega() -> Markup:
@@ -117,66 +169,23 @@ def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     )
 
 
-def _curve_sentences(shapes: pd.DataFrame, found: Mapping[str, Any]) -> list[str]:
-    curves = _records(headline_of(shapes))
-    if not curves:
-        return [no_curve()]
-    return [about_shape(curve, found["settings"]) for curve in curves] + [
-        about_disagreement(finding) for finding in found["disagreements"]
-    ]
+def _verdict_sentences(curves: Sequence[Finding]) -> list[dict[str, Any]]:
+    grouped: dict[tuple[str, ...], list[Finding]] = {}
+    for curve in curves:
+        grouped.setdefault((curve["model"], curve["context_set"], curve["lens"]), []).append(curve)
+    said = [{"words": about_verdicts(rows), "model": name[0], "lens": name[2]} for name, rows in grouped.items()]
+    return said or [{"words": no_curve(), "model": "", "lens": ""}]
 
 
-def _cause_sentences(table: pd.DataFrame) -> list[str]:
+def _said(sentence: Callable[[Finding], str], findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return a sentence a finding, with what the page's filters go by: model, lens, number of documents."""
+    keys = ("model", "lens", "n_documents")
+    return [{"words": sentence(row), **{key: row.get(key, "") for key in keys}} for row in findings]
+
+
+def _cause_sentences(table: pd.DataFrame) -> list[dict[str, Any]]:
     asked = table[(table["cause"] == "logprob_drop") & table["observation"].isin(["mean_rise", "share_settled"])]
-    return [about_cause(row) for row in _records(asked)]
-
-
-def _verdicts(shapes: pd.DataFrame) -> dict[str, Any]:
-    """Return the verdicts as a table: a row a curve, a column a way of asking."""
-    ways = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
-    rows = []
-    for names, group in shapes.groupby(SHAPE_CURVE):
-        said = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
-        rows.append(
-            {"curve": curve_name(dict(zip(SHAPE_CURVE, names, strict=True))), "said": [said.get(way) for way in ways]}
-        )
-    return {"ways": [[WAYS[part] for part in way] for way in ways], "rows": rows}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows, with None where a value is missing."""
-    return [
-        {str(key): None if pd.api.types.is_scalar(value) and pd.isna(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
-
-
-def _script_json(path: Path) -> Markup:
-    """Return JSON that may stand in a script element, whatever text it holds."""
-    spec = json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"))
-    return Markup(spec.replace("<", "\\u003c"))
-
-
-def _essential(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the essential-layer table's rows of all positions, with each bar's length as a share of the longest."""
-    rows: list[dict[str, Any]] = []
-    for names, group in table[table["region"] == "all"].groupby(["model", "context_set", "lens"]):
-        longest = group[["share_first_right", "share_settled", "mean_rise", "accuracy_drop", "logprob_drop"]].max()
-        for row in _records(group):
-            bars = {
-                measure: max(0.0, row[measure] / longest[measure])
-                if longest[measure] > 0 and row[measure] is not None
-                else 0.0
-                for measure in longest.index
-            }
-            rows.append({**row, "curve": ", ".join(map(str, names)), "bars": bars})
-    return rows
-
-
-def _ablation(essential: pd.DataFrame) -> str | None:
-    """Return what was done to the blocks in the essential-layer table, in words; None if nothing was."""
-    ablated = essential.dropna(subset="logprob_drop")
-    return None if ablated.empty else ablation_name(ablated.iloc[0].to_dict())
+    return _said(about_cause, records(asked))
 
 
 def _model(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -184,6 +193,10 @@ def _model(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {**row, "attention_window": window, "manifest": json.loads(row["manifest"])}
 
 
-def _extraction(row: Mapping[Any, Any]) -> dict[str, Any]:
-    difference = None if pd.isna(row["self_check_difference"]) else row["self_check_difference"]
-    return {**row, "self_check_difference": difference, "versions": json.loads(row["versions"])}
+def _extractions(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the extraction jobs, those alike as one: a large study has thousands."""
+    alike = ["model", "context_set", "device", "prefix_sharing", "versions"]
+    grouped = rows.groupby(alike, as_index=False).agg(
+        shards=("shard", "count"), difference=("self_check_difference", "max")
+    )
+    return [{**row, "versions": json.loads(row["versions"])} for row in records(grouped)]

@@ -27,6 +27,20 @@ _SCOPES = {"all": "at every token", "answer": "at the answer alone"}
 _WELL = 0.5
 
 
+def about_verdicts(shapes: Sequence[Finding]) -> str:
+    """Return the verdicts in short on the curves of one model, context set and lens (rows of the table ``shapes``)."""
+    said = _listed([f"{_short_verdict(row)} with {_documents(row['n_documents'])}" for row in shapes])
+    name = f"{_model_name(shapes[0])}{_lens_name(shapes[0])}"
+    return f"{name}: against the gold document's position, refinement depth is {said}."
+
+
+def _short_verdict(shape: Finding) -> str:
+    if shape["verdict"] in ("inverted U", "U") and shape["supporting_tests"] < 3:
+        side = "higher" if shape["verdict"] == "inverted U" else "lower"
+        return f"{side} in the middle, though not shown to turn,"
+    return {**_VERDICTS, "undecided": "of undecided shape"}[shape["verdict"]]
+
+
 def about_shape(shape: Finding, settings: Finding) -> str:
     """Return the sentences on one curve of refinement depth (a row of the table ``shapes``).
 
@@ -101,9 +115,11 @@ def about_orders(row: Finding) -> str:
 
 def curve_name(row: Finding) -> str:
     """Return what a curve is called: model and number of documents; context set and lens if not the usual ones."""
-    context_set = "" if row["context_set"] == "main" else f", {row['context_set']}"
-    lens = "" if row["lens"] == "logit" else f", {row['lens']} lens"
-    return f"{row['model']}{context_set}, {_documents(row['n_documents'])}{lens}"
+    return f"{_model_name(row)}, {_documents(row['n_documents'])}{_lens_name(row)}"
+
+
+def _lens_name(row: Finding) -> str:
+    return "" if row["lens"] == "logit" else f", {row['lens']} lens"
 
 
 def ablation_name(row: Finding) -> str:

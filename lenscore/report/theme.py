@@ -7,26 +7,58 @@ CATEGORIES = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", 
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
+# The styles of marks that are no data series: named, so that the page can give them other colours on a dark ground.
+REFERENCE = "reference"  # what is to be compared with: bars of all positions, levels of controls
+QUIET = "quiet"  # text and rules that explain
+
+_LIGHT = {"ink": "#333333", "soft": "#555555", "axis": "#888888", "grid": "#e6e6e6", "reference": "#c8c8c8"}
+_DARK = {"ink": "#e8eaed", "soft": "#b4bac2", "axis": "#7d858e", "grid": "#33383f", "reference": "#5b636c"}
+
+
+def _colours(ground: dict[str, str]) -> dict[str, dict[str, object]]:
+    """Return the part of Vega-Lite's config that depends on the ground."""
+    ink, soft = ground["ink"], ground["soft"]
+    return {
+        "axis": {
+            "gridColor": ground["grid"], "domainColor": ground["axis"], "tickColor": ground["axis"],
+            "labelColor": soft, "titleColor": ink,
+        },
+        "legend": {"labelColor": soft, "titleColor": ink},
+        "header": {"labelColor": ink, "titleColor": ink},
+        "title": {"color": ink},
+        "style": {
+            REFERENCE: {"color": ground["reference"], "fill": ground["reference"]},
+            QUIET: {"color": soft, "stroke": soft},
+            f"{QUIET}-text": {"color": soft, "fill": soft},
+        },
+    }  # fmt: skip
+
+
+# What the page lays over a chart's own config on a dark ground.
+DARK = {"background": None, **_colours(_DARK)}
+
 
 @alt.theme.register("lenscore", enable=True)
 def lenscore_theme() -> alt.theme.ThemeConfig:
     """Return the theme: plain axes, light grid, one palette."""
+    colours = _colours(_LIGHT)
+    sizes: dict[str, dict[str, object]] = {
+        "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal"},
+        "legend": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "symbolStrokeWidth": 3},
+        "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
+        "title": {"fontSize": 13, "anchor": "start", "fontWeight": "bold"},
+        "style": {},
+    }
     return alt.theme.ThemeConfig(
         config={
             "font": FONT,
             "background": "white",
             "view": {"stroke": None},
-            "axis": {
-                "labelFontSize": 11,
-                "titleFontSize": 12,
-                "titleFontWeight": "normal",
-                "gridColor": "#e6e6e6",
-                "domainColor": "#888888",
-                "tickColor": "#888888",
-            },
-            "legend": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "symbolStrokeWidth": 3},
-            "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
-            "title": {"fontSize": 13, "anchor": "start", "fontWeight": "bold"},
             "range": {"category": CATEGORIES},
+            **{part: {**colours[part], **size} for part, size in sizes.items()},  # type: ignore[typeddict-item]
         }
     )
+
+
+# Tables of large studies have more rows than Altair's guard for notebooks allows; the page has a limit of its own.
+alt.data_transformers.enable("default", max_rows=None)

@@ -12,19 +12,20 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.comparisons import controls, depth_by_group
-from lenscore.report.charts.curves import accuracy_curve, populations, refinement_curve
-from lenscore.report.charts.layers import essential_layers, flips, layers_reached, lens_divergence
+from lenscore.report.charts.curves import accuracy_curve, depth_curves, populations, refinement_curve
+from lenscore.report.charts.grid import lens_grid
+from lenscore.report.charts.layers import essential_layers, flips, layers_reached, lens_divergence, right_by_layer
 
 # By the names of ``lenscore.report.contents``.
 CHARTS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     chart.__name__: chart
     for chart in (
-        refinement_curve, populations, accuracy_curve, controls, layers_reached, flips, essential_layers,
-        lens_divergence, depth_by_group,
+        refinement_curve, accuracy_curve, depth_curves, layers_reached, right_by_layer, lens_grid, essential_layers,
+        populations, controls, depth_by_group, flips, lens_divergence,
     )
 }  # fmt: skip
 
 __all__ = [
-    "CHARTS", "accuracy_curve", "controls", "depth_by_group", "essential_layers", "flips", "layers_reached",
-    "lens_divergence", "populations", "refinement_curve",
+    "CHARTS", "accuracy_curve", "controls", "depth_by_group", "depth_curves", "essential_layers", "flips",
+    "layers_reached", "lens_divergence", "lens_grid", "populations", "refinement_curve", "right_by_layer",
 ]  # fmt: skip

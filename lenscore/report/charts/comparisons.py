@@ -4,7 +4,21 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from lenscore.report.charts.parts import document_order, nothing, stacked, title_of, with_curve_names, with_documents
+from lenscore.report.charts.parts import (
+    a_row_a_curve,
+    beside,
+    curve_order,
+    document_order,
+    documents_colour,
+    filtered,
+    nothing,
+    shown,
+    stacked,
+    with_curve_names,
+    with_documents,
+    with_filters,
+)
+from lenscore.report.theme import QUIET
 
 _CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
 _DIFFERENCES = {
@@ -37,34 +51,32 @@ def controls(table: pd.DataFrame) -> ChartType:
         return nothing("The study has no controls: set controls in a context set.")
     named = with_documents(with_curve_names(table)).assign(label=lambda rows: rows["control"].map(_CONTROLS))
     order = [label for control, label in _CONTROLS.items() if control in set(named["control"])]
-    rows = []
-    for curve in sorted(named["curve"].unique()):
-        panels = []
-        for measure, title in _DIFFERENCES.items():
-            part = named[(named["curve"] == curve) & (named["measure"] == measure)]
-            axis = alt.Axis(format="+%" if measure == "accuracy" else "+.2~f", tickCount=4, labelFlush=False)
-            base = alt.Chart(part).encode(
-                y=alt.Y("label:N", title=None, sort=order, axis=alt.Axis() if measure == "accuracy" else None),
-                yOffset=alt.YOffset("documents:N", sort=document_order(named)),
-                color=alt.Color(
-                    "documents:N", title="documents less control", sort=document_order(named),
-                    legend=alt.Legend(orient="top"),
-                ),
-                tooltip=["curve", "documents", alt.Tooltip("label", title="control"),
-                         alt.Tooltip("mean", title="with the gold document", format=".3f"),
-                         alt.Tooltip("control_mean", title="control", format=".3f"),
-                         alt.Tooltip("difference", format="+.3f"), alt.Tooltip("low", format="+.3f"),
-                         alt.Tooltip("high", format="+.3f"), alt.Tooltip("n_tokens", title="answer tokens")],
-            )  # fmt: skip
-            x = alt.X("difference:Q", title=title, axis=axis, scale=alt.Scale(zero=True))
-            zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color="#888888").encode(x=alt.X("x:Q", title=title))
-            spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
-            points = base.mark_point(filled=True, size=45, opacity=1).encode(x=x)
-            panels.append(
-                alt.layer(zero, spans, points).properties(width=150, height=130, title=title_of(named, curve))
-            )
-        rows.append(alt.hconcat(*panels))
-    return stacked(*rows)
+    columns: list[ChartType] = []
+    for measure, title in _DIFFERENCES.items():
+        part = shown(
+            named[named["measure"] == measure], "model", "lens", "n_documents", "curve", "documents", "label", "mean",
+            "control_mean", "difference", "low", "high", "n_tokens",
+        )  # fmt: skip
+        axis = alt.Axis(format="+%" if measure == "accuracy" else "+.2~f", tickCount=4, labelFlush=False)
+        base = alt.Chart().encode(
+            y=alt.Y("label:N", title=None, sort=order, axis=alt.Axis() if not columns else None),
+            yOffset=alt.YOffset("documents:N", sort=document_order(named)),
+            color=documents_colour(named, "documents less control"),
+            tooltip=["curve:N", alt.Tooltip("documents:N", title="context"), alt.Tooltip("label:N", title="control"),
+                     alt.Tooltip("mean:Q", title="with the gold document", format=".3f"),
+                     alt.Tooltip("control_mean:Q", title="control", format=".3f"),
+                     alt.Tooltip("difference:Q", format="+.3f"),
+                     alt.Tooltip("low:Q", title="interval from", format="+.3f"),
+                     alt.Tooltip("high:Q", title="to", format="+.3f"),
+                     alt.Tooltip("n_tokens:Q", title="answer tokens")],
+        )  # fmt: skip
+        x = alt.X("difference:Q", title=title, axis=axis, scale=alt.Scale(zero=True))
+        zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(style=QUIET).encode(x=alt.X("x:Q", title=title))
+        spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
+        points = base.mark_point(filled=True, size=45, opacity=1).encode(x=x)
+        panel = alt.layer(zero, spans, points).properties(width=150, height=130)
+        columns.append(a_row_a_curve(panel, part))
+    return with_filters(beside(*columns).resolve_scale(color="shared"))
 
 
 def depth_by_group(table: pd.DataFrame) -> ChartType:
@@ -73,33 +85,40 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
     Args:
         table: of :func:`lenscore.analysis.groups.depth_by_group`.
     """
-    shown = table[table["grouping"].isin(_GROUPINGS) & table["measure"].isin(_GROUP_MEASURES)].dropna(subset=["mean"])
-    if shown.empty:
+    rows = table[table["grouping"].isin(_GROUPINGS) & table["measure"].isin(_GROUP_MEASURES)].dropna(subset=["mean"])
+    if rows.empty:
         return nothing("No context with documents was extracted.")
-    named = with_curve_names(shown)
-    curves = sorted(named["curve"].unique())
+    named = with_curve_names(rows)
+    curves = curve_order(named)
     legend = alt.Legend(orient="top") if len(curves) > 1 else None
-    rows = []
+    stack = []
     for grouping, heading in _GROUPINGS.items():
         of_grouping = named[named["grouping"] == grouping]
         groups = list(dict.fromkeys(of_grouping["group"]))
-        panels = []
+        panels: list[ChartType] = []
         for measure, title in _GROUP_MEASURES.items():
-            part = of_grouping[of_grouping["measure"] == measure]
+            part = shown(
+                of_grouping[of_grouping["measure"] == measure],
+                "model", "lens", "curve", "group", "mean", "low", "high", "n_tokens", "n_questions",
+            )  # fmt: skip
             axis = alt.Axis(format="%" if measure in _SHARES else ".2~f", tickCount=4)
-            base = alt.Chart(part).encode(
-                y=alt.Y("group:N", title=heading, sort=groups, axis=alt.Axis() if measure == "accuracy" else None),
+            number = ".1%" if measure in _SHARES else ".3f"
+            base = alt.Chart().encode(
+                y=alt.Y("group:N", title=heading, sort=groups, axis=alt.Axis() if not panels else None),
                 yOffset=alt.YOffset("curve:N", sort=curves),
-                color=alt.Color("curve:N", title=None, sort=curves, legend=legend),
-                tooltip=["curve", "group", alt.Tooltip("mean", format=".3f"), alt.Tooltip("low", format=".3f"),
-                         alt.Tooltip("high", format=".3f"), alt.Tooltip("n_tokens", title="answer tokens"),
-                         alt.Tooltip("n_questions", title="questions")],
+                color=alt.Color("curve:N", title=None, sort=curves, scale=alt.Scale(domain=curves), legend=legend),
+                tooltip=["curve:N", "group:N", alt.Tooltip("mean:Q", title=title, format=number),
+                         alt.Tooltip("low:Q", title="interval from", format=number),
+                         alt.Tooltip("high:Q", title="to", format=number),
+                         alt.Tooltip("n_tokens:Q", title="answer tokens"),
+                         alt.Tooltip("n_questions:Q", title="questions")],
             )  # fmt: skip
             scale = alt.Scale(zero=measure != "settled_layer", nice=True)
             spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
             points = base.mark_point(filled=True, size=45, opacity=1).encode(
                 x=alt.X("mean:Q", title=title, axis=axis, scale=scale)
             )
-            panels.append(alt.layer(spans, points).properties(width=140, height=max(60, 26 * len(groups))))
-        rows.append(alt.hconcat(*panels).resolve_scale(y="shared"))
-    return stacked(*rows)
+            panel = filtered(alt.layer(spans, points, data=part), part)
+            panels.append(panel.properties(width=140, height=max(60, 26 * len(groups))))
+        stack.append(beside(*panels).resolve_scale(y="shared"))
+    return with_filters(stacked(*stack))

@@ -6,22 +6,30 @@ from altair.typing import ChartType
 
 from lenscore.analysis.populations import HEADLINE
 from lenscore.report.charts.parts import (
-    document_order,
+    FILTERS,
+    LINE_COLUMNS,
+    a_panel_a_curve,
+    a_panel_each,
+    a_row_a_curve,
+    beside,
+    curves_at_once,
+    filtered,
     line_layers,
     nothing,
-    small_title,
+    shown,
     stacked,
-    title_of,
     tooltips,
     with_curve_names,
     with_documents,
+    with_filters,
 )  # fmt: skip
+from lenscore.report.theme import QUIET
 
 _MEASURES = {
     "refinement_depth": "refinement depth (layers)",
-    "prediction_depth": "prediction depth (layers)",
     "first_correct_layer": "first-correct layer",
     "settled_layer": "settled layer",
+    "prediction_depth": "prediction depth (layers)",
 }
 _TARGETS = ("refinement_depth", "prediction_depth")
 _TOKENS = {"all": "all tokens", "first": "first tokens"}
@@ -32,37 +40,41 @@ _ACCURACIES = {
     "answer_tokens": "all answer tokens right",
     "whole_answer": "whole answers right",
 }
+_LEVELS = {"closed_book": "closed book", "oracle": "oracle"}
 
 
 def refinement_curve(table: pd.DataFrame) -> ChartType:
-    """Return the headline chart: mean depths against the gold document's relative position, with intervals.
+    """Return the headline chart: mean refinement depth against the gold document's relative position, with intervals.
+
+    Brushing it sets the parameter ``brush``, which the page hands to the other charts as ``shown_positions``.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
     """
-    placed = table.dropna(subset=["relative_position", "mean"])
-    placed = placed[
-        (placed["condition"] == "documents")
-        & (placed["tokens"] == HEADLINE.tokens)
-        & (placed["population"] == HEADLINE.population)
-    ]
+    placed = _placed(table, ["refinement_depth"])
     if placed.empty:
         return nothing(_NO_CURVE)
-    placed = with_documents(with_curve_names(placed))
-    curves = sorted(placed["curve"].unique())
-    main = [
-        _curve(placed, curve, "refinement_depth", _MEASURES, width=max(260, 600 // len(curves)), height=280)
-        for curve in curves
-    ]
-    companions = [
-        alt.hconcat(*[
-            _curve(placed, curve, measure, _MEASURES, width=160, height=130)
-            for measure in _MEASURES
-            if measure != "refinement_depth"
-        ])
-        for curve in curves
-    ]  # fmt: skip
-    return stacked(alt.hconcat(*main).resolve_scale(y="shared"), *companions)
+    brush = alt.selection_interval(name="brush", encodings=["x"])
+    layers = line_layers(placed, _MEASURES["refinement_depth"], params=[brush])
+    columns = 1 if curves_at_once(placed) == 1 else 2
+    panel = alt.layer(*layers).properties(width=640 // columns, height=300)
+    return with_filters(a_panel_a_curve(panel, placed, columns=columns, without=["shown_positions"]))
+
+
+def depth_curves(table: pd.DataFrame) -> ChartType:
+    """Return the layers of which refinement depth is the difference, and prediction depth, against position.
+
+    Args:
+        table: of :func:`lenscore.analysis.curves.refinement_curve`.
+    """
+    placed = _placed(table, [measure for measure in _MEASURES if measure != "refinement_depth"])
+    if placed.empty:
+        return nothing(_NO_CURVE)
+    columns = []
+    for measure, part in placed.groupby("measure", sort=False):
+        panel = alt.layer(*line_layers(placed, _MEASURES[str(measure)])).properties(width=200, height=150)
+        columns.append(a_row_a_curve(panel, part.drop(columns="measure")))
+    return with_filters(beside(*columns).resolve_scale(color="shared"))
 
 
 def populations(table: pd.DataFrame) -> ChartType:
@@ -76,27 +88,21 @@ def populations(table: pd.DataFrame) -> ChartType:
     if placed.empty:
         return nothing(_NO_CURVE)
     placed = with_documents(with_curve_names(placed))
-    curves = sorted(placed["curve"].unique())
     rows = []
     for tokens, of_tokens in _TOKENS.items():
-        for curve in curves:
-            pairs = []
-            for measure in _TARGETS:
-                panels = []
-                for population, of_population in _POPULATIONS.items():
-                    part = placed[
-                        (placed["curve"] == curve)
-                        & (placed["measure"] == measure)
-                        & (placed["tokens"] == tokens)
-                        & (placed["population"] == population)
-                    ]
-                    title = [f"{of_tokens}, {of_population}", *([curve] if len(curves) > 1 else [])]
-                    layers = line_layers(part, _MEASURES[measure], order=document_order(placed))
-                    panels.append(alt.layer(*layers).properties(width=135, height=150, title=small_title(title)))
-                # To be compared with one another.
-                pairs.append(alt.hconcat(*panels).resolve_scale(y="shared"))
-            rows.append(alt.hconcat(*pairs))
-    return stacked(*rows)
+        pairs = []
+        for measure in _TARGETS:
+            part = placed[(placed["measure"] == measure) & (placed["tokens"] == tokens)]
+            if part.empty:
+                continue
+            panel = alt.layer(*line_layers(placed, _MEASURES[measure])).properties(width=135, height=150)
+            # A facet's panels share their axes: they are to be compared with one another.
+            named = shown(part, *LINE_COLUMNS, "population").assign(
+                over=part["population"].map(lambda name, tokens=of_tokens: f"{tokens}, {_POPULATIONS[name]}")
+            )
+            pairs.append(a_panel_each(panel, named, by="over", columns=len(_POPULATIONS)))
+        rows.append(beside(*pairs))
+    return with_filters(stacked(*rows))
 
 
 def accuracy_curve(table: pd.DataFrame) -> ChartType:
@@ -108,40 +114,46 @@ def accuracy_curve(table: pd.DataFrame) -> ChartType:
     if table.empty:
         return nothing("No context was extracted.")
     # At the last layer every lens is the model.
-    named = with_documents(with_curve_names(table[table["lens"] == table["lens"].iloc[0]]))
-    shuffled = named[(named["condition"] == "shuffled_gold") & named["relative_position"].notna()]
-    placed = named[(named["condition"] == "documents") & named["relative_position"].notna()]
-    levels = {"closed_book": "closed book", "oracle": "oracle"}
-    controls = named[named["condition"].isin(levels)].assign(control=lambda rows: rows["condition"].map(levels))
-    rows = []
-    for curve in sorted(named["curve"].unique()):
-        panels = []
-        for measure, title in _ACCURACIES.items():
-            part = placed[(placed["measure"] == measure) & (placed["curve"] == curve)]
-            layers = [] if part.empty else line_layers(part, title, percent=True)
-            without = shuffled[(shuffled["measure"] == measure) & (shuffled["curve"] == curve)]
-            if not without.empty:
-                _, line, points = line_layers(without, title, percent=True, order=document_order(placed))
-                layers += [line.mark_line(strokeWidth=1.5, strokeDash=[2, 3]), points.mark_point(size=20, opacity=1)]
-            level = controls[(controls["measure"] == measure) & (controls["curve"] == curve)]
-            if not level.empty:
-                rule = alt.Chart(level).mark_rule(strokeDash=[5, 4], color="#777777").encode(y="mean:Q")
-                text = (
-                    alt.Chart(level)
-                    .mark_text(align="right", dy=-6, color="#555555", fontSize=10)
-                    .encode(text="control:N", y="mean:Q", x=alt.value(180), tooltip=tooltips(level, title))
-                )
-                layers += [rule, text]
-            panels.append(alt.layer(*layers).properties(width=180, height=200, title=title_of(named, curve)))
-        rows.append(alt.hconcat(*panels))
-    return stacked(*rows)
+    of_one_lens = with_documents(with_curve_names(table[table["lens"] == table["lens"].iloc[0]]))
+    named = of_one_lens.assign(level=of_one_lens["condition"].map(_LEVELS))
+    of_documents = named[named["condition"] == "documents"]
+    columns = []
+    for measure, title in _ACCURACIES.items():
+        part = shown(named[named["measure"] == measure], *LINE_COLUMNS, "condition", "level").drop(columns="lens")
+        curves = _on_condition("documents", line_layers(of_documents, title, percent=True))
+        if (part["condition"] == "shuffled_gold").any():
+            _, line, points = _on_condition("shuffled_gold", line_layers(of_documents, title, percent=True))
+            curves += [line.mark_line(strokeWidth=1.5, strokeDash=[2, 3]), points.mark_point(size=20, opacity=1)]
+        # Controls have no number of documents to be chosen by: that filter is the curves' alone.
+        others = [name for name in FILTERS if name != "shown_documents"]
+        layers = [filtered(layer, part, without=others) for layer in curves]
+        if part["level"].notna().any():
+            level = alt.Chart().transform_filter("isValid(datum.level)").encode(y=alt.Y("mean:Q", title=title))
+            text = level.mark_text(align="right", dy=-6, fontSize=10, style=f"{QUIET}-text").encode(
+                text="level:N", x=alt.value(200), tooltip=tooltips(title, percent=True)
+            )
+            rule = level.mark_rule(strokeDash=[5, 4], style=QUIET)
+            layers += [rule, text]
+        panel = alt.layer(*layers).properties(width=200, height=200)
+        columns.append(a_row_a_curve(panel, part, without=["shown_documents"]))
+    return with_filters(beside(*columns))
 
 
-def _curve(
-    table: pd.DataFrame, curve: str, measure: str, titles: dict[str, str], *, width: int, height: int
-) -> ChartType:
-    """Return one panel: one measure of one curve name."""
-    part = table[(table["curve"] == curve) & (table["measure"] == measure)]
-    return alt.layer(*line_layers(part, titles[measure])).properties(
-        width=width, height=height, title=title_of(table, curve)
-    )
+def _on_condition(condition: str, layers: list[alt.Chart]) -> list[alt.Chart]:
+    test = f"datum.condition === '{condition}' && isValid(datum.relative_position)"
+    return [layer.transform_filter(test) for layer in layers]
+
+
+def _placed(table: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Return the headline's population of contexts with documents, measure by measure in the given order."""
+    rows = table.dropna(subset=["relative_position", "mean"])
+    rows = rows[
+        (rows["condition"] == "documents")
+        & (rows["tokens"] == HEADLINE.tokens)
+        & (rows["population"] == HEADLINE.population)
+        & rows["measure"].isin(measures)
+    ]
+    if rows.empty:
+        return rows
+    ordered = rows.sort_values("measure", key=lambda names: names.map(measures.index), kind="stable")
+    return shown(with_documents(with_curve_names(ordered)), *LINE_COLUMNS, "measure")

@@ -1,10 +1,16 @@
-"""What charts are put together from: names, axes, lines with their bands, and what is shown where there is nothing."""
+"""What charts are put together from: names, axes, lines with their bands, filters, and what stands where nothing does.
+
+Every chart has the parameters of ``FILTERS``, and keeps to those that its table has columns for. As drawn they show
+everything; the page sets them in all charts at once.
+"""
+
+from collections.abc import Sequence
 
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from lenscore.report import theme  # registers the theme  # noqa: F401
+from lenscore.report.theme import QUIET
 
 POSITION = alt.X(
     "relative_position:Q",
@@ -13,6 +19,51 @@ POSITION = alt.X(
     axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f"),
 )
 
+# Parameter → its value where nothing is chosen, the column that it filters, and the rows that it keeps. Controls, which
+# have no position, stay whatever positions are chosen.
+FILTERS: dict[str, tuple[str | list[str], str, str]] = {
+    "shown_model": ("", "model", "!shown_model || datum.model === shown_model"),
+    "shown_lens": ("", "lens", "!shown_lens || datum.lens === shown_lens"),
+    "shown_documents": (
+        [], "n_documents", "!length(shown_documents) || indexof(shown_documents, datum.n_documents) >= 0",
+    ),
+    "shown_positions": (
+        [],
+        "relative_position",
+        "!length(shown_positions) || !isValid(datum.relative_position) || "
+        "(datum.relative_position >= shown_positions[0] && datum.relative_position <= shown_positions[1])",
+    ),
+}  # fmt: skip
+
+
+def filtered(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = ()) -> ChartType:
+    """Return the chart with the tests of those filters that its table has columns for.
+
+    Args:
+        chart: a chart, layers over one another, or panels.
+        table: its data.
+        without: filters that it does not take.
+    """
+    for name, (_, column, test) in FILTERS.items():
+        if column in table and name not in without:
+            chart = chart.transform_filter(test)
+    return chart
+
+
+def with_filters(chart: ChartType) -> ChartType:
+    """Return a whole chart with the parameters of the filters, all of them set to show everything."""
+    values = [alt.VariableParameter(name=name, value=value) for name, (value, _, _) in FILTERS.items()]
+    # Altair's own add_params hands parameters down to a chart's parts, which may not share them.
+    chart.params = [*(chart.params if isinstance(chart.params, list) else []), *values]
+    return chart
+
+
+def shown(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Return what a chart needs of its table, numbers to five digits: the page carries the data of every chart."""
+    chosen = table[list(dict.fromkeys(columns))]
+    floats = chosen.select_dtypes("float").columns
+    return chosen.assign(**{name: chosen[name].map(lambda value: float(f"{value:.5g}")) for name in floats})
+
 
 def stacked(*rows: ChartType) -> ChartType:
     """Return the rows under one another, with one legend of colours."""
@@ -20,59 +71,87 @@ def stacked(*rows: ChartType) -> ChartType:
     return stacked
 
 
-def title_of(table: pd.DataFrame, curve: str) -> alt.TitleParams:
-    """Name a panel by its curve, unless there is but one."""
-    return alt.TitleParams(curve if table["curve"].nunique() > 1 else "", frame="group")
+def beside(*columns: ChartType) -> ChartType:
+    """Return the charts beside one another."""
+    row: alt.HConcatChart = alt.hconcat(*columns, spacing=16)
+    return row
 
 
-def small_title(lines: list[str]) -> alt.TitleParams:
-    """Return the title of a small panel, a line each."""
-    return alt.TitleParams(lines, frame="group", fontSize=11)
+def a_row_a_curve(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = ()) -> ChartType:
+    """Return the chart once for each curve that is shown, under one another; a single curve is not named."""
+    row = alt.Row("curve:N", title=None, sort=curve_order(table), header=header_of(table))
+    # Filtered before it is split into panels: a curve that is not shown takes no room.
+    return filtered(chart.facet(data=table, row=row), table, without=without)
+
+
+def a_panel_a_curve(chart: ChartType, table: pd.DataFrame, *, columns: int, without: Sequence[str] = ()) -> ChartType:
+    """Return the chart once for each curve that is shown, in lines of ``columns``; a single curve is not named."""
+    panel = alt.Facet("curve:N", title=None, sort=curve_order(table), header=header_of(table))
+    return filtered(chart.facet(panel, data=table, columns=columns), table, without=without)
+
+
+def a_panel_each(chart: ChartType, table: pd.DataFrame, *, by: str, columns: int) -> ChartType:
+    """Return the chart once for each curve and value of ``by`` that is shown, one curve in a line of ``columns``.
+
+    Not crossed rows and columns: of those a row stays empty where all of it is filtered out.
+    """
+    several = table["curve"].nunique() > 1
+    panels = table[by] + ("\n" + table["curve"] if several else "")
+    order = list(dict.fromkeys(panels.iloc[table["curve"].argsort(kind="stable")]))
+    header = alt.Header(labelAnchor="start", labelPadding=4, labelExpr="split(datum.label, '\\n')")
+    panel = alt.Facet("panel:N", title=None, sort=order, header=header)
+    return filtered(chart.facet(panel, data=table.assign(panel=panels), columns=columns), table)
 
 
 def line_layers(
-    table: pd.DataFrame, title: str, *, percent: bool = False, order: list[str] | None = None
+    table: pd.DataFrame, title: str, *, percent: bool = False, params: Sequence[alt.Parameter] = ()
 ) -> list[alt.Chart]:
-    """Return band, line and points of means against position, a colour a number of documents.
+    """Return band, line and points of means against position, a colour a number of documents, without their data.
 
     Args:
-        table: of one panel, named.
+        table: of all panels, named.
         title: of the y axis.
         percent: the means are shares.
-        order: every number of documents that some panel has, where this one may lack some.
+        params: selections on the points.
     """
-    base = alt.Chart(table).encode(
-        x=POSITION,
-        color=alt.Color(
-            "documents:N",
-            title=None,
-            sort=order or document_order(table),
-            legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1),
-        ),
-    )
+    base = alt.Chart().encode(x=POSITION, color=documents_colour(table))
     axis = alt.Axis(format="%" if percent else ".2~f", tickCount=5)
     mean = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=axis)
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=mean)
-    points = base.mark_point(filled=True, size=45, opacity=1).encode(y=mean, tooltip=tooltips(table, title))
-    return [band, line, points]
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(y=mean, tooltip=tooltips(title, percent=percent))
+    return [band, line, points.add_params(*params) if params else points]
 
 
-def header_of(table: pd.DataFrame) -> alt.Header:
-    """Name a facet's columns by their curves, unless there is but one."""
-    return alt.Header(labels=table["curve"].nunique() > 1)
+# What the layers above read, with the names of panels and colours.
+LINE_COLUMNS = (
+    "model", "lens", "n_documents", "curve", "documents", "gold_index", "relative_position", "mean", "low", "high",
+    "n_tokens", "n_questions",
+)  # fmt: skip
 
 
-def tooltips(table: pd.DataFrame, title: str) -> list[alt.Tooltip]:
+def documents_colour(table: pd.DataFrame, title: str | None = None) -> alt.Color:
+    """Return the colour of a number of documents: the same one whatever is filtered."""
+    return alt.Color(
+        "documents:N",
+        title=title,
+        sort=document_order(table),
+        scale=alt.Scale(domain=document_order(table)),
+        legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1),
+    )
+
+
+def tooltips(title: str, *, percent: bool = False) -> list[alt.Tooltip]:
     """Return what hovering over a point of a curve shows."""
+    number = ".1%" if percent else ".3f"
     return [
         alt.Tooltip("curve:N", title="curve"),
         alt.Tooltip("documents:N", title="context"),
         alt.Tooltip("gold_index:Q", title="gold index"),
         alt.Tooltip("relative_position:Q", title="relative position", format=".2f"),
-        alt.Tooltip("mean:Q", title=title, format=".3f"),
-        alt.Tooltip("low:Q", title="interval from", format=".3f"),
-        alt.Tooltip("high:Q", title="to", format=".3f"),
+        alt.Tooltip("mean:Q", title=title, format=number),
+        alt.Tooltip("low:Q", title="interval from", format=number),
+        alt.Tooltip("high:Q", title="to", format=number),
         alt.Tooltip("n_tokens:Q", title="n"),
         alt.Tooltip("n_questions:Q", title="questions"),
     ]
@@ -95,12 +174,28 @@ def document_order(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table.sort_values("n_documents")["documents"]))
 
 
+def curve_order(table: pd.DataFrame) -> list[str]:
+    """Return the curves' names in order."""
+    return sorted(table["curve"].unique())
+
+
+def curves_at_once(table: pd.DataFrame) -> int:
+    """Return how many curves stand beside one another when one lens is shown."""
+    return int(table.groupby("lens")["curve"].nunique().max())
+
+
 def nothing(words: str) -> ChartType:
     """Return a chart that says why there is nothing to draw."""
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame({"words": [words]}))
-        .mark_text(fontSize=13, color="#555555")
+        .mark_text(fontSize=13, style=f"{QUIET}-text")
         .encode(text="words:N")
         .properties(width=560, height=60)
     )
     return chart
+
+
+def header_of(table: pd.DataFrame) -> alt.Header:
+    """Name panels by their curves, unless there is but one."""
+    several = table["curve"].nunique() > 1
+    return alt.Header(labels=several, labelOrient="top", labelAnchor="start", labelPadding=4)

@@ -1,0 +1,67 @@
+"""What stands in the page as JSON, made small: charts' data without repeated names, and no more of it than fits."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from lenscore.report.charts.parts import nothing
+
+# Of the page's 5 MB, Vega takes 0.9.
+CHARTS_BUDGET = 2_400_000
+EXPLORER_BUDGET = 1_300_000
+
+
+def script_json(value: Any) -> Markup:
+    """Return JSON that may stand in a script element, whatever text it holds."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def packed(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Vega-Lite spec whose datasets are columns' names and rows without them."""
+    datasets = {name: _table(rows) for name, rows in spec.get("datasets", {}).items()}
+    return {**spec, "datasets": datasets}
+
+
+def within_budget(specs: Mapping[str, Mapping[str, Any]], budget: int = CHARTS_BUDGET) -> dict[str, Mapping[str, Any]]:
+    """Return the specs, the largest replaced by words that point to their files until all fit.
+
+    Args:
+        specs: packed specs by name.
+        budget: bytes of their JSON.
+    """
+    sizes = {name: len(script_json(spec).encode()) for name, spec in specs.items()}
+    kept = dict(specs)
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if sum(sizes.values()) <= budget:
+            break
+        kept[name] = packed(nothing("This chart's data are too large for the page: see its SVG below.").to_dict())
+        sizes[name] = len(script_json(kept[name]).encode())
+    return kept
+
+
+def contexts_within_budget(
+    contexts: Sequence[Mapping[str, Any]], kinds: Sequence[str], budget: int = EXPLORER_BUDGET
+) -> list[Mapping[str, Any]]:
+    """Return the contexts that fit, in their order: of all cells the first kind before the second.
+
+    Args:
+        contexts: of :func:`lenscore.report.explorer.explorer_data`.
+        kinds: the kinds, those to be kept first first.
+        budget: bytes of their JSON.
+    """
+    left = budget
+    kept = []
+    for place in sorted(range(len(contexts)), key=lambda place: (kinds.index(contexts[place]["kind"]), place)):
+        left -= len(script_json(contexts[place]).encode())
+        if left < 0:
+            break
+        kept.append(place)
+    return [contexts[place] for place in sorted(kept)]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
