@@ -30,6 +30,7 @@ from lenscore.report.sentences import (
     about_shape,
     about_verdicts,
     curve_name,
+    listed,
     no_curve,
 )
 from lenscore.report.theme import DARK
@@ -152,21 +153,33 @@ def _vega() -> Markup:
 
 
 def _summary(config: Mapping[str, Any], counts: Mapping[str, int]) -> str:
-    sets = []
-    for name, spec in config["context_sets"].items():
-        lengths = ", ".join(map(str, spec["documents"])) or "no"
-        positions = spec["positions"]
-        places = "every position" if positions == "all" else (
-            f"{positions} positions" if isinstance(positions, int) else f"gold indices {positions}"
-        )  # fmt: skip
-        controls = f", and {' and '.join(spec['controls']).replace('_', ' ')}" if spec["controls"] else ""
-        sets.append(f"{name}: {lengths} documents, the gold one at {places}, prompt {spec['prompt']}{controls}")
+    """Return the study in one sentence."""
+    several = len(config["context_sets"]) > 1
+    sets = [
+        (f"in set {name}, " if several else "") + _contexts_in_words(spec)
+        for name, spec in config["context_sets"].items()
+    ]
     kind, _, place = config["dataset"]["source"].partition(":")
     dataset = "the project's own set" if kind == "embedded" else place.rpartition("/")[2]
     return (
-        f"{', '.join(config['models'])} on {counts['questions']} questions of {dataset}, "
-        f"through the {' and '.join(config['lenses'])} lens. {'; '.join(sets)}."
+        f"{listed(list(config['models']))} on {counts['questions']} questions of {dataset}, read through the "
+        f"{' and '.join(config['lenses'])} lens, with {'; '.join(sets)}."
     )
+
+
+def _contexts_in_words(spec: Mapping[str, Any]) -> str:
+    controls = (
+        f"the controls {listed([name.replace('_', ' ') for name in spec['controls']])}" if spec["controls"] else ""
+    )
+    if not spec["documents"]:
+        return controls
+    positions = spec["positions"]
+    places = "every position" if positions == "all" else (
+        f"{positions} positions" if isinstance(positions, int) else f"gold indices {listed(list(map(str, positions)))}"
+    )  # fmt: skip
+    among = listed(list(map(str, spec["documents"])), "or")
+    contexts = f"the gold document at {places} among {among}, in the prompt {spec['prompt']}"
+    return f"{contexts}, and {controls}" if controls else contexts
 
 
 def _verdict_sentences(curves: Sequence[Finding]) -> list[dict[str, Any]]:

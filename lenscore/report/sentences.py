@@ -29,7 +29,7 @@ _WELL = 0.5
 
 def about_verdicts(shapes: Sequence[Finding]) -> str:
     """Return the verdicts in short on the curves of one model, context set and lens (rows of the table ``shapes``)."""
-    said = _listed([f"{_short_verdict(row)} with {_documents(row['n_documents'])}" for row in shapes])
+    said = listed([f"{_short_verdict(row)} with {_documents(row['n_documents'])}" for row in shapes])
     name = f"{_model_name(shapes[0])}{_lens_name(shapes[0])}"
     return f"{name}: against the gold document's position, refinement depth is {said}."
 
@@ -94,7 +94,7 @@ def about_disagreement(finding: Finding) -> str:
     parts = []
     for verdict in finding["verdicts"]:
         ways = [f"{WAYS[way[0]]} ({WAYS[way[1]]}, {WAYS[way[2]]})" for way in verdict["ways"]]
-        parts.append(f"{_VERDICTS[verdict['verdict']]} for {_listed(ways)}")
+        parts.append(f"{_VERDICTS[verdict['verdict']]} for {listed(ways)}")
     return f"{curve_name(finding)}: the verdict depends on the question. The curve is {'; '.join(parts)}."
 
 
@@ -122,6 +122,13 @@ def _lens_name(row: Finding) -> str:
     return "" if row["lens"] == "logit" else f", {row['lens']} lens"
 
 
+def listed(parts: Sequence[str], last: str = "and") -> str:
+    """Return the parts as a list in words; ``last`` stands before the last one."""
+    if len(parts) < 2:
+        return parts[0] if parts else "none"
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
 def ablation_name(row: Finding) -> str:
     """Return what is done to a block, where its scope and replacement are given."""
     done = {"skip": "when the block is skipped", "mean": "when the block adds its mean"}[row["replacement"]]
@@ -139,7 +146,7 @@ def _p(value: float) -> str:
 def about_layers(finding: Finding) -> str:
     """Return the sentence on the layers that do most by one observation (``findings.busiest_layers``)."""
     last = finding["n_layers"]
-    layers = _listed([f"{layer} ({_value(finding, value)})" for layer, value in _pairs(finding)])
+    layers = listed([f"{layer} ({_value(finding, value)})" for layer, value in _pairs(finding)])
     what = {
         "share_first_right": "Most answer tokens first become right at layers",
         "share_settled": "Most settle at layers",
@@ -229,10 +236,6 @@ def _condition(row: Finding) -> str:
     documents = _documents(row["n_documents"])
     names = {"closed_book": "closed book", "oracle": "oracle", "shuffled_gold": f"shuffled gold among {documents}"}
     return names.get(row["condition"], documents)
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else "none"
 
 
 def _signed(value: float) -> str:

@@ -34,8 +34,11 @@ def _colours(ground: dict[str, str]) -> dict[str, dict[str, object]]:
     }  # fmt: skip
 
 
+# The same hues, lighter where they would drown in a dark ground.
+_DARK_CATEGORIES = ["#4DA9E0", "#F08A45", "#2FC497", "#E3A1C6", "#F2B93B", "#9AD4F5", "#B4BAC2"]
+
 # What the page lays over a chart's own config on a dark ground.
-DARK = {"background": None, **_colours(_DARK)}
+DARK = {"background": None, "range": {"category": _DARK_CATEGORIES}, **_colours(_DARK)}
 
 
 @alt.theme.register("lenscore", enable=True)
