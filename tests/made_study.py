@@ -2,18 +2,20 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.contexts.questions import Document, Question
-from lenscore.records import CONTEXTS, LEFT_OUT, LENS_DIVERGENCES, write_table
+from lenscore.records import CONTEXTS, LEFT_OUT, LENS_DIVERGENCES, shard_facts, write_table
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import CHARTS as ENTRIES
 from lenscore.report.page import render_page
@@ -29,7 +31,7 @@ N_QUESTIONS = 12
 
 
 class MadeStudy(SmallStudy):
-    """Twelve questions among three and five documents, the gold one at every place, and closed book; two lenses."""
+    """Twelve questions, three and five documents, the gold one at every place; closed book; two models, two lenses."""
 
     def __init__(self, folder: Path):
         super().__init__(folder)
@@ -43,7 +45,9 @@ class MadeStudy(SmallStudy):
             for layer in range(L + 1)
         ]
         write_table(pa.Table.from_pylist(rows, schema=LENS_DIVERGENCES), divergence)
-        self.models = [LoadedModel("tiny", "float32", "exact", folder / "models/tiny", divergence)]
+        self.models = [
+            LoadedModel(name, "float32", "exact", folder / "models/tiny", divergence) for name in ("tiny", "twin")
+        ]
         self.questions = [
             Question(f"q{i}", f"what is {i}? {EVIL}", ("w7",), None, Document(f"q{i}", f"title {EVIL}", "w7"), ())
             for i in range(N_QUESTIONS)
@@ -52,7 +56,11 @@ class MadeStudy(SmallStudy):
         self.cells = [(n, place) for n in LENGTHS for place in range(n)]
         self.context_shards = [self.write_contexts(0)]
         self.rows = {0: self.made_rows()}
-        self.record_shards = [self.write_records(0)]
+        tiny = self.write_records(0)
+        twin = replace(tiny, model="twin", records=folder / "records-twin")
+        facts = {**shard_facts(tiny.records), "model": "twin"}
+        write_table(pq.read_table(tiny.records).replace_schema_metadata(None), twin.records, facts)
+        self.record_shards = [tiny, twin]
         final = [
             row for row in self.rows[0] if row["layer"] == L and row["lens"] == "logit" and "/3/" in row["context_id"]
         ]
@@ -115,7 +123,7 @@ def write_page(study: SmallStudy, folder: Path, **config: Any) -> Path:
         "dataset": {"source": "path:<b>questions</b>.jsonl"},
         "questions": len(study.questions),
         "context_sets": {"main": {"documents": lengths, "positions": "all"}},
-        "models": {"tiny": {"source": "path:tiny"}},
+        "models": {model.model: {"source": "path:tiny"} for model in study.models},
         "lenses": study.lenses,
         **config,
     }

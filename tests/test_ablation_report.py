@@ -1,21 +1,18 @@
 """What the report says and draws of ablations, and that it stands without them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pytest
 import vl_convert
 
 from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
-from lenscore.report.contents import CHARTS as ENTRIES
 from lenscore.report.contents import TABLES
-from lenscore.report.page import render_page
 from lenscore.report.sentences import about_cause
-from lenscore.study import AnalysisSpec, Study
+from lenscore.study import AnalysisSpec
+from tests.made_study import write_page
 from tests.test_store import SmallStudy
 
 ROW: dict[str, Any] = {
@@ -92,7 +89,9 @@ def test_the_chart_draws_the_cause_where_there_is_one(tmp_path: Path) -> None:
     assert "the block adds its mean" in other
     assert "at the answer alone" in other
     spec = CHARTS["essential_layers"](table).to_dict()
-    plotted = [row for rows in spec["datasets"].values() for row in rows if row["layer"] and row["region"] == "all"]
+    rows = [row for rows in spec["datasets"].values() for row in rows if row["layer"] and row["region"] == "all"]
+    plotted = [row for row in rows if "logprob_drop" in row]
+    assert {row["n_ablated"] for row in plotted} == {16}
     assert {(row["layer"], row["logprob_drop"]) for row in plotted} == {(1, 1.0), (2, 2.0), (3, 3.0)}
 
 
@@ -111,28 +110,12 @@ def test_a_model_that_was_not_ablated_has_a_panel_without_cause(tmp_path: Path) 
 
 @pytest.mark.parametrize("ablated", [True, False])
 def test_the_page_says_what_was_ablated_or_nothing(tmp_path: Path, ablated: bool) -> None:
-    database, tables, findings = tables_of(tmp_path, ablated=ablated)
-    assert set(tables) == set(TABLES)
-    config = Study.model_validate(
-        {
-            "study": "small",
-            "dataset": {"source": "path:questions.jsonl"},
-            "questions": 4,
-            "context_sets": {"main": {"documents": [2], "positions": "all"}},
-            "models": {"tiny": {"source": "path:tiny"}},
-        }
-    ).model_dump(mode="json")
-    facts = {"config": config, "dataset": {}, "extraction_code": "c0de", "versions": {}}
-    with duckdb.connect(str(database)) as connection:
-        for key, value in facts.items():
-            connection.execute("insert into study values (?, ?)", [key, json.dumps(value)])
-    for name, table in tables.items():
-        table.to_parquet(tmp_path / f"{name}.parquet")
-    (tmp_path / "findings.json").write_text(json.dumps(findings))
-    for name, chart in CHARTS.items():
-        table = pd.read_parquet(tmp_path / f"{ENTRIES[name].table}.parquet")
-        (tmp_path / f"{name}.json").write_text(json.dumps(chart(table).to_dict()))
-    page = render_page(database, tmp_path / "findings.json", tmp_path, tmp_path, None)
+    study = SmallStudy(tmp_path)
+    if ablated:
+        study.ablation_shards = [study.write_ablations(shard) for shard in (0, 1)]
+    study.load()
+    page = write_page(study, tmp_path).read_text(encoding="utf-8")
+    assert {file.stem for file in (tmp_path / "tables").glob("*.parquet")} == {*TABLES, "examples"}
     assert ("log p lost (nats)" in page) == ablated
     assert ("tiny: over the 3 blocks and 4 questions" in page) == ablated
     assert ("what is lost when the block is skipped at every token" in page) == ablated

@@ -8,7 +8,7 @@ import pytest
 from lenscore.analysis.examples import KINDS, choose_examples, study_examples
 from lenscore.report.charts.grid import cells_of
 from lenscore.report.explorer import explorer_data
-from lenscore.report.packed import contexts_within_budget, packed, script_json, within_budget
+from lenscore.report.packed import packed, script_json, within_budget
 from lenscore.report.visible import visible
 from tests.made_study import LENGTHS, MadeStudy
 from tests.test_analysis import depth_row
@@ -64,15 +64,18 @@ def test_the_table_has_every_layer_of_every_lens(examples: pd.DataFrame) -> None
     assert set(examples["lens"]) == {"logit", "tuned"}
     assert set(examples["n_documents"]) == set(LENGTHS)
     assert set(examples["kind"]) == set(KINDS)
-    assert (examples.groupby(["context_id", "lens", "answer_index"])["layer"].apply(list).map(len) == 4).all()
+    keys = ["model", "context_id", "lens", "answer_index"]
+    assert (examples.groupby(keys)["layer"].agg(list).map(lambda layers: layers == [0, 1, 2, 3])).all()
     assert (examples["is_right"] == (examples["top1_text"] == examples["target_text"])).all()
 
 
 def test_the_page_holds_what_the_chart_of_the_library_shows(examples: pd.DataFrame) -> None:
     data = explorer_data(examples)
-    assert [context["context_id"] for context in data["contexts"]] == list(dict.fromkeys(examples["context_id"]))
+    names = list(dict.fromkeys(zip(examples["model"], examples["context_id"], strict=True)))
+    assert [(context["model"], context["context_id"]) for context in data["contexts"]] == names
     context = data["contexts"][3]
-    rows = cells_of(examples[(examples["context_id"] == context["context_id"]) & (examples["lens"] == "tuned")])
+    keys = ["model", "context_id", "lens"]
+    rows = cells_of(examples[(examples[keys] == [context["model"], context["context_id"], "tuned"]).all(axis=1)])
     grid = context["lenses"]["tuned"]
     assert [data["words"][place] for place in grid["top1"]] == rows["top1"].tolist()
     assert grid["target_rank"] == rows["target_rank"].tolist()
@@ -83,7 +86,7 @@ def test_the_page_holds_what_the_chart_of_the_library_shows(examples: pd.DataFra
 
 
 def test_no_example_is_no_data() -> None:
-    assert explorer_data(pd.DataFrame(columns=["model", "context_id"])) == {"words": [], "contexts": []}
+    assert explorer_data(pd.DataFrame(columns=["model", "context_id"])) == {"words": [], "contexts": [], "left_out": 0}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,20 @@ def test_the_largest_charts_give_way_to_words() -> None:
     assert "see its SVG" in str(kept["large"])
 
 
-def test_the_first_kinds_stay_where_room_is_short() -> None:
-    contexts = [{"kind": kind, "words": "x" * 100} for kind in ("typical", "lost", "typical", "deepest")]
-    kept = contexts_within_budget(contexts, KINDS, budget=400)
-    assert kept == [contexts[0], contexts[2], contexts[3]]
+def test_the_first_kinds_stay_where_room_is_short(examples: pd.DataFrame) -> None:
+    whole = explorer_data(examples)
+    budget = len(script_json([whole["contexts"], whole["words"]]).encode()) // 2
+    part = explorer_data(examples, budget)
+    n_all, n_kept = len(whole["contexts"]), len(part["contexts"])
+    assert 0 < n_kept < n_all
+    assert part["left_out"] == n_all - n_kept
+    assert len(script_json([part["contexts"], part["words"]]).encode()) <= budget
+    kinds = [KINDS.index(context["kind"]) for context in part["contexts"]]
+    wanted = sorted(KINDS.index(context["kind"]) for context in whole["contexts"])
+    assert sorted(kinds) == wanted[:n_kept]
+    names = [(context["model"], context["context_id"]) for context in whole["contexts"]]
+    places = [names.index((context["model"], context["context_id"])) for context in part["contexts"]]
+    assert places == sorted(places)
+    # Every word that is named is there, and none more.
+    named = {place for context in part["contexts"] for lens in context["lenses"].values() for place in lens["top1"]}
+    assert named == set(range(len(part["words"])))

@@ -14,8 +14,9 @@ from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import CHARTS as ENTRIES
-from lenscore.report.packed import CHARTS_BUDGET, EXPLORER_BUDGET
-from lenscore.report.page import _vega
+from lenscore.report.explorer import BUDGET
+from lenscore.report.packed import CHARTS_BUDGET
+from lenscore.report.page import _vega, render_page
 from lenscore.report.sentences import (
     about_coverage,
     about_disagreement,
@@ -91,6 +92,8 @@ def test_nothing_right_is_said_plainly() -> None:
 def test_busiest_layers_leave_out_layers_that_do_nothing() -> None:
     finding = {
         "model": "m",
+        "context_set": "main",
+        "lens": "logit",
         "measure": "share_settled",
         "layers": [30, 29, 1],
         "values": [0.75, 0.25, 0.0],
@@ -194,8 +197,33 @@ def test_the_page_loads_nothing(page: str) -> None:
 
 
 def test_the_budgets_keep_the_page_under_five_megabytes() -> None:
-    # The rest is the tables' HTML and the style.
-    assert len(_vega()) + CHARTS_BUDGET + EXPLORER_BUDGET < 4_700_000
+    # The rest is the tables' HTML and the style: five tables of 600 rows at the most.
+    assert len(_vega()) + CHARTS_BUDGET + BUDGET < 4_200_000
+
+
+def test_a_page_of_many_rows_stays_small_and_says_what_it_leaves_out(page: str, tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path)
+    study.load()
+    write_page(study, tmp_path)
+    essential = pd.read_parquet(tmp_path / "tables/essential_layers.parquet")
+    many = pd.concat([essential.assign(model=f"model-{i:04d}") for i in range(300)])
+    many.to_parquet(tmp_path / "tables/essential_layers.parquet")
+    large = render_page(study.target, tmp_path / "tables/findings.json", tmp_path / "tables", tmp_path / "charts", None)
+    n_rows = 300 * len(essential[essential["region"] == "all"])
+    assert f"The first 600 of {n_rows} rows." in large
+    assert "The first 600" not in page
+    assert len(large.encode()) - len(page.encode()) < 600_000
+
+
+def test_what_a_chart_joins_is_said_below_it(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.load()
+    page = write_page(study, tmp_path).read_text(encoding="utf-8")
+    captions = dict(re.findall(r'id="(\w+)-heading">.*?<figcaption>(.*?)</figcaption>', page, re.DOTALL))
+    assert "Over all numbers of documents and positions, whatever is chosen" in captions["flips"]
+    assert "Over all positions, whatever is chosen" in captions["controls"]
+    for chart in ("refinement_curve", "accuracy_curve", "depth_curves", "layers_reached", "right_by_layer"):
+        assert "whatever is chosen" not in captions[chart]
 
 
 def test_the_page_has_every_part(page: str) -> None:

@@ -76,6 +76,7 @@ def essential_layers(rises: pd.DataFrame, regions: int) -> pd.DataFrame:
 _PREFERRED = (("all", "skip"), ("all", "mean"), ("answer", "skip"), ("answer", "mean"))
 _CAUSES = [
     "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "logprob_drop", "logprob_drop_low", "logprob_drop_high",
+    "n_ablated",
 ]  # fmt: skip
 
 
@@ -89,7 +90,8 @@ def with_causes(essential: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The essential-layer table with ``scope`` and ``replacement``, the first that the effects have in the order
         all/skip, all/mean, answer/skip, answer/mean, and its ``accuracy_drop`` and ``logprob_drop`` with ``_low``
-        and ``_high``. NaN where nothing was ablated; layer 0 is no block's output, and has none.
+        and ``_high``, over ``n_ablated`` answer tokens. NaN where nothing was ablated, and at layer 0, which is no
+        block's output.
     """
     present = set(zip(effects["scope"], effects["replacement"], strict=True))
     chosen = next((way for way in _PREFERRED if way in present), None)
@@ -97,7 +99,9 @@ def with_causes(essential: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
         effects if chosen is None else effects[(effects["scope"] == chosen[0]) & (effects["replacement"] == chosen[1])]
     )
     keys = ["model", "context_set", "region", "layer"]
-    causes = found.rename(columns={"block": "layer"})[[*keys, "scope", "replacement", *_CAUSES]]
+    causes = found.rename(columns={"block": "layer", "n_tokens": "n_ablated"})[
+        [*keys, "scope", "replacement", *_CAUSES]
+    ]
     # Without effects the columns have no types of their own.
     typed = causes.astype({"layer": essential["layer"].dtype} | dict.fromkeys(_CAUSES, float))
     return essential.merge(typed, how="left", on=keys)

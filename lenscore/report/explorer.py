@@ -5,34 +5,54 @@ from typing import Any
 
 import pandas as pd
 
+from lenscore.analysis.examples import KINDS
+from lenscore.report.packed import script_json
 from lenscore.report.visible import visible
+
+# Bytes of the page's 5 MB: see lenscore.report.packed.
+BUDGET = 1_100_000
 
 _CONTEXT = ["model", "context_set", "n_documents", "gold_index", "relative_position", "kind", "context_id"]
 _TEXTS = ["question", "answer", "gold_title"]
 _NUMBERS = {"target_probability": 4, "entropy": 3, "kl_to_final": 3}
 
 
-def explorer_data(examples: pd.DataFrame) -> dict[str, Any]:
-    """Return the contexts and the tokens that their cells name, JSON-able.
+def explorer_data(examples: pd.DataFrame, budget: int = BUDGET) -> dict[str, Any]:
+    """Return the contexts and the tokens that their cells name, JSON-able, as many as fit.
+
+    Args:
+        examples: of :func:`lenscore.analysis.examples.study_examples`.
+        budget: bytes of their JSON; of all cells the first kind is kept before the second.
 
     Returns:
         ``words``: visible texts of tokens; ``contexts``: a mapping a context, in the table's order, with ``tokens``
         (visible texts of its answer tokens) and ``lenses``: by lens, lists over answer tokens × layers, the layer
-        running fastest (``top1``: places in ``words``), and ``first_correct_layer`` and ``settled_layer`` by token.
+        running fastest (``top1``: places in ``words``), and ``first_correct_layer`` and ``settled_layer`` by token;
+        ``left_out``: how many contexts do not fit.
     """
     words: dict[str, int] = {}
-    contexts = []
-    for _, rows in examples.groupby(["model", "context_id"], sort=False):
-        first = rows.iloc[0]
-        tokens = rows[(rows["lens"] == first["lens"])].drop_duplicates("answer_index")["target_text"]
-        contexts.append(
-            {
-                **{name: _plain(first[name]) for name in [*_CONTEXT, *_TEXTS]},
-                "tokens": [visible(text) for text in tokens],
-                "lenses": {lens: _lens(part, words) for lens, part in rows.groupby("lens", sort=False)},
-            }
-        )
-    return {"words": list(words), "contexts": contexts}
+    groups = [rows for _, rows in examples.groupby(["model", "context_id"], sort=False)]
+    kept = {}
+    for place in sorted(range(len(groups)), key=lambda place: KINDS.index(groups[place]["kind"].iloc[0])):
+        n_words = len(words)
+        context = _context(groups[place], words)
+        budget -= len(script_json([context, list(words)[n_words:]]).encode())
+        if budget < 0:
+            words = dict(list(words.items())[:n_words])
+            break
+        kept[place] = context
+    contexts = [kept[place] for place in sorted(kept)]
+    return {"words": list(words), "contexts": contexts, "left_out": len(groups) - len(contexts)}
+
+
+def _context(rows: pd.DataFrame, words: dict[str, int]) -> dict[str, Any]:
+    first = rows.iloc[0]
+    tokens = rows[rows["lens"] == first["lens"]].drop_duplicates("answer_index")["target_text"]
+    return {
+        **{name: _plain(first[name]) for name in [*_CONTEXT, *_TEXTS]},
+        "tokens": [visible(text) for text in tokens],
+        "lenses": {lens: _lens(part, words) for lens, part in rows.groupby("lens", sort=False)},
+    }
 
 
 def _lens(rows: pd.DataFrame, words: dict[str, int]) -> Mapping[str, list[Any]]:

@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from lenscore.report.charts.parts import nothing
 
-# Of the page's 5 MB, Vega takes 0.9.
-CHARTS_BUDGET = 2_400_000
-EXPLORER_BUDGET = 1_300_000
+# Of the page's 5 MB, Vega takes 0.9, the explorer 1.1 at most; tables, cut at MOST_ROWS each, the rest.
+CHARTS_BUDGET = 2_000_000
+MOST_ROWS = 600
 
 
 def script_json(value: Any) -> Markup:
@@ -40,26 +40,6 @@ def within_budget(specs: Mapping[str, Mapping[str, Any]], budget: int = CHARTS_B
         kept[name] = packed(nothing("This chart's data are too large for the page: see its SVG below.").to_dict())
         sizes[name] = len(script_json(kept[name]).encode())
     return kept
-
-
-def contexts_within_budget(
-    contexts: Sequence[Mapping[str, Any]], kinds: Sequence[str], budget: int = EXPLORER_BUDGET
-) -> list[Mapping[str, Any]]:
-    """Return the contexts that fit, in their order: of all cells the first kind before the second.
-
-    Args:
-        contexts: of :func:`lenscore.report.explorer.explorer_data`.
-        kinds: the kinds, those to be kept first first.
-        budget: bytes of their JSON.
-    """
-    left = budget
-    kept = []
-    for place in sorted(range(len(contexts)), key=lambda place: (kinds.index(contexts[place]["kind"]), place)):
-        left -= len(script_json(contexts[place]).encode())
-        if left < 0:
-            break
-        kept.append(place)
-    return [contexts[place] for place in sorted(kept)]
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

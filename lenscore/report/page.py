@@ -13,12 +13,11 @@ import vl_convert
 from altair.utils._importers import vl_version_for_vl_convert
 from markupsafe import Markup
 
-from lenscore.analysis.examples import KINDS
 from lenscore.analysis.shapes import headline_of
 from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.contents import CHARTS, EXAMPLES
 from lenscore.report.explorer import explorer_data
-from lenscore.report.packed import contexts_within_budget, packed, script_json, within_budget
+from lenscore.report.packed import MOST_ROWS, packed, script_json, within_budget
 from lenscore.report.page_tables import ablation, essential_table, records, verdict_table
 from lenscore.report.sentences import (
     Finding,
@@ -38,11 +37,14 @@ from lenscore.report.theme import DARK
 _TEMPLATES = Path(__file__).parent / "templates"
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 _SOFTWARE = ("altair", "pandas", "numpy")
+# Filters, and what a chart without one joins.
+_JOINED = {"shown_documents": "numbers of documents", "shown_positions": "positions"}
+# Of the contexts of a cell; those that an earlier kind has taken are left out.
 _KINDS = {
-    "typical": "typical: its depth is nearest to the median of its place and number of documents",
-    "deepest": "deepest: no other context of its place and number of documents has a greater depth",
-    "lost": "lost: an answer token is right at many layers, and wrong at the last one",
-    "flipped": "flipped: an answer token that ends right is lost and won back most often",
+    "typical": "typical: its mean refinement depth is near the median of its place and number of documents",
+    "deepest": "deepest: its mean refinement depth is among the greatest of its place and number of documents",
+    "lost": "lost: an answer token that is right at many layers is wrong at the last one",
+    "flipped": "flipped: an answer token that ends right is lost and won back on the way, more often than in others",
 }
 
 
@@ -72,6 +74,7 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
     shapes = pd.read_parquet(tables / "shapes.parquet")
     curves = records(headline_of(shapes))
     essential = pd.read_parquet(tables / "essential_layers.parquet")
+    specs = _chart_specs(charts)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -90,8 +93,11 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         layer_sentences=_said(about_layers, found["busiest_layers"]),
         cause_sentences=_cause_sentences(pd.read_parquet(tables / "lens_against_cause.parquet")),
         coverage_sentences=about_coverage(coverage),
-        charts={name: chart._asdict() for name, chart in CHARTS.items()},
-        chart_specs=_chart_specs(charts),
+        charts={
+            name: {**chart._asdict(), "unfiltered": _unfiltered(specs.get(name))} for name, chart in CHARTS.items()
+        },
+        chart_specs=script_json(within_budget(specs)),
+        most_rows=MOST_ROWS,
         explorer=_explorer(pd.read_parquet(tables / f"{EXAMPLES}.parquet")),
         essential=essential_table(essential),
         ablation=ablation(essential),
@@ -115,28 +121,39 @@ def _own_file(name: str) -> Markup:
     return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
-def _chart_specs(charts: Path) -> Markup:
-    """Return the charts' specs, with their captions for those who hear the page."""
-    specs = {
-        name: packed(json.loads((charts / f"{name}.json").read_text(encoding="utf-8")))
+def _chart_specs(charts: Path) -> dict[str, dict[str, Any]]:
+    """Return the charts' specs, named by their headings for those who hear the page."""
+    return {
+        name: {
+            **packed(json.loads((charts / f"{name}.json").read_text(encoding="utf-8"))),
+            "description": chart.heading,
+        }
         for name, chart in CHARTS.items()
         if chart.table != EXAMPLES
     }
-    return script_json(
-        {name: {**spec, "description": CHARTS[name].heading} for name, spec in within_budget(specs).items()}
-    )
+
+
+def _unfiltered(spec: Mapping[str, Any] | None) -> str:
+    """Return in words what a chart joins whatever is chosen; nothing for one that takes every filter or is empty."""
+    params = {param["name"] for param in (spec or {}).get("params", ())}
+    if spec is None or not params:
+        return ""
+    drawn = json.dumps({key: value for key, value in spec.items() if key not in ("datasets", "params")})
+    # In the chart that has the brush, positions are chosen and not filtered.
+    taken = {name for name in _JOINED if name in drawn} | ({"shown_positions"} if "brush" in params else set())
+    joined = [words for name, words in _JOINED.items() if name not in taken]
+    return f"Over all {listed(joined)}, whatever is chosen." if joined else ""
 
 
 def _explorer(examples: pd.DataFrame) -> dict[str, Any]:
     """Return what the explorer shows: its data as a script, and what the template asks about them."""
     data = explorer_data(examples)
-    contexts = contexts_within_budget(data["contexts"], KINDS)
     specs = {colour: {**lens_grid(examples, colour).to_dict(), "datasets": {}} for colour in get_args(Colour)}
     return {
-        "data": script_json({**data, "contexts": contexts, "kinds": _KINDS, "specs": specs}),
-        "count": len(contexts),
-        "left_out": len(data["contexts"]) - len(contexts),
-        "lenses": sorted({lens for context in contexts for lens in context["lenses"]}),
+        "data": script_json({**data, "kinds": _KINDS, "specs": specs}),
+        "count": len(data["contexts"]),
+        "left_out": data["left_out"],
+        "lenses": sorted({lens for context in data["contexts"] for lens in context["lenses"]}),
     }
 
 

@@ -58,7 +58,6 @@ def essential_table(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "columns": titles + [{"title": column.title, "text": False} for column in columns],
         "rows": rows,
-        "n_right": None if everywhere.empty else int(everywhere["n_right"].iloc[0]),
     }
 
 

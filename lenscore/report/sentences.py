@@ -152,7 +152,7 @@ def about_layers(finding: Finding) -> str:
         "share_settled": "Most settle at layers",
         "mean_rise": "The target's log-probability rises most at layers",
     }[finding["measure"]]
-    return f"{finding['model']}: {what} {layers}, of {last}."
+    return f"{_model_name(finding)}{_lens_name(finding)}: {what} {layers}, of {last}."
 
 
 def about_cause(row: Finding) -> str:
@@ -213,7 +213,7 @@ def about_coverage(coverage: Sequence[Finding]) -> list[str]:
 
 def no_curve() -> str:
     """Return what is said where there is no curve."""
-    return "No answer token is right at the last layer, so there is no refinement depth to speak of."
+    return "No answer token is right at the last layer in a context with documents: there is no refinement depth."
 
 
 def _pairs(finding: Finding) -> list[tuple[int, float]]:

@@ -46,7 +46,8 @@ _LEVELS = {"closed_book": "closed book", "oracle": "oracle"}
 def refinement_curve(table: pd.DataFrame) -> ChartType:
     """Return the headline chart: mean refinement depth against the gold document's relative position, with intervals.
 
-    Brushing it sets the parameter ``brush``, which the page hands to the other charts as ``shown_positions``.
+    Brushing it sets the parameter ``brush``, and a click on the legend ``length``: the page hands them to all charts as
+    ``shown_positions`` and ``shown_documents``.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
@@ -55,7 +56,8 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
     if placed.empty:
         return nothing(_NO_CURVE)
     brush = alt.selection_interval(name="brush", encodings=["x"])
-    layers = line_layers(placed, _MEASURES["refinement_depth"], params=[brush])
+    length = alt.selection_point(name="length", fields=["documents"], bind="legend")
+    layers = line_layers(placed, _MEASURES["refinement_depth"], params=[brush, length])
     columns = 1 if curves_at_once(placed) == 1 else 2
     panel = alt.layer(*layers).properties(width=640 // columns, height=300)
     return with_filters(a_panel_a_curve(panel, placed, columns=columns, without=["shown_positions"]))
@@ -132,7 +134,7 @@ def accuracy_curve(table: pd.DataFrame) -> ChartType:
             text = level.mark_text(align="right", dy=-6, fontSize=10, style=f"{QUIET}-text").encode(
                 text="level:N", x=alt.value(200), tooltip=tooltips(title, percent=True)
             )
-            rule = level.mark_rule(strokeDash=[5, 4], style=QUIET)
+            rule = level.mark_rule(strokeDash=[5, 4], style=QUIET).encode(tooltip=tooltips(title, percent=True))
             layers += [rule, text]
         panel = alt.layer(*layers).properties(width=200, height=200)
         columns.append(a_row_a_curve(panel, part, without=["shown_documents"]))

@@ -182,7 +182,9 @@ def _of_regions(named: pd.DataFrame, measure: str, title: str | list[str]) -> Ch
     """Return one measure layer by layer: a bar for all positions, a point for each region."""
     cause = measure == _CAUSE
     ends = {f"{_CAUSE}_low": "interval from", f"{_CAUSE}_high": "to"} if cause else {}
-    part = shown(named, "model", "lens", "curve", "region", "layer", "n_right", measure, *ends)
+    count = "n_ablated" if cause else "n_right"
+    measured = named.dropna(subset=measure)
+    part = shown(measured, "model", "lens", "curve", "region", "layer", count, measure, *ends)
     regions = [region for region in dict.fromkeys(part["region"]) if region != "all"]
     x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0))
     # Layer 0 is decoded as the token just read, surely and wrongly: the rise at layer 1 dwarfs the others. So does the
@@ -194,7 +196,7 @@ def _of_regions(named: pd.DataFrame, measure: str, title: str | list[str]) -> Ch
     interval = [alt.Tooltip(f"{end}:Q", title=says, format=".3f") for end, says in ends.items()]
     tip = [
         "region:N", "layer:O", alt.Tooltip(f"{measure}:Q", format=".3f"),
-        *(interval or [alt.Tooltip("n_right:Q", title="answer tokens")]),
+        *interval, alt.Tooltip(f"{count}:Q", title="answer tokens"),
     ]  # fmt: skip
     everywhere = alt.Chart().transform_filter("datum.region === 'all'")
     layers = [everywhere.mark_bar(style=REFERENCE).encode(x=x, y=y, tooltip=tip)]

@@ -1,7 +1,7 @@
 """What charts are put together from: names, axes, lines with their bands, filters, and what stands where nothing does.
 
-Every chart has the parameters of ``FILTERS``, and keeps to those that its table has columns for. As drawn they show
-everything; the page sets them in all charts at once.
+Every chart but the grid of one context has the parameters of ``FILTERS``, and keeps to those that its table has columns
+for. As drawn they show everything; the page sets them in all charts at once.
 """
 
 from collections.abc import Sequence

@@ -21,70 +21,75 @@ function rowsOf(table) {
   return table.rows.map((row) => Object.fromEntries(table.columns.map((name, place) => [name, row[place]])));
 }
 
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
 function merge(below, above) {
   const merged = { ...below };
   for (const [key, value] of Object.entries(above)) {
-    const both = value && typeof value === "object" && below && typeof below[key] === "object";
-    merged[key] = both ? merge(below[key], value) : value;
+    merged[key] = isObject(value) && isObject(merged[key]) ? merge(merged[key], value) : value;
   }
   return merged;
 }
 
 // On a narrow screen what stands side by side is put under one another, and panels become as wide as there is room.
-function fitted(spec, room, datasets) {
+function fitted(spec, room) {
   const copy = { ...spec };
+  for (const parts of ["hconcat", "vconcat", "layer"]) {
+    if (copy[parts]) copy[parts] = copy[parts].map((part) => fitted(part, room));
+  }
   if (copy.hconcat) {
-    copy.vconcat = copy.hconcat.map((part) => fitted(part, room, datasets));
+    copy.vconcat = copy.hconcat;
     delete copy.hconcat;
-  } else if (copy.vconcat) {
-    copy.vconcat = copy.vconcat.map((part) => fitted(part, room, datasets));
   }
-  if (copy.spec) {
-    let panels = 1;
-    if (copy.columns) copy.columns = 1;
-    if (copy.facet && copy.facet.column) {
-      const field = copy.facet.column.field;
-      panels = new Set((datasets[copy.data && copy.data.name] || []).map((row) => row[field])).size || 1;
-    }
-    copy.spec = fitted(copy.spec, (room - 20) / panels - 12, datasets);
-  }
-  if (copy.layer) copy.layer = copy.layer.map((part) => fitted(part, room, datasets));
+  if (copy.spec) copy.spec = fitted(copy.spec, room - 30);
+  if (copy.columns) copy.columns = 1;
   const y = copy.encoding && copy.encoding.y;
   if (y && y.axis === null) copy.encoding = { ...copy.encoding, y: { ...y, axis: {} } };  // its neighbour had the labels
   if (typeof copy.width === "number") copy.width = Math.max(70, Math.min(copy.width, room - 75));
   return copy;
 }
 
-// One drawing after the other in a place: a later one must not be overtaken by an earlier one.
-const drawing = new Map();
-function draw(id, chart) {
-  const next = (drawing.get(id) || Promise.resolve()).then(() => drawNow(id, chart));
-  drawing.set(id, next);
+// One thing after the other in a chart's place: a later drawing must not be overtaken by an earlier one.
+const queues = new Map();
+function queue(id, job) {
+  const next = (queues.get(id) || Promise.resolve()).then(job).catch((error) => {
+    console.error(id, error);
+    document.getElementById(id).textContent = `This chart could not be drawn: ${error.message}`;
+  });
+  queues.set(id, next);
   return next;
 }
+const draw = (id, chart) => queue(id, () => drawNow(id, chart));
 
 async function drawNow(id, chart) {
   const element = document.getElementById(id);
-  let spec = { ...chart, datasets: Object.fromEntries(Object.entries(chart.datasets).map(([name, table]) => [name, rowsOf(table)])) };
+  const datasets = Object.fromEntries(Object.entries(chart.datasets).map(([name, table]) => [name, rowsOf(table)]));
+  let spec = { ...chart, datasets };
   if (narrow.matches) {
-    spec = fitted(spec, element.clientWidth, spec.datasets);
+    spec = fitted(spec, element.clientWidth);
     spec.config = merge(spec.config, { legend: { columns: 2 } });
   }
   if (dark.matches) spec.config = merge(spec.config, DARK);
   if (views.has(id)) views.get(id).finalize();
+  views.delete(id);
   const { view } = await vegaEmbed(element, spec, {
     actions: false, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" },
   });
   views.set(id, view);
-  const brush = (spec.params || []).some((param) => param.name === "brush");
-  if (brush) view.addSignalListener("brush", (_, chosen) => choose({ shown_positions: chosen.relative_position || [] }));
+  for (const { name } of spec.params || []) {
+    if (name === "brush") view.addSignalListener(name, (_, chosen) => choosePositions(chosen.relative_position || []));
+    if (name === "length") {
+      view.addSignalListener(name, (_, chosen) => choose({ shown_documents: (chosen.documents || []).map(parseFloat) }));
+    }
+  }
   await apply(view);
   element.dataset.drawn = "yes";
 }
 
 async function drawAll() {
+  hideRows();
   for (const [id, chart] of Object.entries(CHARTS)) await draw(id, chart);
-  await showContext();
+  await showContext(true);
   document.body.dataset.drawn = "yes";
 }
 
@@ -100,6 +105,10 @@ async function apply(view) {
   }
 }
 
+function hideRows() {
+  for (const row of document.querySelectorAll("[data-model], [data-lens], [data-documents]")) row.hidden = !chosenHere(row);
+}
+
 function chosenHere(row) {
   const { model, lens, documents } = row.dataset;
   return (!state.shown_model || !model || model === state.shown_model)
@@ -107,41 +116,73 @@ function chosenHere(row) {
     && (!state.shown_documents.length || !documents || state.shown_documents.includes(Number(documents)));
 }
 
-let waiting = 0;
+const form = document.getElementById("filters");
+form.reset();  // a browser may have kept what an earlier visit chose in it
+const boxes = [...form.querySelectorAll("[name=documents]")];
+const firstLens = form.elements.lens ? form.elements.lens.value : "";
+state.shown_lens = firstLens;
+const positions = Object.values(CHARTS.refinement_curve.datasets).flatMap((table) => {
+  const place = table.columns.indexOf("relative_position");
+  return place < 0 ? [] : table.rows.map((row) => row[place]);
+});
+
 function choose(change) {
   Object.assign(state, change);
+  for (const box of boxes) {
+    box.checked = !state.shown_documents.length || state.shown_documents.includes(Number(box.value));
+  }
   const [from, to] = state.shown_positions.length ? state.shown_positions : [0, 1];
-  document.getElementById("from").value = from.toFixed(2);
-  document.getElementById("to").value = to.toFixed(2);
-  // A brush moves many times a second: the other charts follow once a frame.
-  cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(async () => {
-    for (const row of document.querySelectorAll("[data-model], [data-lens], [data-documents]")) row.hidden = !chosenHere(row);
-    for (const view of views.values()) await apply(view);
-    listContexts();
-    await showContext();
-  });
+  form.elements.from.value = from.toFixed(2);
+  form.elements.to.value = to.toFixed(2);
+  if (change.shown_lens && lensPick) lensPick.value = change.shown_lens;
+  follow();
 }
 
-const form = document.getElementById("filters");
-function chooseFromForm() {
-  const values = new FormData(form);
-  const all = form.querySelectorAll("[name=documents]").length;
-  const documents = values.getAll("documents").map(Number);
-  const from = Number(values.get("from")), to = Number(values.get("to"));
-  choose({
-    shown_model: values.get("model") || "",
-    shown_lens: values.get("lens") || "",
-    shown_documents: documents.length === all ? [] : documents,
-    shown_positions: from <= 0 && to >= 1 ? [] : [Math.min(from, to), Math.max(from, to)],
-  });
+function choosePositions(range) {
+  const [from, to] = range.length ? [Math.min(...range), Math.max(...range)] : [0, 1];
+  const everything = from <= 0 && to >= 1;
+  const none = !everything && !positions.some((position) => position >= from && position <= to);
+  document.getElementById("filter-note").textContent = none
+    ? `No document stands between ${from.toFixed(2)} and ${to.toFixed(2)}: all positions are shown.` : "";
+  choose({ shown_positions: everything || none ? [] : [from, to] });
 }
-form.addEventListener("change", chooseFromForm);
+
+// A brush changes the state many times a second: the page follows as fast as it can draw, and draws the last state.
+let behind = false, following = false;
+async function follow() {
+  behind = true;
+  if (following) return;
+  following = true;
+  while (behind) {
+    behind = false;
+    await new Promise(requestAnimationFrame);
+    hideRows();
+    for (const id of views.keys()) await queue(id, () => views.has(id) && apply(views.get(id)));
+    listContexts();
+    await showContext();
+  }
+  following = false;
+}
+
+form.addEventListener("change", ({ target }) => {
+  if (target.name === "model" || target.name === "lens") choose({ [`shown_${target.name}`]: target.value });
+  if (target.name === "documents") {
+    if (!boxes.some((box) => box.checked)) target.checked = true;  // something is always shown
+    const checked = boxes.filter((box) => box.checked).map((box) => Number(box.value));
+    choose({ shown_documents: checked.length === boxes.length ? [] : checked });
+  }
+  if (target.name === "from" || target.name === "to") {
+    const { from, to } = form.elements;
+    choosePositions([from.value === "" ? 0 : Number(from.value), to.value === "" ? 1 : Number(to.value)]);
+    draw("refinement_curve", CHARTS.refinement_curve);  // without a brush that says something else
+  }
+});
 form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("reset", () => setTimeout(async () => {
-  chooseFromForm();
-  await draw("refinement_curve", CHARTS.refinement_curve);  // its brush goes with it
-}));
+form.addEventListener("reset", () => {
+  document.getElementById("filter-note").textContent = "";
+  choose({ shown_model: "", shown_lens: firstLens, shown_documents: [], shown_positions: [] });
+  draw("refinement_curve", CHARTS.refinement_curve);
+});
 
 // --- Sorting ---------------------------------------------------------------------------------------------------------
 
@@ -166,6 +207,7 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
 const pick = document.getElementById("context");
 const lensPick = document.getElementById("explorer-lens");
 const colourPick = document.getElementById("explorer-colour");
+const several = (name) => new Set(EXPLORER.contexts.map((context) => context[name])).size > 1;
 
 function contextsShown() {
   const [from, to] = state.shown_positions.length ? state.shown_positions : [-Infinity, Infinity];
@@ -179,15 +221,12 @@ function listContexts() {
   if (!pick) return;
   const before = pick.value;
   const groups = new Map();
-  const models = new Set(EXPLORER.contexts.map((context) => context.model)).size;
   for (const [context, place] of contextsShown()) {
-    const name = `${models > 1 ? context.model + ", " : ""}${context.n_documents} documents, gold one at ${context.gold_index}`;
-    if (!groups.has(name)) {
-      const group = document.createElement("optgroup");
-      group.label = name;
-      groups.set(name, group);
-    }
-    groups.get(name).append(new Option(`${context.kind}: ${context.question}`, place));
+    const names = ["model", "context_set"].filter(several).map((name) => context[name]);
+    const length = `${context.n_documents} document${context.n_documents === 1 ? "" : "s"}`;
+    const label = [...names, length, `gold index ${context.gold_index}`].join(", ");
+    if (!groups.has(label)) groups.set(label, Object.assign(document.createElement("optgroup"), { label }));
+    groups.get(label).append(new Option(`${context.kind}: ${context.question}`, place));
   }
   pick.replaceChildren(...groups.values());
   if ([...pick.options].some((option) => option.value === before)) pick.value = before;
@@ -207,37 +246,42 @@ function cellRows(context, lens) {
   });
 }
 
-async function showContext() {
+let contextShown = "";
+async function showContext(anew = false) {
   if (!pick) return;
-  const context = EXPLORER.contexts[Number(pick.value)];
   const empty = pick.options.length === 0;
   document.getElementById("explorer-shown").hidden = empty;
   document.getElementById("explorer-none").hidden = !empty;
   if (empty) return;
-  if (state.shown_lens && state.shown_lens in context.lenses) lensPick.value = state.shown_lens;
+  const context = EXPLORER.contexts[Number(pick.value)];
   const lens = lensPick.value in context.lenses ? lensPick.value : Object.keys(context.lenses)[0];
-  const text = (id, words) => { document.getElementById(id).textContent = words; };
-  text("explorer-question", context.question);
-  text("explorer-answer", context.answer.trim());
-  text("explorer-gold", `${context.gold_title}, document ${context.gold_index + 1} of ${context.n_documents} `);
-  text("explorer-kind", EXPLORER.kinds[context.kind]);
-  text("explorer-id", context.context_id);
-  const places = document.createElement("span");
-  places.className = "places";
-  places.setAttribute("aria-hidden", "true");
-  for (let place = 0; place < context.n_documents; place++) {
-    const box = document.createElement("i");
-    if (place === context.gold_index) box.className = "gold";
-    places.append(box);
-  }
-  document.getElementById("explorer-gold").append(places);
-  document.getElementById("previous").disabled = pick.selectedIndex <= 0;
-  document.getElementById("next").disabled = pick.selectedIndex >= pick.options.length - 1;
-  const spec = EXPLORER.specs[colourPick.value];
+  const wanted = [pick.value, lens, colourPick.value].join("/");
+  if (wanted === contextShown && !anew) return;
+  contextShown = wanted;
+  describe(context);
   const rows = cellRows(context, lens);
   const columns = Object.keys(rows[0]);
   const table = { columns, rows: rows.map((row) => columns.map((name) => row[name])) };
+  const spec = EXPLORER.specs[colourPick.value];
   await draw("lens_grid", { ...spec, datasets: { [spec.data.name]: table } });
+}
+
+function describe(context) {
+  const { gold_index: index, n_documents: count } = context;
+  const text = (id, words) => { document.getElementById(id).textContent = words; };
+  text("explorer-question", context.question);
+  text("explorer-answer", context.answer.trim());
+  text("explorer-gold", `${context.gold_title}, at gold index ${index}: document ${index + 1} of ${count} `);
+  text("explorer-kind", EXPLORER.kinds[context.kind]);
+  text("explorer-id", context.context_id);
+  const places = Object.assign(document.createElement("span"), { className: "places" });
+  places.setAttribute("aria-hidden", "true");
+  for (let place = 0; place < count; place++) {
+    places.append(Object.assign(document.createElement("i"), { className: place === index ? "gold" : "" }));
+  }
+  document.getElementById("explorer-gold").append(places);
+  document.getElementById("previous").setAttribute("aria-disabled", pick.selectedIndex <= 0);
+  document.getElementById("next").setAttribute("aria-disabled", pick.selectedIndex >= pick.options.length - 1);
 }
 
 function step(by) {
@@ -248,11 +292,13 @@ function step(by) {
 }
 
 if (pick) {
-  for (const element of [pick, lensPick, colourPick]) element.addEventListener("change", showContext);
+  for (const element of [pick, lensPick, colourPick]) element.addEventListener("change", () => showContext());
   document.getElementById("previous").addEventListener("click", () => step(-1));
   document.getElementById("next").addEventListener("click", () => step(1));
   document.getElementById("explorer").addEventListener("keydown", (event) => {
-    if (event.target.matches("select, input")) return;  // there the arrows have a meaning of their own
+    const grid = document.getElementById("lens_grid");
+    // In a list, and in a grid too wide for its place, the arrows have a meaning of their own.
+    if (event.target.matches("select") || (event.target === grid && grid.scrollWidth > grid.clientWidth)) return;
     if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
       event.preventDefault();
       step(event.key === "ArrowLeft" ? -1 : 1);
@@ -261,6 +307,5 @@ if (pick) {
   listContexts();
 }
 
-chooseFromForm();
 for (const change of [dark, narrow]) change.addEventListener("change", drawAll);
 drawAll();
