@@ -60,9 +60,7 @@ rule render_chart:
 rule render_report:
     input:
         database="results/{study}/{study}.duckdb",
-        tables=expand(
-            "results/{{study}}/tables/{table}.parquet", table=[*TABLES, EXAMPLES]
-        ),
+        tables=expand("results/{{study}}/tables/{table}.parquet", table=[*TABLES, EXAMPLES]),
         findings="results/{study}/tables/findings.json",
         charts=expand("results/{{study}}/charts/{chart}.json", chart=list(CHARTS)),
     output:
