@@ -31,6 +31,8 @@ def finished(checkout: Checkout) -> Checkout:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config |= {"questions": 3, "shard_size": 2}
     config["context_sets"]["main"] |= {"documents": [3], "positions": 3, "controls": ["oracle"]}
+    config["ablation"] |= {"questions": 1, "documents": [3]}
+    config["tuned_lens"] |= {"questions": 16, "held_out": 4, "steps": 1}
     checkout.run(checkout.write_config(config, "small.yaml"))
     return checkout
 
@@ -42,7 +44,7 @@ def test_the_default_study_runs_on_the_embedded_model(finished: Checkout) -> Non
         records, tokens = database.sql(
             "select (select count(*) from layer_records), (select count(*) from answer_tokens)"
         ).fetchall()[0]
-        assert records == tokens * (LAYERS + 1)
+        assert records == tokens * (LAYERS + 1) * len(("logit", "tuned"))
         assert database.sql(
             "select n_layers, hidden_size, vocabulary_size, attention_window from models"
         ).fetchall() == [(LAYERS, 576, 49152, 8192)]

@@ -112,7 +112,7 @@ def test_defaults() -> None:
             "smallest_effect": 0.5,
             "regions": 3,
         },
-        "report": {"title": None},
+        "report": {"title": None, "examples": 1},
     }
     assert Study.model_validate(study.model_dump(mode="json")) == study
 
