@@ -21,7 +21,7 @@ from lenscore.report.contents import CHARTS as ENTRIES
 from lenscore.report.page import render_page
 from lenscore.store.database import ContextShard, LoadedModel
 from lenscore.study import AnalysisSpec, Study
-from tests.test_store import OTHER, TARGET, WRONG, L, SmallStudy, ablation_rows, layer_rows
+from tests.small_study import OTHER, TARGET, WRONG, L, SmallStudy, ablation_rows, layer_rows
 
 # Text that would run, load or break out, were it taken for anything but text.
 EVIL = "<script>document.title = 'hit'</script>"

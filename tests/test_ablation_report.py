@@ -13,7 +13,7 @@ from lenscore.report.contents import TABLES
 from lenscore.report.sentences import about_cause
 from lenscore.study import AnalysisSpec
 from tests.made_study import write_page
-from tests.test_store import SmallStudy
+from tests.small_study import SmallStudy
 
 ROW: dict[str, Any] = {
     "model": "m",

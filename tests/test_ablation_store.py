@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from lenscore.records import FITS, write_table
-from tests.test_store import HAND_WORKED, OTHER, REPLACEMENTS, SCOPES, TARGET, L, SmallStudy, ablation_rows, layer_rows
+from tests.small_study import HAND_WORKED, OTHER, REPLACEMENTS, SCOPES, TARGET, L, SmallStudy, ablation_rows, layer_rows
 from tests.test_store import assert_refused as refused
 
 Rows = list[dict[str, Any]]

@@ -42,11 +42,6 @@ class Opened:
     def ask(self, script: str) -> Any:
         return self.page.evaluate(script)
 
-    def set(self, script: str) -> None:
-        """Change something, and wait until the charts have followed."""
-        self.ask(script)
-        self.page.wait_for_timeout(600)
-
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -242,6 +237,28 @@ def test_brushing_positions_filters_the_other_charts(fresh: Opened) -> None:
     fresh.page.click("button[type=reset]")
     fresh.page.wait_for_timeout(800)
     assert {chart: fresh.marks(chart) for chart in before} == before
+
+
+def test_shares_are_of_what_is_shown(fresh: Opened) -> None:
+    def shares() -> dict[str, float]:
+        """Return the sums of the shares that the points of the distributions say, by curve, event and length."""
+        points = "#layers_reached .mark-symbol.role-mark [aria-label]"
+        sums: dict[str, float] = {}
+        for label in fresh.page.locator(points).evaluate_all("(points) => points.map((point) => point.ariaLabel)"):
+            said = dict(part.split(": ", 1) for part in label.split("; "))
+            event = next(name for name in said if name.startswith("layer at which"))
+            key = f"{event}, {said['curve']}, {said['context']}"
+            sums[key] = sums.get(key, 0.0) + float(said["share"].rstrip("%")) / 100
+        return sums
+
+    whole = shares()
+    assert len(whole) == 2 * 2 * len(LENGTHS)  # events, models, lengths
+    fresh.page.fill("#from", "0.9")
+    fresh.page.press("#from", "Tab")
+    fresh.page.wait_for_timeout(600)
+    # The tips round to a tenth of a percent.
+    assert shares() == pytest.approx(dict.fromkeys(whole, 1.0), abs=0.004)
+    assert whole == pytest.approx(dict.fromkeys(whole, 1.0), abs=0.004)
 
 
 def test_the_table_sorts_both_ways(fresh: Opened) -> None:

@@ -1,5 +1,6 @@
 """The engine: every question's statistics in order, checked against the model's own code, shared where it can be."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from lenscore.errors import SelfCheckError
 from lenscore.extraction import engine as engine_module
 from lenscore.extraction import packed_linears, sharing
 from lenscore.extraction.context_tree import ContextTree
-from lenscore.extraction.engine import LensEngine
+from lenscore.extraction.engine import LensEngine, use_threads
 from lenscore.extraction.room import Room
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.study import Matmul
@@ -137,3 +138,19 @@ def test_bf16_products_are_near_the_exact_ones_and_are_not_them(monkeypatch: pyt
     )
     assert engine.prefix_sharing == "shared"
     assert 0 < (exact - rounded).abs().max() < 0.2
+
+
+def test_a_job_uses_no_more_threads_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+        use_threads(1)
+        assert torch.get_num_threads() == 1
+        use_threads(64)
+        assert torch.get_num_threads() == 2
+        monkeypatch.delattr(os, "sched_getaffinity")
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        use_threads(64)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

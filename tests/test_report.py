@@ -27,8 +27,8 @@ from lenscore.report.sentences import (
 )
 from lenscore.study import AnalysisSpec
 from tests.made_study import EVIL, MadeStudy, write_page
+from tests.small_study import SmallStudy
 from tests.test_analysis import depth_row
-from tests.test_store import SmallStudy
 
 SHAPE: dict[str, Any] = {
     "model": "m", "context_set": "main", "lens": "logit", "n_documents": 5, "n_questions": 40, "n_tokens": 300,

@@ -3,22 +3,24 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from lenscore.errors import ContextError
 from lenscore.extraction.ablation import AblationEngine, Means, variants_of
-from lenscore.extraction.engine import load_model, resolve_device
+from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.extraction.fitting import FittedContext
 from lenscore.extraction.shard import Progress, Reading, facts_of, fit_contexts, group_by_question, window_of
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.records import ABLATIONS
 from lenscore.study import AblationSpec, Replacement, Scope
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def ablate_shard(
         ArchitectureError: a part of the model was not found.
         SelfCheckError: the model with nothing ablated is not the model.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     engine = AblationEngine(load_model(model_folder, reading.dtype, resolve_device(device)), reading.matmul)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     window = window_of(engine.model, reading.window)
@@ -98,7 +100,7 @@ def can_be_ablated(context: FittedContext, documents: Collection[int] | None) ->
 
 
 def _read_means(path: Path, engine: AblationEngine) -> Means:
-    means: Mapping[Scope, torch.Tensor] = load_file(path)  # type: ignore[assignment]
+    means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
     expected = (engine.n_layers, engine.model.config.get_text_config().hidden_size)
     if {"all", "answer"} - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
         shapes = {scope: tuple(mean.shape) for scope, mean in means.items()}

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lenscore.contexts.lens_texts import LensTexts
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import load_model, resolve_device
+from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.extraction.residuals import answer_states
 from lenscore.lenses.architecture import Architecture, find_architecture
 from lenscore.lenses.decoder import Decoder
@@ -80,7 +80,7 @@ def run_lens_job(
     job: LensJob, texts: LensTexts, settings: TunedLensSpec
 ) -> tuple[LensTraining, pa.Table, dict[str, Any]]:
     """Load a model and train its lens; return it with ``records.LENS_DIVERGENCES`` and what its manifest says."""
-    torch.set_num_threads(job.threads)
+    use_threads(job.threads)
     model = load_model(job.model_folder, job.dtype, resolve_device(job.device))
     tokenizer = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
     training = train_lens(model, tokenizer, texts, settings)
@@ -100,7 +100,7 @@ def run_lens_job(
         "settings": settings.model_dump(mode="json"),
         "dtype": job.dtype,
         "device": model.device.type,
-        "threads": job.threads,
+        "threads": torch.get_num_threads(),
         "train": [document.document_id for document in texts.train],
         "validation": [document.document_id for document in texts.validation],
         "held_out": [document.document_id for document in texts.held_out],

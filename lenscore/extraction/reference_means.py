@@ -16,7 +16,7 @@ from lenscore.errors import ContextError
 from lenscore.extraction.ablation import Means
 from lenscore.extraction.ablation_shard import can_be_ablated
 from lenscore.extraction.blocks import blocks_run_by, state_entering, state_leaving
-from lenscore.extraction.engine import load_model, resolve_device
+from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.extraction.packed_linears import pack_linears
 from lenscore.extraction.room import too_small
 from lenscore.extraction.shard import Reading, fit_contexts, group_by_question, window_of
@@ -68,7 +68,7 @@ def reference_means(
         ContextError: a context cannot be tokenised or does not fit, or there is none.
         ArchitectureError: a part of the model was not found.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     model = load_model(model_folder, reading.dtype, resolve_device(device))
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     fitted = fit_contexts(contexts, tokenizer, reading.overflow, window_of(model, reading.window))

@@ -15,7 +15,7 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedModel
 
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import LensEngine, LensOf
+from lenscore.extraction.engine import LensEngine, LensOf, use_threads
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
@@ -91,7 +91,7 @@ def extract_shard(
         SourceError: a lens's file cannot be used with this model.
         SelfCheckError: the lens at the last layer is not the model.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     engine = LensEngine.load(model_folder, reading.dtype, reading.matmul, extraction.device)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     window = window_of(engine.model, reading.window)

@@ -1,5 +1,7 @@
 """One look for all charts."""
 
+from typing import Any
+
 import altair as alt
 
 # Okabe & Ito's palette (2008), told apart by colour-blind readers; ordered for contrast on white and on black.
@@ -52,15 +54,14 @@ def lenscore_theme() -> alt.theme.ThemeConfig:
         "title": {"fontSize": 13, "anchor": "start", "fontWeight": "bold"},
         "style": {},
     }
-    return alt.theme.ThemeConfig(
-        config={
-            "font": FONT,
-            "background": "white",
-            "view": {"stroke": None},
-            "range": {"category": CATEGORIES},
-            **{part: {**colours[part], **size} for part, size in sizes.items()},  # type: ignore[typeddict-item]
-        }
-    )
+    config: Any = {
+        "font": FONT,
+        "background": "white",
+        "view": {"stroke": None},
+        "range": {"category": CATEGORIES},
+        **{part: {**colours[part], **size} for part, size in sizes.items()},
+    }
+    return {"config": config}
 
 
 # Tables of large studies have more rows than Altair's guard for notebooks allows; the page has a limit of its own.
