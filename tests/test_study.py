@@ -168,8 +168,7 @@ def test_whole_number_is_not_taken_from_another_type(path: str, value: object) -
 
 @pytest.mark.parametrize(
     ("path", "least"),
-    [("questions", 1), ("seed", 0), ("shard_size", 1), ("models/m/window", 8), ("extraction/top_k", 1),
-     ("report/examples", 0)],
+    [
         ("questions", 1),
         ("seed", 0),
         ("shard_size", 1),
