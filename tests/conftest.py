@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,38 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert sum(parameter.numel() for parameter in model.parameters()) < 300_000
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a made study: two models, two lenses, two lengths, and texts that look like HTML."""
+    from tests.made_study import MadeStudy, write_page
+
+    study = MadeStudy(tmp_path_factory.mktemp("browser"))
+    study.load()
+    return write_page(study, study.folder)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    from tests.opened_page import BROWSER
+
+    with sync_playwright() as playwright:
+        # A container's user may have no sandbox to give.
+        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def fresh(browser: Any, page_file: Path) -> Iterator[Any]:
+    """The page, just opened; whatever a test does with it, it says and loads nothing."""
+    from tests.opened_page import opened
+
+    seen = opened(browser, page_file)
+    yield seen
+    seen.page.context.close()
+    assert seen.faults == []
+    assert seen.requests == [page_file.as_uri()]

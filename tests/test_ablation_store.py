@@ -37,7 +37,7 @@ def test_ablations_are_loaded(study: SmallStudy) -> None:
 def test_a_study_without_ablations_has_the_table_and_the_views_empty(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path)
     study.load()
-    for name in ("ablations", "ablation_drops", "question_layer_rises"):
+    for name in ("ablations", "ablation_drops"):
         assert study.query(f"select count(*) from {name}") == [(0,)]
 
 
@@ -53,20 +53,6 @@ def test_drops_of_a_token_by_hand(study: SmallStudy) -> None:
     )
     assert found == [("q0", 2, 0, 0.0, block, True, block != 2, block, block / 10) for block in (1, 2, 3)]
     assert study.query("select count(*) from ablation_drops") == [(8 * (N_VARIANTS - len(SCOPES)),)]
-
-
-def test_rises_by_question_are_those_of_the_ablated_contexts(study: SmallStudy) -> None:
-    study.load()
-    names = "n_right, n_first_right, n_settled, sum_rise"
-    found = study.query(f"select question_id, layer, {names} from question_layer_rises order by all")
-    assert {row[0] for row in found} == {"q0", "q1"}
-    cases = list(HAND_WORKED.values())
-    for question, layer, n_right, first, settled, rise in found:
-        tokens = [cases[(int(question[1:]) * 4 + i) % len(cases)] for i in range(4)]
-        right = [case[1] for case in tokens if case[0][-1] == TARGET]
-        wanted = (len(right), sum(c[0] == layer for c in right), sum(c[1] == layer for c in right))
-        assert (n_right, first, settled) == wanted
-        assert rise == (None if layer == 0 else len(right) * [5, 3, 1][layer - 1])
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ import pytest
 
 from lenscore.analysis.bootstrap import percentile_interval, resampled_means
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
-from lenscore.analysis.findings import busiest_layers
-from lenscore.analysis.layers import essential_layers, layers_reached, region_names, region_of
 from lenscore.study import AnalysisSpec
 
 SETTINGS = AnalysisSpec(resamples=400)
@@ -98,16 +96,6 @@ def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     rows = three_questions().assign(final_right=False, refinement_depth=None, settled_layer=None)
     assert set(refinement_curve(rows, SETTINGS)["measure"]) == {"prediction_depth"}
     assert (accuracy_curve(rows, SETTINGS)["mean"] == 0).all()
-    assert layers_reached(rows, {"m": 6}).empty
-
-
-def test_layers_reached_are_counted_by_place_and_sum_to_one() -> None:
-    table = layers_reached(three_questions(), {"m": 6})
-    first = table[table["event"] == "first_correct"]
-    assert first.groupby("layer")["n"].sum().to_dict() == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1, 6: 1}
-    assert set(table["gold_index"]) == {0, 1, 2}
-    assert table.groupby(["event", "gold_index"])["share"].sum().tolist() == [pytest.approx(1)] * 6
-    assert len(table) == 3 * 2 * 7
 
 
 def test_the_bootstrap_draws_questions_not_tokens() -> None:
@@ -137,39 +125,3 @@ def test_equal_seeds_give_equal_intervals() -> None:
     pd.testing.assert_frame_equal(
         refinement_curve(three_questions(), SETTINGS), refinement_curve(three_questions(), SETTINGS)
     )
-
-
-@pytest.mark.parametrize(
-    ("regions", "position", "name"),
-    [
-        (3, 0.0, "start"),
-        (3, 0.33, "start"),
-        (3, 0.34, "middle"),
-        (3, 1.0, "end"),
-        (2, 0.5, "second half"),
-        (4, 1.0, "4/4"),
-    ],
-)
-def test_regions_are_equal_parts(regions: int, position: float, name: str) -> None:
-    assert region_of(pd.Series([position]), regions).tolist() == [name]
-    assert len(region_names(regions)) == regions
-
-
-def test_essential_layers_by_region() -> None:
-    rises = pd.DataFrame(
-        [
-            {"model": "m", "context_set": "main", "lens": "logit", "relative_position": position, "layer": layer,
-             "n_right": n, "n_first_right": first, "n_settled": n - first, "sum_rise": None if layer == 0 else 2.0 * n}
-            for position, n, first in ((0.0, 4, 1), (0.5, 2, 2), (1.0, 4, 0))
-            for layer in (0, 1)
-        ]
-    )  # fmt: skip
-    table = essential_layers(rises, 3)
-    assert list(dict.fromkeys(table["region"])) == ["all", "start", "middle", "end"]
-    whole = cell(table, region="all", layer=1)
-    assert (whole["n_right"], whole["share_first_right"], whole["share_settled"]) == (10, 0.3, 0.7)
-    assert whole["mean_rise"] == 2.0
-    assert math.isnan(cell(table, region="start", layer=0)["mean_rise"])
-    assert cell(table, region="middle", layer=0)["share_first_right"] == 1.0
-    busiest = {finding["measure"]: finding["layers"] for finding in busiest_layers(table, 1)}
-    assert busiest["mean_rise"] == [1]

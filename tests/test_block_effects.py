@@ -45,7 +45,7 @@ def drop_row(question: str, block: int, intact: tuple[bool, float], ablated: tup
 
 
 def rise_row(question: str, layer: int, first: int, settled: int, rise: float | None, **other: Any) -> dict:
-    """One row of view question_layer_rises, of 4 answer tokens that end right."""
+    """What is read of a row of view context_layers, of 4 answer tokens that end right."""
     return {
         "model": "m", "context_set": "main", "lens": "logit", "question_id": question, "layer": layer, "n_right": 4,
         "n_first_right": first, "n_settled": settled, "sum_rise": rise, **other,
@@ -54,13 +54,13 @@ def rise_row(question: str, layer: int, first: int, settled: int, rise: float | 
 
 def two_questions() -> pd.DataFrame:
     right, wrong = (True, -1.0), (False, -3.0)
+    last: dict[str, Any] = {"gold_index": 2, "relative_position": 1.0}
     return pd.DataFrame(
         [
             drop_row("a", 1, right, wrong), drop_row("a", 2, right, right),
-            drop_row("a", 1, right, (True, -2.0), relative_position=1.0), drop_row("a", 2, right, wrong,
-                                                                                  relative_position=1.0),
+            drop_row("a", 1, right, (True, -2.0), **last), drop_row("a", 2, right, wrong, **last),
             drop_row("b", 1, wrong, right), drop_row("b", 2, wrong, wrong),
-            drop_row("b", 1, wrong, right, condition="oracle", relative_position=None),
+            drop_row("b", 1, wrong, right, condition="oracle", gold_index=None, relative_position=None),
         ]
     )  # fmt: skip
 
@@ -72,8 +72,14 @@ def found(table: pd.DataFrame, **where: Any) -> pd.Series:
     return row
 
 
+def of_all(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in which numbers of documents and positions are joined."""
+    return table[table["n_documents"].isna()]
+
+
 def test_drops_by_hand() -> None:
-    table = block_effects(two_questions(), SETTINGS)
+    whole = block_effects(two_questions(), SETTINGS)
+    table = of_all(whole)
     first = found(table, region="all", block=1)
     # Block 1 makes a token of three wrong and another right; it costs 2 and 1 nats, and gains 2.
     assert first["accuracy_drop"] == pytest.approx((1 + 0 - 1) / 3)
@@ -85,6 +91,14 @@ def test_drops_by_hand() -> None:
     second = found(table, region="second half", block=2)
     assert (second["accuracy_drop"], second["logprob_drop"], second["n_questions"]) == (1, 2, 1)
     assert list(table["region"].drop_duplicates()) == ["all", "first half", "second half"]
+    # There is one number of documents; at the first place a loses a token of block 1 and b gains one.
+    of_length = whole[whole["gold_index"].isna() & (whole["n_documents"] == 3)]
+    columns = [column for column in whole if column != "n_documents"]
+    pd.testing.assert_frame_equal(of_length[columns].reset_index(drop=True), table[columns].reset_index(drop=True))
+    place = found(whole[whole["gold_index"] == 0], block=1)
+    assert (place["region"], place["accuracy_drop"], place["logprob_drop"]) == ("first half", 0, 0)
+    place = found(whole[whole["gold_index"] == 2], block=1)
+    assert (place["region"], place["accuracy_drop"], place["logprob_drop"]) == ("second half", 0, 1)
 
 
 def test_nothing_ablated_gives_tables_with_their_columns() -> None:
@@ -215,13 +229,14 @@ def test_thirty_blocks_take_little_time() -> None:
 def essential_rows() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"model": "m", "context_set": "main", "lens": lens, "region": region, "layer": layer, "n_right": 3,
+            {"model": "m", "context_set": "main", "lens": lens, "n_documents": None, "gold_index": None,
+             "relative_position": None, "region": region, "layer": layer, "n_right": 3,
              "share_first_right": 0.5, "share_settled": 0.5, "mean_rise": 1.0}
             for lens in ("logit", "tuned")
             for region in ("all", "first half")
             for layer in range(3)
         ]
-    )  # fmt: skip
+    ).astype({"n_documents": "Int64", "gold_index": "Int64", "relative_position": float})  # fmt: skip
 
 
 def test_causes_stand_beside_observations() -> None:
@@ -231,7 +246,7 @@ def test_causes_stand_beside_observations() -> None:
     assert len(table) == len(essential_rows())
     for lens in ("logit", "tuned"):
         row = found(table, lens=lens, region="all", layer=1)
-        assert row["logprob_drop"] == found(effects, region="all", block=1)["logprob_drop"]
+        assert row["logprob_drop"] == found(of_all(effects), region="all", block=1)["logprob_drop"]
         assert (row["scope"], row["replacement"]) == ("all", "skip")
         assert math.isnan(found(table, lens=lens, region="all", layer=0)["logprob_drop"])
     assert set(with_causes(essential_rows(), other)["scope"].dropna()) == {"answer"}

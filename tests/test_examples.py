@@ -111,7 +111,17 @@ def test_json_cannot_end_its_script() -> None:
 
 def test_data_are_packed_without_their_names_being_repeated() -> None:
     spec = {"mark": "bar", "datasets": {"d": [{"a": 1, "b": 2}, {"a": 3}]}}
-    assert packed(spec)["datasets"] == {"d": {"columns": ["a", "b"], "rows": [[1, 2], [3, None]]}}
+    assert packed(spec)["datasets"] == {"d": {"columns": ["a", "b"], "texts": {}, "rows": [[1, 2], [3, None]]}}
+
+
+def test_a_text_that_stands_often_is_packed_once() -> None:
+    rows = [{"a": 1, "t": "x", "mixed": "x"}, {"a": 2, "t": "y", "mixed": None}, {"a": 3, "t": "x", "mixed": "x"}]
+    table = packed({"datasets": {"d": rows}})["datasets"]["d"]
+    assert table == {
+        "columns": ["a", "t", "mixed"],
+        "texts": {"t": ["x", "y"]},
+        "rows": [[1, 0, "x"], [2, 1, None], [3, 0, "x"]],
+    }
 
 
 def test_the_largest_charts_give_way_to_words() -> None:

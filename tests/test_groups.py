@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
 from lenscore.analysis.controls import controls
-from lenscore.analysis.groups import BANDS, depth_by_group, flips_by_layer, frequency_band
+from lenscore.analysis.groups import BANDS, depth_by_group, frequency_band
 from lenscore.analysis.orders import mean_squares, order_variance
 from lenscore.analysis.populations import right_at_every_position, selections
 from lenscore.study import AnalysisSpec
@@ -59,8 +59,27 @@ def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def of_all(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in which numbers of documents are joined."""
+    return table[table["n_documents"].isna()]
+
+
+def test_each_number_of_documents_has_groups_of_its_own() -> None:
+    """As if the others were not there."""
+    three = with_texts(three_questions())
+    five = three.assign(n_documents=5, final_right=False, context_id="main/other")
+    both = depth_by_group(pd.concat([three, five]), SETTINGS)
+    alone = depth_by_group(three, SETTINGS)
+    columns = ["grouping", "group", "measure", "mean", "low", "high", "n_questions", "n_tokens"]
+    for n, wanted in ((3, alone[alone["n_documents"] == 3]), (3, of_all(alone))):
+        found = both[both["n_documents"] == n]
+        pd.testing.assert_frame_equal(found[columns].reset_index(drop=True), wanted[columns].reset_index(drop=True))
+    assert cell(of_all(both), grouping="all", measure="accuracy")["mean"] == pytest.approx(8 / 20)
+    assert cell(both[both["n_documents"] == 5], grouping="all", measure="accuracy")["mean"] == 0
+
+
 def test_groups_by_hand() -> None:
-    table = depth_by_group(with_texts(three_questions()), SETTINGS)
+    table = of_all(depth_by_group(with_texts(three_questions()), SETTINGS))
     everything = cell(table, grouping="all", measure="accuracy")
     assert (everything["mean"], everything["n_tokens"], everything["n_questions"]) == (8 / 10, 10, 3)
     # Of the nine tokens that are right at some layer, five are lost at least once, eight times in all.
@@ -79,22 +98,13 @@ def test_groups_by_hand() -> None:
 
 @pytest.mark.parametrize("grouping", ["frequency_band", "place_in_answer", "answer_kind"])
 def test_groups_part_the_tokens(grouping: str) -> None:
-    table = depth_by_group(with_texts(three_questions()), SETTINGS)
+    table = of_all(depth_by_group(with_texts(three_questions()), SETTINGS))
     for measure, whole in table[table["grouping"] == "all"].groupby("measure"):
         parts = table[(table["grouping"] == grouping) & (table["measure"] == measure)]
         assert parts["n_tokens"].sum() == whole["n_tokens"].item()
         assert (parts["mean"] * parts["n_tokens"]).sum() == pytest.approx(
             whole["mean"].item() * whole["n_tokens"].item()
         )
-
-
-def test_shares_of_flips() -> None:
-    rows = pd.DataFrame(
-        {"layer": [1, 2], "n_right_before": [0, 4], "n_lost": [0, 1], "n_lost_before": [0, 2], "n_regained": [0, 2]}
-    )
-    table = flips_by_layer(rows)
-    assert math.isnan(table["share_lost"][0])
-    assert (table["share_lost"][1], table["share_regained"][1]) == (0.25, 1.0)
 
 
 def test_the_same_tokens_at_every_position() -> None:

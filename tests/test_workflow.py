@@ -72,7 +72,7 @@ def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
         ).fetchall()[0]
         assert tokens > 0
         assert records == tokens * 3 * len(LENSES)
-        for view in ("token_depths", "layer_rises", "refinement_curve", "accuracy_curve", "essential_layers"):
+        for view in ("token_depths", "context_layers", "refinement_curve", "accuracy_curve", "essential_layers"):
             database.sql(f"select * from {view}").fetchall()
 
 

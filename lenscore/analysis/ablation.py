@@ -5,8 +5,16 @@ import pandas as pd
 from jaxtyping import Float, Int8
 
 from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
-from lenscore.analysis.layers import region_names, region_of
-from lenscore.analysis.means import means_with_intervals, question_cells
+from lenscore.analysis.layers import region_names, with_regions
+from lenscore.analysis.means import (
+    ALL,
+    BY_LENGTH,
+    BY_PLACE,
+    PLACE,
+    at_each_join,
+    means_with_intervals,
+    question_cells,
+)
 from lenscore.study import AnalysisSpec
 
 _GROUP = ["model", "context_set"]
@@ -14,8 +22,8 @@ _ABLATION = ["scope", "replacement"]
 _DROPS = ("accuracy_drop", "logprob_drop")
 _OBSERVATIONS = {"share_first_right": "n_first_right", "share_settled": "n_settled", "mean_rise": "sum_rise"}
 _EFFECTS = [
-    *_GROUP, "region", *_ABLATION, "block", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "logprob_drop",
-    "logprob_drop_low", "logprob_drop_high", "mean_kl", "n_questions", "n_tokens",
+    *_GROUP, *PLACE, "region", *_ABLATION, "block", "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high",
+    "logprob_drop", "logprob_drop_low", "logprob_drop_high", "mean_kl", "n_questions", "n_tokens",
 ]  # fmt: skip
 _AGREEMENT = [
     *_GROUP, "lens", *_ABLATION, "observation", "cause", "tau", "low", "high", "n_blocks", "n_questions",
@@ -36,24 +44,33 @@ def block_effects(drops: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
         One row a model × context set × region × scope × replacement × block, with ``accuracy_drop`` (share of
         answer tokens right, intact less ablated) and ``logprob_drop`` (the target's mean log-probability, intact
         less ablated, nats), each with ``_low`` and ``_high``; ``mean_kl`` (KL(intact ‖ ablated), nats),
-        ``n_questions`` and ``n_tokens``. The region ``all`` holds every position.
+        ``n_questions`` and ``n_tokens``. The region ``all`` holds every position. These are over all contexts; the
+        same follows for each number of documents (``n_documents``), and for each place (``gold_index``).
     """
-    tokens = _with_drops(drops)
-    by_region = tokens.assign(region=region_of(tokens["relative_position"], settings.regions)).dropna(subset="region")
-    both = pd.concat([tokens.assign(region="all"), by_region], ignore_index=True)
+    both = with_regions(_with_drops(drops), settings.regions)
     if both.empty:
         return pd.DataFrame(columns=_EFFECTS)
-    keys = [*_GROUP, "region", *_ABLATION]
-    table = both.groupby([*keys, "block"], as_index=False).agg(mean_kl=("kl_from_intact", "mean"))
+    table = at_each_join(lambda join: _effects(both, join, settings), ALL, BY_LENGTH, BY_PLACE)
+    # A place lies in one region alone: all positions are no region of its.
+    table = table[(table["region"] != "all") | table["gold_index"].isna()]
+    order = table["region"].map(["all", *region_names(settings.regions)].index)
+    ordered = table.assign(_order=order).sort_values(
+        [*_GROUP, "n_documents", "gold_index", "_order", *_ABLATION, "block"], na_position="first"
+    )
+    return ordered[_EFFECTS].reset_index(drop=True)
+
+
+def _effects(tokens: pd.DataFrame, join: list[str], settings: AnalysisSpec) -> pd.DataFrame:
+    """Return the drops of each block by the given columns of a place."""
+    keys = [*_GROUP, *join, "region", *_ABLATION]
+    table = tokens.groupby([*keys, "block"], as_index=False, dropna=False).agg(mean_kl=("kl_from_intact", "mean"))
     for drop in _DROPS:
-        means = means_with_intervals(both, drop, keys, ["block"], settings).rename(
+        means = means_with_intervals(tokens, drop, [*_GROUP, "region", *_ABLATION], [*join, "block"], settings).rename(
             columns={"mean": drop, "low": f"{drop}_low", "high": f"{drop}_high"}
         )
         # Both drops are of the same tokens, so their counts are the same.
         table = table.merge(means.drop(columns="measure"), on=[c for c in means if c in table])
-    order = table["region"].map(["all", *region_names(settings.regions)].index)
-    ordered = table.assign(_order=order).sort_values([*_GROUP, "_order", *_ABLATION, "block"])
-    return ordered[_EFFECTS].reset_index(drop=True)
+    return table
 
 
 def lens_against_cause(rises: pd.DataFrame, drops: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
@@ -64,7 +81,7 @@ def lens_against_cause(rises: pd.DataFrame, drops: pd.DataFrame, settings: Analy
     and so a τ. What a resample adds in noise blurs both orders, so that intervals lie towards 0.
 
     Args:
-        rises: rows of view ``question_layer_rises``: one a lens × question × layer, over the ablated contexts.
+        rises: rows of view ``context_layers``, of the ablated contexts.
         drops: rows of view ``ablation_drops``.
         settings: the bootstrap over questions.
 

@@ -1,9 +1,10 @@
 """Bootstrap intervals over questions."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 
 class Interval(NamedTuple):
@@ -36,13 +37,17 @@ def resampled_means(
     Returns:
         Ratios of resampled sums to resampled counts; NaN where a resample has no observation in a cell.
     """
-    n_questions = len(sums)
-    generator = np.random.default_rng(seed)
-    weights: Int[np.ndarray, "resamples questions"] = generator.multinomial(
-        n_questions, np.full(n_questions, 1 / n_questions), size=resamples
-    )
+    weights = _weights(len(sums), resamples, seed)
     with np.errstate(invalid="ignore"):
         return np.asarray((weights @ sums) / (weights @ counts))
+
+
+@lru_cache(maxsize=8)  # a study draws the same questions for hundreds of tables
+def _weights(n_questions: int, resamples: int, seed: int) -> Float[np.ndarray, "resamples questions"]:
+    """Return how often each resample holds each question."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(n_questions, np.full(n_questions, 1 / n_questions), size=resamples)
+    return drawn.astype(float)
 
 
 def percentile_interval(

@@ -15,7 +15,7 @@ def busiest_layers(essential: pd.DataFrame, count: int = 3) -> list[dict[str, An
         count: how many layers to name.
     """
     findings = []
-    for names, group in essential[essential["region"] == "all"].groupby(_GROUP):
+    for names, group in essential[(essential["region"] == "all") & essential["n_documents"].isna()].groupby(_GROUP):
         for measure in ("share_first_right", "share_settled", "mean_rise"):
             top = group.nlargest(count, measure)
             findings.append(

@@ -3,10 +3,12 @@
 The questions of Gupta et al. 2025, "How Do LLMs Use Their Depth?" (arXiv 2510.18871), asked of answers in contexts.
 """
 
+from functools import partial
+
 import pandas as pd
 
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
-from lenscore.analysis.means import means_with_intervals
+from lenscore.analysis.means import ALL, BY_LENGTH, at_each_join, means_with_intervals
 from lenscore.study import AnalysisSpec
 
 # By rank of the token among all tokens of the study's documents, the most frequent first.
@@ -42,10 +44,11 @@ def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
         settings: resamples, confidence, seed.
 
     Returns:
-        One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, with ``mean``, ``low``,
-        ``high``, ``n_questions`` and ``n_tokens``. ``accuracy`` and ``prediction_depth`` are over all answer tokens;
-        refinement depth, first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share
-        that is lost at least once) and ``n_lost`` (how often) over those that are right at some layer.
+        One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, over all contexts
+        (``n_documents`` null) and for each number of documents, with ``mean``, ``low``, ``high``, ``n_questions`` and
+        ``n_tokens``. ``accuracy`` and ``prediction_depth`` are over all answer tokens; refinement depth, first-correct
+        and settled layer over those that layer L gets right; ``lost_again`` (the share that is lost at least once) and
+        ``n_lost`` (how often) over those that are right at some layer.
     """
     placed = tokens[tokens["condition"] == "documents"]
     right = placed["final_right"]
@@ -61,7 +64,7 @@ def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
         answer_kind=placed["answer"].map({answer: answer_kind(answer) for answer in placed["answer"].unique()}),
     )
     parts = [
-        means_with_intervals(values, measure, _KEYS, [grouping], settings)
+        at_each_join(partial(_means, values, measure, grouping, settings), ALL, BY_LENGTH)
         .rename(columns={grouping: "group"})
         .assign(grouping=grouping)
         for grouping in GROUPINGS
@@ -73,23 +76,11 @@ def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
         _grouping=table["grouping"].map(list(GROUPINGS).index),
         _group=table["group"].map(group_order.index),
         _measure=table["measure"].map(MEASURES.index),
-    ).sort_values([*_KEYS, "_grouping", "_group", "_measure"])
+    ).sort_values([*_KEYS, "n_documents", "_grouping", "_group", "_measure"], na_position="first")
     return order[
-        [*_KEYS, "grouping", "group", "measure", "mean", "low", "high", "n_questions", "n_tokens"]
+        [*_KEYS, "n_documents", "grouping", "group", "measure", "mean", "low", "high", "n_questions", "n_tokens"]
     ].reset_index(drop=True)
 
 
-def flips_by_layer(flips: pd.DataFrame) -> pd.DataFrame:
-    """Return between which layers right tokens are lost, and won back.
-
-    Args:
-        flips: rows of view ``layer_flips``.
-
-    Returns:
-        The rows with ``share_lost`` (of the tokens that are right at the layer before) and ``share_regained`` (of
-        those that are wrong there but were right at some layer below); null where there are none.
-    """
-    return flips.assign(
-        share_lost=flips["n_lost"] / flips["n_right_before"].where(flips["n_right_before"] > 0),
-        share_regained=flips["n_regained"] / flips["n_lost_before"].where(flips["n_lost_before"] > 0),
-    )
+def _means(values: pd.DataFrame, measure: str, grouping: str, settings: AnalysisSpec, join: list[str]) -> pd.DataFrame:
+    return means_with_intervals(values, measure, _KEYS, [*join, grouping], settings)

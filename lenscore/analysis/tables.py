@@ -1,6 +1,5 @@
 """All tables of a study, from its database."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from lenscore.analysis.ablation import block_effects, lens_against_cause
 from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 from lenscore.analysis.findings import busiest_layers
-from lenscore.analysis.groups import depth_by_group, flips_by_layer
-from lenscore.analysis.layers import essential_layers, layers_reached, with_causes
+from lenscore.analysis.groups import depth_by_group
+from lenscore.analysis.layers import essential_layers, flips_by_layer, layers_reached, right_by_layer, with_causes
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shapes import disagreements, shapes_of_study
 from lenscore.study import AnalysisSpec
@@ -57,15 +56,12 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     """Return the study's tables by name, and its findings: JSON-able numbers for the report's words."""
     with duckdb.connect(str(database), read_only=True) as connection:
         tokens = connection.execute(_TOKENS).df()
-        flips = connection.execute("select * from layer_flips order by all").df()
-        n_layers: Mapping[str, int] = dict(connection.execute("select model, n_layers from models").fetchall())
-        rises = connection.execute("select * from layer_rises order by all").df()
-        right = connection.execute("select * from layer_accuracy order by all").df()
+        layers = connection.execute("select * from context_layers order by all").df()
         divergence = connection.execute("select * from lens_divergences order by all").df()
-        question_rises = connection.execute("select * from question_layer_rises order by all").df()
         drops = connection.execute("select * from ablation_drops order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
-    essential = essential_layers(rises, settings.regions)
+    essential = essential_layers(layers, settings.regions)
+    ablated = drops[["model", "context_id"]].drop_duplicates()
     effects = block_effects(drops, settings)
     shapes = shapes_of_study(tokens, settings)
     tables = {
@@ -73,15 +69,15 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "shapes": shapes,
         "accuracy_curve": accuracy_curve(tokens, settings),
         "depth_by_group": depth_by_group(tokens, settings),
-        "flips": flips_by_layer(flips),
+        "flips": flips_by_layer(layers, settings),
         "controls": controls(tokens, settings),
         "lens_divergence": divergence,
         "order_variance": order_variance(tokens, settings),
-        "layers_reached": layers_reached(tokens, dict(n_layers)),
-        "right_by_layer": right,
+        "layers_reached": layers_reached(layers, settings),
+        "right_by_layer": right_by_layer(layers, settings),
         "essential_layers": with_causes(essential, effects),
         "block_effects": effects,
-        "lens_against_cause": lens_against_cause(question_rises, drops, settings),
+        "lens_against_cause": lens_against_cause(layers.merge(ablated), drops, settings),
         "coverage": coverage.astype({"n_questions_left_out": int}),
     }
     findings = {

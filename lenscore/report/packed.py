@@ -20,7 +20,7 @@ def script_json(value: Any) -> Markup:
 
 
 def packed(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a Vega-Lite spec whose datasets are columns' names and rows without them."""
+    """Return a Vega-Lite spec whose datasets are columns' names, their texts (each once), and rows without names."""
     datasets = {name: _table(rows) for name, rows in spec.get("datasets", {}).items()}
     return {**spec, "datasets": datasets}
 
@@ -42,6 +42,14 @@ def within_budget(specs: Mapping[str, Mapping[str, Any]], budget: int = CHARTS_B
     return kept
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return columns' names, the texts of those that hold text, and rows in which a text is its place among them."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
+    lists: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in columns}
+    texts: dict[str, list[str]] = {}
+    for name, values in lists.items():
+        if all(isinstance(value, str) for value in values):
+            places = {text: place for place, text in enumerate(dict.fromkeys(values))}
+            texts[name] = list(places)
+            lists[name] = [places[value] for value in values]
+    return {"columns": columns, "texts": texts, "rows": [list(row) for row in zip(*lists.values(), strict=True)]}

@@ -39,7 +39,7 @@ def essential_table(table: pd.DataFrame) -> dict[str, Any]:
 
     A bar is as long as the value's share of the column's greatest in its model, context set and lens.
     """
-    everywhere = table[table["region"] == "all"]
+    everywhere = table[(table["region"] == "all") & table["n_documents"].isna()]
     columns = (*_OBSERVED, *(_CAUSED if ablation(table) else ()))
     rows = []
     for names, group in everywhere.groupby(["model", "context_set", "lens"]):

@@ -13,6 +13,9 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberat
 REFERENCE = "reference"  # what is to be compared with: bars of all positions, levels of controls
 QUIET = "quiet"  # text and rules that explain
 
+# What has no category, among marks that have one: to be seen on a light and on a dark ground.
+MUTED = "#7d858e"
+
 _LIGHT = {"ink": "#333333", "soft": "#555555", "axis": "#888888", "grid": "#e6e6e6", "reference": "#c8c8c8"}
 _DARK = {"ink": "#e8eaed", "soft": "#b4bac2", "axis": "#7d858e", "grid": "#33383f", "reference": "#5b636c"}
 

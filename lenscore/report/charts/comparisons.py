@@ -5,6 +5,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.parts import (
+    LENGTHS_JOINED,
     a_row_a_curve,
     beside,
     curve_order,
@@ -18,7 +19,7 @@ from lenscore.report.charts.parts import (
     with_documents,
     with_filters,
 )
-from lenscore.report.theme import QUIET
+from lenscore.report.theme import MUTED, QUIET
 
 _CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
 _DIFFERENCES = {
@@ -74,7 +75,7 @@ def controls(table: pd.DataFrame) -> ChartType:
         zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(style=QUIET).encode(x=alt.X("x:Q", title=title))
         spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(x=x)
-        panel = alt.layer(zero, spans, points).properties(width=150, height=130)
+        panel = alt.layer(zero, spans, points).properties(width=180, height=130)
         columns.append(a_row_a_curve(panel, part))
     return with_filters(beside(*columns).resolve_scale(color="shared"))
 
@@ -88,9 +89,9 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
     rows = table[table["grouping"].isin(_GROUPINGS) & table["measure"].isin(_GROUP_MEASURES)].dropna(subset=["mean"])
     if rows.empty:
         return nothing("No context with documents was extracted.")
-    named = with_curve_names(rows)
+    named = with_documents(with_curve_names(rows))
     curves = curve_order(named)
-    legend = alt.Legend(orient="top") if len(curves) > 1 else None
+    shapes = alt.Legend(orient="top", columns=1, symbolSize=50, symbolStrokeWidth=0) if len(curves) > 1 else None
     stack = []
     for grouping, heading in _GROUPINGS.items():
         of_grouping = named[named["grouping"] == grouping]
@@ -99,26 +100,36 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
         for measure, title in _GROUP_MEASURES.items():
             part = shown(
                 of_grouping[of_grouping["measure"] == measure],
-                "model", "lens", "curve", "group", "mean", "low", "high", "n_tokens", "n_questions",
+                "model", "lens", "n_documents", "curve", "documents", "group", "mean", "low", "high", "n_tokens",
+                "n_questions",
             )  # fmt: skip
+            part = part.assign(offset=part["curve"] + ", " + part["documents"])
             axis = alt.Axis(format="%" if measure in _SHARES else ".2~f", tickCount=4)
             number = ".1%" if measure in _SHARES else ".3f"
             base = alt.Chart().encode(
                 y=alt.Y("group:N", title=heading, sort=groups, axis=alt.Axis() if not panels else None),
-                yOffset=alt.YOffset("curve:N", sort=curves),
-                color=alt.Color("curve:N", title=None, sort=curves, scale=alt.Scale(domain=curves), legend=legend),
-                tooltip=["curve:N", "group:N", alt.Tooltip("mean:Q", title=title, format=number),
+                yOffset=alt.YOffset("offset:N", sort=list(dict.fromkeys(part["offset"]))),
+                tooltip=["curve:N", alt.Tooltip("documents:N", title="context"), "group:N",
+                         alt.Tooltip("mean:Q", title=title, format=number),
                          alt.Tooltip("low:Q", title="interval from", format=number),
                          alt.Tooltip("high:Q", title="to", format=number),
                          alt.Tooltip("n_tokens:Q", title="answer tokens"),
                          alt.Tooltip("n_questions:Q", title="questions")],
             )  # fmt: skip
-            scale = alt.Scale(zero=measure != "settled_layer", nice=True)
-            spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
-            points = base.mark_point(filled=True, size=45, opacity=1).encode(
-                x=alt.X("mean:Q", title=title, axis=axis, scale=scale)
+            low = alt.X("low:Q", title=title, axis=axis)
+            mean = alt.X("mean:Q", title=title, axis=axis, scale=alt.Scale(zero=measure != "settled_layer", nice=True))
+            shape = alt.Shape("curve:N", title=None, sort=curves, scale=alt.Scale(domain=curves), legend=shapes)
+            # All contexts together have no number of documents, and none of their colours.
+            coloured = base.encode(
+                color=alt.when("isValid(datum.n_documents)")
+                .then(documents_colour(named).legend(None))
+                .otherwise(alt.value(MUTED))
             )
-            panel = filtered(alt.layer(spans, points, data=part), part)
-            panels.append(panel.properties(width=140, height=max(60, 26 * len(groups))))
+            layers = [
+                coloured.mark_rule(strokeWidth=2).encode(x=low, x2="high:Q"),
+                coloured.mark_point(filled=True, size=45, opacity=1).encode(x=mean, shape=shape),
+            ]
+            panel = filtered(alt.layer(*layers, data=part), part).transform_filter(LENGTHS_JOINED)
+            panels.append(panel.properties(width=170, height=max(60, 26 * len(groups))))
         stack.append(beside(*panels).resolve_scale(y="shared"))
     return with_filters(stacked(*stack))

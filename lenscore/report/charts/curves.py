@@ -59,7 +59,7 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
     length = alt.selection_point(name="length", fields=["documents"], bind="legend")
     layers = line_layers(placed, _MEASURES["refinement_depth"], params=[brush, length])
     columns = 1 if curves_at_once(placed) == 1 else 2
-    panel = alt.layer(*layers).properties(width=640 // columns, height=300)
+    panel = alt.layer(*layers).properties(width=800 // columns, height=300)
     return with_filters(a_panel_a_curve(panel, placed, columns=columns, without=["shown_positions"]))
 
 
@@ -74,7 +74,7 @@ def depth_curves(table: pd.DataFrame) -> ChartType:
         return nothing(_NO_CURVE)
     columns = []
     for measure, part in placed.groupby("measure", sort=False):
-        panel = alt.layer(*line_layers(placed, _MEASURES[str(measure)])).properties(width=200, height=150)
+        panel = alt.layer(*line_layers(placed, _MEASURES[str(measure)])).properties(width=235, height=160)
         columns.append(a_row_a_curve(panel, part.drop(columns="measure")))
     return with_filters(beside(*columns).resolve_scale(color="shared"))
 
@@ -97,10 +97,10 @@ def populations(table: pd.DataFrame) -> ChartType:
             part = placed[(placed["measure"] == measure) & (placed["tokens"] == tokens)]
             if part.empty:
                 continue
-            panel = alt.layer(*line_layers(placed, _MEASURES[measure])).properties(width=135, height=150)
+            panel = alt.layer(*line_layers(placed, _MEASURES[measure])).properties(width=165, height=150)
             # A facet's panels share their axes: they are to be compared with one another.
             named = shown(part, *LINE_COLUMNS, "population").assign(
-                over=part["population"].map(lambda name, tokens=of_tokens: f"{tokens}, {_POPULATIONS[name]}")
+                over=part["population"].map(lambda name, tokens=of_tokens: f"{tokens},\n{_POPULATIONS[name]}")
             )
             pairs.append(a_panel_each(panel, named, by="over", columns=len(_POPULATIONS)))
         rows.append(beside(*pairs))
@@ -132,11 +132,11 @@ def accuracy_curve(table: pd.DataFrame) -> ChartType:
         if part["level"].notna().any():
             level = alt.Chart().transform_filter("isValid(datum.level)").encode(y=alt.Y("mean:Q", title=title))
             text = level.mark_text(align="right", dy=-6, fontSize=10, style=f"{QUIET}-text").encode(
-                text="level:N", x=alt.value(200), tooltip=tooltips(title, percent=True)
+                text="level:N", x=alt.value(235), tooltip=tooltips(title, percent=True)
             )
             rule = level.mark_rule(strokeDash=[5, 4], style=QUIET).encode(tooltip=tooltips(title, percent=True))
             layers += [rule, text]
-        panel = alt.layer(*layers).properties(width=200, height=200)
+        panel = alt.layer(*layers).properties(width=235, height=200)
         columns.append(a_row_a_curve(panel, part, without=["shown_documents"]))
     return with_filters(beside(*columns))
 

@@ -1,15 +1,21 @@
 """Charts of what happens at each layer."""
 
+from typing import Any
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.parts import (
+    LENGTHS_JOINED,
+    POSITIONS_JOINED,
     a_panel_a_curve,
     a_panel_each,
     a_row_a_curve,
     beside,
     documents_colour,
+    interval_ends,
+    interval_text,
     nothing,
     shown,
     stacked,
@@ -19,10 +25,10 @@ from lenscore.report.charts.parts import (
 )
 from lenscore.report.theme import QUIET, REFERENCE
 
-_WIDTH = 560
+_WIDTH = 800
 _NONE_RIGHT = "No answer token is right at the last layer."
 _LENSES = {"logit_kl": "logit lens", "tuned_kl": "tuned lens"}
-_FLIPS = {"n_lost": "lost", "n_regained": "won back"}
+_FLIPS = {"lost": "lost", "regained": "won back"}
 _EVENTS = {"first_correct": "first right", "settled": "settled"}
 _ESSENTIAL = {
     "share_first_right": "share first right here",
@@ -45,23 +51,25 @@ def layers_reached(table: pd.DataFrame) -> ChartType:
     named = with_documents(with_curve_names(table))
     columns = []
     for event, title in _EVENTS.items():
-        part = shown(named[named["event"] == event], *_PLACE, "layer", "n")
-        of_documents: list[str | alt.FieldName] = ["curve", "documents"]
+        part = shown(named[named["event"] == event], *_PLACE, "gold_index", "layer", "n", "n_right", "low", "high")
         lines = (
             alt.Chart()
-            .transform_aggregate(n="sum(n)", groupby=[*of_documents, "layer"])
-            .transform_joinaggregate(total="sum(n)", groupby=of_documents)
-            .transform_calculate(share="datum.total ? datum.n / datum.total : null")
+            .transform_filter(POSITIONS_JOINED)
+            .transform_aggregate(
+                n="sum(n)", total="sum(n_right)", rows="count()", low="min(low)", high="max(high)",
+                groupby=["curve", "documents", "layer"],
+            )
+            .transform_calculate(share="datum.n / datum.total", interval=interval_text(".1%"))
             .mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22, filled=True))
             .encode(
                 x=alt.X("layer:Q", title=f"layer at which tokens are {title}", axis=alt.Axis(tickMinStep=1)),
                 y=alt.Y("share:Q", title="share of answer tokens", axis=alt.Axis(format="%", tickCount=5)),
                 color=documents_colour(named),
                 tooltip=["curve:N", alt.Tooltip("documents:N", title="context"), "layer:Q",
-                         alt.Tooltip("n:Q", title="answer tokens"), alt.Tooltip("total:Q", title="of"),
-                         alt.Tooltip("share:Q", format=".1%")],
+                         alt.Tooltip("share:Q", format=".1%"), alt.Tooltip("interval:N", title="interval"),
+                         alt.Tooltip("n:Q", title="answer tokens"), alt.Tooltip("total:Q", title="of")],
             )
-            .properties(width=285, height=180)
+            .properties(width=370, height=190)
         )  # fmt: skip
         columns.append(a_row_a_curve(lines, part))
     return with_filters(beside(*columns).resolve_scale(color="shared", y="shared"))
@@ -71,13 +79,13 @@ def right_by_layer(table: pd.DataFrame) -> ChartType:
     """Return the heat map of layer × position: how often the lens's top choice is the answer token.
 
     Args:
-        table: of view ``layer_accuracy``.
+        table: of :func:`lenscore.analysis.layers.right_by_layer`.
     """
     placed = table.dropna(subset=["relative_position"])
     if placed.empty:
         return nothing("No context has two documents or more.")
     named = with_documents(with_curve_names(placed))
-    part = shown(named, *_PLACE, "gold_index", "layer", "share_right", "mean_probability", "n_tokens")
+    part = shown(named, *_PLACE, "gold_index", "layer", "share_right", "low", "high", "mean_probability", "n_tokens")
     cells = (
         alt.Chart()
         .mark_rect()
@@ -91,10 +99,12 @@ def right_by_layer(table: pd.DataFrame) -> ChartType:
             tooltip=["curve:N", alt.Tooltip("documents:N", title="context"),
                      alt.Tooltip("gold_index:Q", title="gold index"), "layer:O",
                      alt.Tooltip("share_right:Q", title="right", format=".1%"),
+                     alt.Tooltip("low:Q", title="interval from", format=".1%"),
+                     alt.Tooltip("high:Q", title="to", format=".1%"),
                      alt.Tooltip("mean_probability:Q", title="mean p of the answer token", format=".3f"),
                      alt.Tooltip("n_tokens:Q", title="answer tokens")],
         )
-        .properties(width=170, height=alt.Step(10))
+        .properties(width=200, height=alt.Step(10))
     )  # fmt: skip
     panels = a_panel_each(cells, part.sort_values("n_documents", kind="stable"), by="documents", columns=4)
     return with_filters(panels.resolve_scale(x="independent"))
@@ -104,34 +114,48 @@ def flips(table: pd.DataFrame) -> ChartType:
     """Return between which layers right answer tokens are lost, and won back.
 
     Args:
-        table: of :func:`lenscore.analysis.groups.flips_by_layer`.
+        table: of :func:`lenscore.analysis.layers.flips_by_layer`.
     """
     if table.empty or table["n_lost"].sum() == 0:
         return nothing("No answer token that was right at a layer was lost at a later one.")
     named = with_curve_names(table)
-    long = named.melt(
-        id_vars=["model", "lens", "curve", "layer", "n_tokens", "n_right_before", "n_lost_before"],
-        value_vars=list(_FLIPS), var_name="event", value_name="n",
-    )  # fmt: skip
+    long = pd.concat(
+        named.assign(event=title, n=named[f"n_{event}"], low=named[f"{event}_low"], high=named[f"{event}_high"])
+        for event, title in _FLIPS.items()
+    )
     long = shown(
-        long.assign(share=long["n"] / long["n_tokens"], event=long["event"].map(_FLIPS)),
-        "model", "lens", "curve", "layer", "event", "n", "share", "n_right_before", "n_lost_before",
+        long, "model", "lens", "curve", "n_documents", "gold_index", "relative_position", "layer", "event", "n",
+        "n_tokens", "n_right_before", "n_lost_before", "low", "high",
     )  # fmt: skip
-    bars = (
+    y = alt.Y("share:Q", title="share of answer tokens", axis=alt.Axis(format=".1~%", tickCount=5))
+    base = (
         alt.Chart()
-        .mark_bar(opacity=0.85)
+        .transform_filter(POSITIONS_JOINED)
+        .transform_filter(LENGTHS_JOINED)
+        .transform_aggregate(
+            n="sum(n)", total="sum(n_tokens)", right="sum(n_right_before)", wrong="sum(n_lost_before)",
+            rows="count()", low="min(low)", high="max(high)", groupby=["curve", "layer", "event"],
+        )
+        .transform_calculate(share="datum.n / datum.total", interval=interval_text(".2%"))
         .encode(
             x=alt.X("layer:O", title="layer at which it changes", axis=alt.Axis(labelOverlap=True, labelAngle=0)),
             xOffset=alt.XOffset("event:N", sort=list(_FLIPS.values())),
-            y=alt.Y("share:Q", title="share of answer tokens", axis=alt.Axis(format=".1~%", tickCount=5)),
-            color=alt.Color("event:N", title=None, sort=list(_FLIPS.values()), legend=alt.Legend(orient="top")),
-            tooltip=["curve:N", "layer:O", "event:N", alt.Tooltip("n:Q", title="answer tokens"),
-                     alt.Tooltip("n_right_before:Q", title="right at the layer before"),
-                     alt.Tooltip("n_lost_before:Q", title="lost before")],
+            tooltip=["curve:N", "layer:O", "event:N", alt.Tooltip("share:Q", format=".2%"),
+                     alt.Tooltip("interval:N", title="interval"), alt.Tooltip("n:Q", title="answer tokens"),
+                     alt.Tooltip("total:Q", title="of"), alt.Tooltip("right:Q", title="right at the layer before"),
+                     alt.Tooltip("wrong:Q", title="lost before")],
         )
-        .properties(width=_WIDTH, height=130)
     )  # fmt: skip
-    return with_filters(a_row_a_curve(bars, long))
+    bars = base.mark_bar(opacity=0.85).encode(
+        y=y,
+        color=alt.Color("event:N", title=None, sort=list(_FLIPS.values()), legend=alt.Legend(orient="top")),
+    )
+    spans = (
+        base.transform_calculate(**interval_ends("share"))
+        .mark_rule(style=QUIET)
+        .encode(y=alt.Y("low:Q", title="share of answer tokens"), y2="high:Q")
+    )
+    return with_filters(a_row_a_curve(alt.layer(bars, spans).properties(width=_WIDTH, height=130), long))
 
 
 def lens_divergence(table: pd.DataFrame) -> ChartType:
@@ -175,41 +199,65 @@ def essential_layers(table: pd.DataFrame) -> ChartType:
         return nothing(_NONE_RIGHT)
     named = with_curve_names(table)
     measures: dict[str, str | list[str]] = {**_ESSENTIAL, **_cause(named)}
-    return with_filters(stacked(*[_of_regions(named, measure, title) for measure, title in measures.items()]))
+    # One table for all measures: the page then holds it once.
+    counts = [name for name in ("n_right", "n_ablated", f"{_CAUSE}_low", f"{_CAUSE}_high") if name in named]
+    part = shown(
+        named, "model", "lens", "curve", "n_documents", "gold_index", "relative_position", "region", "layer",
+        *measures, *counts,
+    )  # fmt: skip
+    return with_filters(stacked(*[_of_regions(part, measure, title) for measure, title in measures.items()]))
 
 
-def _of_regions(named: pd.DataFrame, measure: str, title: str | list[str]) -> ChartType:
-    """Return one measure layer by layer: a bar for all positions, a point for each region."""
+def _of_regions(part: pd.DataFrame, measure: str, title: str | list[str]) -> ChartType:
+    """Return one measure layer by layer: a bar for all positions that are shown, a point for each region."""
     cause = measure == _CAUSE
-    ends = {f"{_CAUSE}_low": "interval from", f"{_CAUSE}_high": "to"} if cause else {}
     count = "n_ablated" if cause else "n_right"
-    measured = named.dropna(subset=measure)
-    part = shown(measured, "model", "lens", "curve", "region", "layer", count, measure, *ends)
     regions = [region for region in dict.fromkeys(part["region"]) if region != "all"]
-    x = alt.X("layer:O", title="layer", axis=alt.Axis(labelOverlap=True, labelAngle=0))
     # Layer 0 is decoded as the token just read, surely and wrongly: the rise at layer 1 dwarfs the others. So does the
     # cost of the first blocks.
     nats = cause or measure == "mean_rise"
     scale = alt.Scale(type="symlog") if nats else alt.Undefined
     axis = alt.Axis(format=".2~f" if nats else "%", tickCount=5)
-    y = alt.Y(f"{measure}:Q", title=title, axis=axis, scale=scale)
-    interval = [alt.Tooltip(f"{end}:Q", title=says, format=".3f") for end, says in ends.items()]
-    tip = [
-        "region:N", "layer:O", alt.Tooltip(f"{measure}:Q", format=".3f"),
-        *interval, alt.Tooltip(f"{count}:Q", title="answer tokens"),
-    ]  # fmt: skip
-    everywhere = alt.Chart().transform_filter("datum.region === 'all'")
+    x = alt.X(
+        "layer:O",
+        title="layer",
+        axis=alt.Axis(labelOverlap=True, labelAngle=0),
+        # All of them, so that the measures' layers stand under one another: layer 0 has neither a rise nor a block.
+        scale=alt.Scale(domain=sorted(part["layer"].unique().tolist())),
+    )
+    y = alt.Y("value:Q", title=title, axis=axis, scale=scale)
+    interval = [alt.Tooltip("interval:N", title="interval")] if cause else []
+    tip = ["layer:O", alt.Tooltip("value:Q", title=measure.replace("_", " "), format=".3f"), *interval,
+           alt.Tooltip("n:Q", title="answer tokens")]  # fmt: skip
+
+    def joined(test: str, *by: str) -> alt.Chart:
+        ends: dict[str, Any] = {"low": f"min({_CAUSE}_low)", "high": f"max({_CAUSE}_high)"} if cause else {}
+        chart = (
+            alt.Chart()
+            .transform_filter(f"({test}) && datum.{count} > 0")
+            .transform_calculate(weighted=f"datum.{measure} * datum.{count}")
+            .transform_aggregate(
+                weighted="sum(weighted)", n=f"sum({count})", rows="count()", **ends, groupby=["curve", "layer", *by]
+            )
+            .transform_calculate(value="datum.weighted / datum.n")
+        )
+        return chart.transform_calculate(interval=interval_text(".3f")) if cause else chart
+
+    everywhere = joined("datum.region === 'all' || isValid(datum.gold_index)")
     layers = [everywhere.mark_bar(style=REFERENCE).encode(x=x, y=y, tooltip=tip)]
     if cause:
         # Of all positions alone: the regions' would hide one another.
-        low = alt.Y(f"{_CAUSE}_low:Q", title=title, axis=axis, scale=scale)
-        layers.append(everywhere.mark_rule(style=QUIET).encode(x=x, y=low, y2=f"{_CAUSE}_high:Q"))
+        low = alt.Y("low:Q", title=title, axis=axis, scale=scale)
+        spans = everywhere.transform_calculate(**interval_ends("value")).mark_rule(style=QUIET)
+        layers.append(spans.encode(x=x, y=low, y2="high:Q"))
     colour = alt.Color("region:N", title="gold document at", sort=regions, scale=alt.Scale(domain=regions),
                        legend=alt.Legend(orient="top"))  # fmt: skip
-    points = alt.Chart().transform_filter("datum.region !== 'all'").mark_point(filled=True, size=28)
-    layers.append(points.encode(x=x, y=y, color=colour, tooltip=tip))
+    points = joined("datum.region !== 'all'", "region").mark_point(filled=True, size=28)
+    layers.append(points.encode(x=x, y=y, color=colour, tooltip=["region:N", *tip]))
     panel = alt.layer(*layers).properties(width=_WIDTH, height=130)
-    return a_row_a_curve(panel, part)
+    # What is filtered here is so before it is split into panels: a curve without the measure has none.
+    rows = a_row_a_curve(panel, part).transform_filter(f"isValid(datum.{measure})")
+    return rows.transform_filter(POSITIONS_JOINED).transform_filter(LENGTHS_JOINED)
 
 
 def _cause(table: pd.DataFrame) -> dict[str, str | list[str]]:

@@ -19,6 +19,8 @@ POSITION = alt.X(
     axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f"),
 )
 
+ALL_CONTEXTS = "all contexts"
+
 # Parameter → its value where nothing is chosen, the column that it filters, and the rows that it keeps. Controls, which
 # have no position, stay whatever positions are chosen.
 FILTERS: dict[str, tuple[str | list[str], str, str]] = {
@@ -34,6 +36,23 @@ FILTERS: dict[str, tuple[str | list[str], str, str]] = {
         "(datum.relative_position >= shown_positions[0] && datum.relative_position <= shown_positions[1])",
     ),
 }  # fmt: skip
+
+
+# Of a table with rows in which positions, or numbers of documents too, are joined (null), those that join what is
+# chosen. Where a choice holds several rows, the chart joins them, and they have no interval.
+POSITIONS_JOINED = "isValid(datum.gold_index) === (length(shown_positions) > 0)"
+LENGTHS_JOINED = "isValid(datum.gold_index) || isValid(datum.n_documents) === (length(shown_documents) > 0)"
+
+
+def interval_text(number: str) -> str:
+    """Return the expression that writes ``low`` and ``high`` as an interval, where the chart has joined no rows."""
+    low, high = f"format(datum.low, '{number}')", f"format(datum.high, '{number}')"
+    return f"datum.rows === 1 && isValid(datum.low) ? {low} + ' to ' + {high} : 'none for what is chosen together'"
+
+
+def interval_ends(value: str) -> dict[str, str]:
+    """Return the expressions of an interval's ends; both are the value itself where the chart has joined rows."""
+    return {end: f"datum.rows === 1 ? datum.{end} : datum.{value}" for end in ("low", "high")}
 
 
 def filtered(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = ()) -> ChartType:
@@ -164,14 +183,15 @@ def with_curve_names(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_documents(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the number of documents in words."""
-    counts = table["n_documents"].astype(int)
-    return table.assign(documents=counts.map(lambda n: f"{n} document{'s' * (n != 1)}"))
+    """Write the number of documents in words; where numbers of documents are joined, those."""
+    counts = table["n_documents"].astype("Int64")
+    words = [ALL_CONTEXTS if pd.isna(n) else "1 document" if n == 1 else f"{n} documents" for n in counts]
+    return table.assign(documents=words)
 
 
 def document_order(table: pd.DataFrame) -> list[str]:
     """Return the numbers of documents in words, the smallest first."""
-    return list(dict.fromkeys(table.sort_values("n_documents")["documents"]))
+    return list(dict.fromkeys(table.dropna(subset="n_documents").sort_values("n_documents")["documents"]))
 
 
 def curve_order(table: pd.DataFrame) -> list[str]:

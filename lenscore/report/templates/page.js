@@ -16,9 +16,10 @@ const narrow = matchMedia("(max-width: 44rem)");
 
 // --- Drawing ---------------------------------------------------------------------------------------------------------
 
-// A table in the page is its columns' names and a list of rows without them.
-function rowsOf(table) {
-  return table.rows.map((row) => Object.fromEntries(table.columns.map((name, place) => [name, row[place]])));
+// A table in the page is its columns' names, the texts that stand in them, and a list of rows without either.
+function rowsOf({ columns, texts = {}, rows }) {
+  const read = columns.map((name) => (name in texts ? (value) => texts[name][value] : (value) => value));
+  return rows.map((row) => Object.fromEntries(columns.map((name, place) => [name, read[place](row[place])])));
 }
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -93,6 +94,29 @@ async function drawAll() {
   document.body.dataset.drawn = "yes";
 }
 
+// A click on a panel's title chooses its model and lens, where there are several, in all charts; another one shows all.
+const CURVES = new Map();
+for (const chart of Object.values(CHARTS)) {
+  for (const table of Object.values(chart.datasets)) {
+    if (!table.columns.includes("curve")) continue;
+    for (const { curve, model, lens } of rowsOf(table)) {
+      if (model && lens && !CURVES.has(curve)) CURVES.set(curve, { shown_model: model, shown_lens: lens });
+    }
+  }
+}
+
+document.addEventListener("click", ({ target }) => {
+  const title = target.closest(".chart .role-title-text");
+  if (!title) return;
+  const lines = [...title.querySelectorAll("text, tspan")].map((line) => line.textContent);
+  const name = lines.find((words) => CURVES.has(words));
+  if (!name) return;
+  const several = (key) => new Set([...CURVES.values()].map((curve) => curve[key])).size > 1;
+  const wanted = Object.fromEntries(Object.entries(CURVES.get(name)).filter(([key]) => several(key)));
+  const chosen = Object.entries(wanted).every(([key, value]) => state[key] === value);
+  choose(chosen ? { shown_model: "", shown_lens: "" } : wanted);
+});
+
 // --- What is chosen --------------------------------------------------------------------------------------------------
 
 async function apply(view) {
@@ -132,6 +156,7 @@ function choose(change) {
     box.checked = !state.shown_documents.length || state.shown_documents.includes(Number(box.value));
   }
   const [from, to] = state.shown_positions.length ? state.shown_positions : [0, 1];
+  for (const name of ["model", "lens"]) if (form.elements[name]) form.elements[name].value = state[`shown_${name}`];
   form.elements.from.value = from.toFixed(2);
   form.elements.to.value = to.toFixed(2);
   if (change.shown_lens && lensPick) lensPick.value = change.shown_lens;

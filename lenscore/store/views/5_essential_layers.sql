@@ -9,6 +9,6 @@ select
     sum(n_first_right) / sum(n_right) as share_first_right,
     sum(n_settled) / sum(n_right) as share_settled,
     sum(sum_rise) / sum(n_right) as mean_rise
-from layer_rises
+from context_layers
 group by model, context_set, lens, layer
 order by model, context_set, lens, layer;

@@ -1,0 +1,50 @@
+-- What a context's answer tokens do at each layer: one row a context with documents × lens × layer, in counts and sums,
+-- so that contexts can be joined by position, by number of documents or by question.
+-- Of all answer tokens (n_tokens):
+--   n_top1, sum_probability       how many are the top-1 here; the sum of the probabilities of the answer tokens
+--   n_right_before, n_lost        how many are the top-1 at the layer before, and how many of these are not here
+--   n_lost_before, n_regained     how many are not the top-1 at the layer before but were below it, and how many of
+--                                 these are here
+-- Of those that layer L gets right (n_right):
+--   n_first_right, n_settled      how many are first the top-1 here; how many are so from here on
+--   sum_rise                      by how much their log-probability rises over the layer before (nats; null at layer 0)
+-- Sums are of decimals: they do not depend on the order in which threads add them up.
+create view context_layers as
+with steps as (
+    select
+        r.model, r.lens, r.context_id, r.layer, r.target_logprob,
+        r.top1_id = r.target_id as is_right,
+        lag(r.top1_id = r.target_id) over token as was_right,
+        coalesce(bool_or(r.top1_id = r.target_id) over (token rows between unbounded preceding and 1 preceding), false)
+            as was_ever_right,
+        bool_and(r.top1_id = r.target_id) over (token rows between current row and unbounded following) as stays_right,
+        last_value(r.top1_id = r.target_id) over (token rows between current row and unbounded following) as ends_right,
+        r.target_logprob - lag(r.target_logprob) over token as rise
+    from layer_records as r
+    window token as (partition by r.model, r.lens, r.context_id, r.answer_index order by r.layer)
+),
+sums as (
+    select
+        model, lens, context_id, layer,
+        count(*) as n_tokens,
+        count(*) filter (where is_right) as n_top1,
+        sum(exp(target_logprob::double)::decimal(18, 12))::double as sum_probability,
+        count(*) filter (where was_right) as n_right_before,
+        count(*) filter (where was_right and not is_right) as n_lost,
+        count(*) filter (where not was_right and was_ever_right) as n_lost_before,
+        count(*) filter (where is_right and not was_right and was_ever_right) as n_regained,
+        count(*) filter (where ends_right) as n_right,
+        count(*) filter (where ends_right and is_right and not was_ever_right) as n_first_right,
+        count(*) filter (where stays_right and not coalesce(was_right, false)) as n_settled,
+        case when layer > 0 then
+            coalesce(sum(rise::decimal(18, 9)) filter (where ends_right), 0)::double
+        end as sum_rise
+    from steps
+    group by model, lens, context_id, layer
+)
+select
+    s.model, c.context_set, s.lens, s.context_id, c.question_id, c.n_documents, c.gold_index, c.relative_position,
+    s.* exclude (model, lens, context_id)
+from sums as s
+join contexts as c using (context_id)
+where c.condition = 'documents';
