@@ -17,6 +17,7 @@ from lenscore.analysis.layers import (
     region_names,
     region_of,
     right_by_layer,
+    with_rises,
 )
 from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
 from lenscore.study import AnalysisSpec
@@ -39,7 +40,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
 def layers(study: MadeStudy) -> pd.DataFrame:
     with duckdb.connect(str(study.target), read_only=True) as database:
         found = database.sql("select * from context_layers where model = 'tiny' and lens = 'logit' order by all").df()
-    return found
+    return with_rises(found)
 
 
 @pytest.fixture(scope="module")

@@ -202,3 +202,24 @@ def test_a_skipped_context_needs_no_records(study: SmallStudy) -> None:
     write_table(pa.Table.from_pylist([*fits, skipped], schema=FITS), files.fits)
     study.load()
     assert study.query("select count(*) from fits where fit = 'skipped'") == [(1,)]
+
+
+@pytest.mark.parametrize(("blocks", "loads"), [(126, True), (127, False)])
+def test_a_model_may_have_as_many_blocks_as_a_number_has_bits(study: SmallStudy, blocks: int, loads: bool) -> None:
+    for shard in (0, 1):
+        top1 = {(r["context_id"], r["answer_index"]): r for r in study.rows[shard]}
+        study.rows[shard] = [
+            # Right at every even layer.
+            {**row, "layer": layer, "top1_id": TARGET if layer % 2 == 0 else TARGET + 1, "target_id": TARGET}
+            for row in top1.values()
+            for layer in range(blocks + 1)
+        ]
+    study.record_shards = [study.write_records(shard, n_layers=blocks) for shard in (0, 1)]
+    if not loads:
+        with pytest.raises(StoreError, match="127 blocks"):
+            study.load()
+        return
+    study.load()
+    assert study.query("select distinct n_lost, n_regained, n_right_layers from token_flips") == [(63, 63, 64)]
+    found = study.query("select distinct n_top1, n_lost, n_regained, n_settled from context_layers where layer = 126")
+    assert found == [(2, 0, 2, 2)]

@@ -81,7 +81,8 @@ def lens_against_cause(rises: pd.DataFrame, drops: pd.DataFrame, settings: Analy
     and so a τ. What a resample adds in noise blurs both orders, so that intervals lie towards 0.
 
     Args:
-        rises: rows of view ``context_layers``, of the ablated contexts.
+        rises: rows of view ``context_layers`` with their rises (:func:`lenscore.analysis.layers.with_rises`), of the
+            ablated contexts.
         drops: rows of view ``ablation_drops``.
         settings: the bootstrap over questions.
 

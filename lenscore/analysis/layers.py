@@ -13,6 +13,15 @@ _EVENTS = {"first_correct": "n_first_right", "settled": "n_settled"}
 _FLIPS = {"lost": "n_lost", "regained": "n_regained"}
 
 
+def with_rises(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with ``sum_rise``: how far ``sum_logprob`` rises over the layer before (nats; NaN at layer 0).
+
+    Args:
+        layers: rows of view ``context_layers``, a context's layers from 0 to L one after the other.
+    """
+    return layers.assign(sum_rise=layers["sum_logprob"].diff().where(layers["layer"] > 0))
+
+
 def layers_reached(layers: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
     """Return how many answer tokens first become right and how many settle at each layer.
 
@@ -100,7 +109,7 @@ def essential_layers(layers: pd.DataFrame, regions: int) -> pd.DataFrame:
     Over the answer tokens that layer L gets right, in contexts with documents.
 
     Args:
-        layers: rows of view ``context_layers``.
+        layers: rows of view ``context_layers``, with their rises.
         regions: number of equal parts of the relative position.
 
     Returns:

@@ -11,7 +11,14 @@ from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.groups import depth_by_group
-from lenscore.analysis.layers import essential_layers, flips_by_layer, layers_reached, right_by_layer, with_causes
+from lenscore.analysis.layers import (
+    essential_layers,
+    flips_by_layer,
+    layers_reached,
+    right_by_layer,
+    with_causes,
+    with_rises,
+)
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shapes import disagreements, shapes_of_study
 from lenscore.study import AnalysisSpec
@@ -56,7 +63,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     """Return the study's tables by name, and its findings: JSON-able numbers for the report's words."""
     with duckdb.connect(str(database), read_only=True) as connection:
         tokens = connection.execute(_TOKENS).df()
-        layers = connection.execute("select * from context_layers order by all").df()
+        layers = with_rises(connection.execute("select * from context_layers order by all").df())
         divergence = connection.execute("select * from lens_divergences order by all").df()
         drops = connection.execute("select * from ablation_drops order by all").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})

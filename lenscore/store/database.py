@@ -25,8 +25,11 @@ from lenscore.records import (
     shard_facts,
 )
 from lenscore.store.ablations import AblationShard, check_ablation_shards, check_ablations, insert_ablations
+from lenscore.store.rows import insert_rows
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
 
+# A hugeint's bits, from layer 0 on: view token_layers.
+_MOST_BLOCKS = 126
 _HERE = Path(__file__).parent
 
 
@@ -79,6 +82,8 @@ def load_database(
     ablation_shards: Sequence[AblationShard] = (),
     scopes: Sequence[str] = (),
     replacements: Sequence[str] = (),
+    threads: int | None = None,
+    memory_gb: float | None = None,
 ) -> None:
     """Build a study's database beside ``target``, prove it complete, and rename it.
 
@@ -94,6 +99,8 @@ def load_database(
         ablation_shards: those of them that were ablated.
         scopes: of the study's ablations.
         replacements: of the study's ablations.
+        threads: that DuckDB may use; None: one a processor.
+        memory_gb: that DuckDB may use, beside which it takes to the disk; None: most of the machine's.
 
     Raises:
         StoreError: a shard is missing, doubled, or not what its place says; a context × answer
@@ -102,7 +109,9 @@ def load_database(
     """
     _check_shards(models, context_shards, record_shards)
     check_ablation_shards(ablation_shards, {(s.model, s.context_set, s.shard) for s in record_shards})
-    with written_whole(target) as beside, duckdb.connect(str(beside)) as connection:
+    limits = {"threads": threads, "memory_limit": None if memory_gb is None else f"{memory_gb} GB"}
+    config: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    with written_whole(target) as beside, duckdb.connect(str(beside), config=config) as connection:
         connection.execute("begin transaction")
         connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
         connection.executemany("insert into study values (?, ?)", [(k, json.dumps(v)) for k, v in study.items()])
@@ -156,6 +165,11 @@ def _insert_models(
     for model in models:
         manifest = json.loads((model.folder / "manifest.json").read_text(encoding="utf-8"))
         facts = next(shard_facts(shard.records) for shard in shards if shard.model == model.model)
+        if facts["n_layers"] > _MOST_BLOCKS:
+            raise StoreError(
+                f"model {model.model} has {facts['n_layers']} blocks; the views keep a token's layers as the bits of a "
+                f"number, which has room for {_MOST_BLOCKS}"
+            )
         row = [facts[key] for key in ("family", "n_layers", "hidden_size", "vocabulary_size", "window")]
         connection.execute(
             "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -185,7 +199,8 @@ def _insert_questions(connection: duckdb.DuckDBPyConnection, questions: Iterable
         )
         for place, question in enumerate(questions)
     ]
-    connection.executemany("insert into questions values (?, ?, ?, ?, ?, ?, ?)", rows)
+    columns = ["question_id", "place", "question", "answers", "topic", "gold_title", "gold_text"]
+    insert_rows(connection, "questions", columns, rows)
 
 
 def _insert_contexts(connection: duckdb.DuckDBPyConnection, shard: ContextShard) -> None:

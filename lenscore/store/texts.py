@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document
 from lenscore.errors import StoreError
+from lenscore.store.rows import insert_rows
 from lenscore.store.token_texts import TokenTexts
 
 
@@ -28,8 +29,7 @@ def insert_documents(connection: duckdb.DuckDBPyConnection, documents: Iterable[
             f"{len(missing)} documents of contexts are not in the dataset, the first is {missing[0]}: build the "
             "contexts anew from the dataset as it is now"
         )
-    if rows:
-        connection.executemany("insert into documents values (?, ?, ?)", list(rows.values()))
+    insert_rows(connection, "documents", ["document_id", "title", "document_text"], rows.values())
 
 
 def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
@@ -47,8 +47,7 @@ def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokeniz
     ).fetchall()
     text = TokenTexts(tokenizer)
     rows = [(model, token, text(token)) for (token,) in ids]
-    if rows:
-        connection.executemany("insert into vocabulary values (?, ?, ?)", rows)
+    insert_rows(connection, "vocabulary", ["model", "token_id", "token_text"], rows)
 
 
 def insert_token_counts(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
@@ -57,7 +56,5 @@ def insert_token_counts(connection: duckdb.DuckDBPyConnection, model: str, token
     counts: Counter[int] = Counter()
     for encoding in tokenizer.encode_batch([text for (text,) in texts], add_special_tokens=False):
         counts.update(encoding.ids)
-    if counts:
-        connection.executemany(
-            "insert into token_counts values (?, ?, ?)", [(model, token, n) for token, n in sorted(counts.items())]
-        )
+    rows = [(model, token, n) for token, n in sorted(counts.items())]
+    insert_rows(connection, "token_counts", ["model", "token_id", "n"], rows)

@@ -5,23 +5,21 @@
 --   n_right_before, n_lost        how many are the top-1 at the layer before, and how many of these are not here
 --   n_lost_before, n_regained     how many are not the top-1 at the layer before but were below it, and how many of
 --                                 these are here
--- Of those that layer L gets right (n_right):
+-- Of those that layer L gets right (n_right), which are the same tokens at every layer:
 --   n_first_right, n_settled      how many are first the top-1 here; how many are so from here on
---   sum_rise                      by how much their log-probability rises over the layer before (nats; null at layer 0)
+--   sum_logprob                   the sum of their log-probabilities (nats)
 -- Sums are of decimals: they do not depend on the order in which threads add them up.
 create view context_layers as
 with steps as (
     select
         r.model, r.lens, r.context_id, r.layer, r.target_logprob,
         r.top1_id = r.target_id as is_right,
-        lag(r.top1_id = r.target_id) over token as was_right,
-        coalesce(bool_or(r.top1_id = r.target_id) over (token rows between unbounded preceding and 1 preceding), false)
-            as was_ever_right,
-        bool_and(r.top1_id = r.target_id) over (token rows between current row and unbounded following) as stays_right,
-        last_value(r.top1_id = r.target_id) over (token rows between current row and unbounded following) as ends_right,
-        r.target_logprob - lag(r.target_logprob) over token as rise
+        r.layer > 0 and (t.right_at >> (r.layer - 1)) & 1 = 1 as was_right,
+        t.right_at & ((1::hugeint << r.layer) - 1) <> 0 as was_ever_right,
+        t.right_at >> r.layer = t.all_layers >> r.layer as stays_right,
+        (t.right_at >> t.last_layer) & 1 = 1 as ends_right
     from layer_records as r
-    window token as (partition by r.model, r.lens, r.context_id, r.answer_index order by r.layer)
+    join token_layers as t using (model, lens, context_id, answer_index)
 ),
 sums as (
     select
@@ -35,10 +33,8 @@ sums as (
         count(*) filter (where is_right and not was_right and was_ever_right) as n_regained,
         count(*) filter (where ends_right) as n_right,
         count(*) filter (where ends_right and is_right and not was_ever_right) as n_first_right,
-        count(*) filter (where stays_right and not coalesce(was_right, false)) as n_settled,
-        case when layer > 0 then
-            coalesce(sum(rise::decimal(18, 9)) filter (where ends_right), 0)::double
-        end as sum_rise
+        count(*) filter (where stays_right and not was_right) as n_settled,
+        coalesce(sum(target_logprob::decimal(18, 9)) filter (where ends_right), 0)::double as sum_logprob
     from steps
     group by model, lens, context_id, layer
 )
