@@ -12,7 +12,9 @@ rule reference_means:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
+        runtime=grows(60),
+        gpu=GPUS_OF_A_MODEL,
     params:
         spec=reference_spec,
     script:
@@ -35,7 +37,9 @@ rule ablate_shard:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
+        runtime=grows(240),
+        gpu=GPUS_OF_A_MODEL,
     params:
         spec=ablation_spec,
     script:

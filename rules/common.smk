@@ -76,6 +76,9 @@ ANALYSIS_CODE = code_digest("analysis/*.py", without=["analysis/examples.py"])
 EXAMPLES_CODE = code_digest("analysis/examples.py")
 CHART_CODE = code_digest("report/charts/*.py", "report/theme.py", "report/visible.py")
 PAGE_CODE = code_digest("report/**/*.py", "report/templates/*")
+# Of each job that runs a model: 1 where the study demands a GPU. A scheduler is asked for what this says;
+# device: auto takes a GPU that is there, and asks for none.
+GPUS_OF_A_MODEL = int(STUDY.extraction.device == "cuda")
 
 
 wildcard_constraints:
@@ -85,6 +88,15 @@ wildcard_constraints:
     set="|".join(map(re.escape, STUDY.context_sets)),
     chart="|".join(CHARTS),
     shard=r"\d{4}",
+
+
+def grows(first):
+    """Return a resource that grows with every attempt: what a scheduler killed for too little gets more."""
+
+    def amount(wildcards, attempt):
+        return first * attempt
+
+    return amount
 
 
 def final_targets():

@@ -9,6 +9,9 @@ rule build_contexts:
         "logs/{study}/build_contexts/{set}/{shard}.log",
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(60),
     params:
         spec=contexts_spec,
     script:

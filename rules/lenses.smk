@@ -14,7 +14,9 @@ rule train_lens:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=6000,
+        mem_mb=grows(6000),
+        runtime=grows(240),
+        gpu=GPUS_OF_A_MODEL,
     params:
         spec=train_lens_spec,
     script:

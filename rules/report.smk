@@ -11,6 +11,9 @@ rule analyse:
         "results/{study}/benchmarks/analyse.tsv"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(60),
     params:
         spec=analysis_spec,
     script:
@@ -29,6 +32,9 @@ rule choose_examples:
         "results/{study}/benchmarks/choose_examples.tsv"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
     params:
         spec=examples_spec,
     script:
@@ -51,6 +57,9 @@ rule render_chart:
         "logs/{study}/render_chart/{chart}.log",
     conda:
         "../envs/report.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(15),
     params:
         spec=chart_spec,
     script:
@@ -74,6 +83,9 @@ rule render_report:
         "logs/{study}/render_report.log",
     conda:
         "../envs/report.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
     params:
         spec=report_spec,
     script:

@@ -1,3 +1,9 @@
+# Compute nodes of a cluster often reach no network: downloads run where snakemake itself runs.
+localrules:
+    fetch_model,
+    fetch_dataset,
+
+
 rule fetch_model:
     input:
         model_files,
@@ -8,7 +14,8 @@ rule fetch_model:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
+        runtime=grows(120),
     params:
         spec=model_source,
     script:
@@ -25,6 +32,9 @@ rule fetch_dataset:
         "logs/fetch_dataset/{dataset}.log",
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(60),
     params:
         spec=dataset_source,
     script:

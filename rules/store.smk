@@ -20,7 +20,8 @@ rule load_database:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=grows(4000),
+        runtime=grows(60),
     params:
         spec=store_spec,
     script:

@@ -1,0 +1,296 @@
+"""A whole study through a real Slurm: the same rows as here; more memory after a kill; what fails says where."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from lenscore.report.contents import CHARTS
+from tests import slurm_cluster
+from tests.conftest import ROOT, Checkout, copy_project
+
+MISSING = slurm_cluster.missing()
+
+pytestmark = [
+    pytest.mark.slow,
+    # Where a Slurm must be startable (NEEDS_SLURM, as in .ci/run), that it is not is an error and no skip.
+    pytest.mark.skipif(bool(MISSING) and "NEEDS_SLURM" not in os.environ, reason=MISSING or "there is a Slurm"),
+]
+
+# What a site sets, too: how jobs are watched. It is quick here, where a job lasts seconds. There is no accounting.
+HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
+SLURM = ["--profile", "profiles/slurm", "--default-resources", "slurm_partition=debug", *HERE]
+# Less than a job that runs a model needs, but twice as much is enough.
+TOO_LITTLE = 400
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as Slurm remembers it."""
+
+    id: str
+    state: str
+    memory: str
+    minutes: str
+    cores: int
+    gpus: int
+    comment: str
+
+
+def jobs_of_slurm(said: str, submitted: str = r"submitted with SLURM jobid (\d+)") -> list[Job]:
+    """Return the jobs that Snakemake said it submitted, in their order."""
+    ids = re.findall(submitted, said)
+    assert ids, said
+    jobs = []
+    for name in ids:
+        squeue = ["squeue", "-h", "-t", "all", "-j", name, "-o", "%T|%m|%l|%C|%k"]
+        state, memory, minutes, cores, comment = subprocess.check_output(squeue, text=True).strip().split("|")
+        shown = subprocess.check_output(["scontrol", "show", "job", name], text=True)
+        gpus = re.search(r"TresPerJob=gres:gpu:(\d+)", shown)
+        jobs.append(Job(name, state, memory, minutes, int(cores), int(gpus[1]) if gpus else 0, comment))
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def config(tiny_gpt2: Path) -> dict[str, Any]:
+    return {
+        "study": "tiny",
+        "dataset": {"source": "embedded:questions"},
+        "questions": 4,
+        "shard_size": 2,
+        "context_sets": {"main": {"documents": [2, 4], "positions": 2, "overflow": "truncate_documents"}},
+        "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
+        "lenses": ["logit", "tuned"],
+        "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
+        "ablation": {"questions": 2, "documents": [2]},
+        "analysis": {"resamples": 200, "permutations": 199},
+    }
+
+
+def new_checkout(folder: Path, config: dict[str, Any]) -> Checkout:
+    checkout = copy_project(folder)
+    checkout.write_config(config)
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Checkout:
+    """The study as one machine makes it."""
+    checkout = new_checkout(tmp_path_factory.mktemp("here"), config)
+    # As many cores as the profiles': sums of floats are the same only where as many threads make them.
+    done = checkout.snakemake("--configfile", "study.yaml", cores=4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Path]:
+    assert not MISSING, MISSING
+    with slurm_cluster.slurm_cluster() as folder:
+        yield folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the study through Slurm: where, what Snakemake said, and what Slurm says."""
+
+    checkout: Checkout
+    said: str
+    jobs: list[Job]
+
+
+@pytest.fixture(scope="module")
+def there(slurm: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Run:
+    """The study through profiles/slurm. Extraction asks for too little memory at first, and is killed for it."""
+    checkout = new_checkout(tmp_path_factory.mktemp("there"), config)
+    starve(checkout)
+    done = checkout.snakemake(*SLURM, "--configfile", "study.yaml", cores=None)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(checkout, done.stdout + done.stderr, jobs_of_slurm(done.stdout + done.stderr))
+
+
+def starve(checkout: Checkout) -> None:
+    rule = checkout.folder / "rules/extract.smk"
+    text = rule.read_text()
+    assert "mem_mb=grows(4000)" in text
+    rule.write_text(text.replace("mem_mb=grows(4000)", f"mem_mb=grows({TOO_LITTLE})"))
+
+
+def daemons(folder: Path) -> list[psutil.Process]:
+    """Return the processes of the Slurm whose files lie in a folder."""
+    return [process for process in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(process.info["cmdline"])]
+
+
+def test_a_killed_run_leaves_no_daemon_and_nothing_in_the_way_of_the_next() -> None:
+    assert not MISSING, MISSING
+    command = [sys.executable, "-m", "tests.slurm_cluster", "sh", "-c", "echo up; exec cat"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "up\n"
+        folder = slurm_cluster.CONF.readlink().parent
+        left = daemons(folder)
+        assert len(left) == 4
+        killed.kill()
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert alive == []
+    with slurm_cluster.slurm_cluster() as again:
+        assert again != folder
+    assert not os.path.lexists(slurm_cluster.CONF)
+    shutil.rmtree(folder)
+
+
+def test_another_cluster_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not MISSING, MISSING
+    conf = tmp_path / "slurm.conf"
+    conf.write_text("ClusterName=production\n")
+    monkeypatch.setattr(slurm_cluster, "CONF", conf)
+    with pytest.raises(RuntimeError, match="belongs to another cluster"), slurm_cluster.slurm_cluster():
+        pass
+    assert conf.read_text() == "ClusterName=production\n"
+
+
+def test_it_listens_on_loopback_alone(slurm: Path) -> None:
+    with subprocess.Popen(["srun", "sleep", "3"]) as step:
+        time.sleep(1.5)
+        ours = {step.pid, *(process.pid for process in daemons(slurm))}
+        listens = [at for at in psutil.net_connections("inet") if at.pid in ours and at.status != "ESTABLISHED"]
+        addresses = {at.laddr.ip for at in listens if at.status == "LISTEN" or at.type == socket.SOCK_DGRAM}
+    assert step.returncode == 0
+    assert addresses == {"127.0.0.1"}
+
+
+def test_the_database_has_the_same_rows(here: Checkout, there: Run) -> None:
+    """Nothing is left out: not a table, not a view, not a column."""
+    with duckdb.connect() as both:
+        for name, checkout in (("here", here), ("there", there.checkout)):
+            both.execute(f"attach '{checkout.folder}/results/tiny/tiny.duckdb' as {name} (read_only)")
+        names = [
+            [name for (name,) in both.execute(query).fetchall()]
+            for query in (
+                f"select table_name from information_schema.tables where table_catalog = '{name}' order by all"
+                for name in ("here", "there")
+            )
+        ]
+        assert names[0] == names[1]
+        assert len(names[0]) > 20
+        empty = set()
+        for table in names[0]:
+            for one, other in (("here", "there"), ("there", "here")):
+                differs = both.execute(f"from {one}.{table} except all from {other}.{table}").fetchall()
+                assert differs == [], table
+            if both.execute(f"select count(*) from here.{table}").fetchall() == [(0,)]:
+                empty.add(table)
+    # A random model gets no token right, so that no layer is the first that does.
+    assert empty <= {"left_out_questions", "essential_layers", "layer_rises", "question_layer_rises", "token_rises"}
+
+
+def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(there: Run) -> None:
+    jobs = Counter(job.comment for job in there.jobs)
+    report = "_".join(sorted(["load_database", "analyse", "choose_examples", "render_chart", "render_report"]))
+    assert jobs == {
+        "rule_train_lens_wildcards_tiny_tiny": 1,
+        "rule_contexts_build_contexts": 1,
+        "rule_extract_shard_wildcards_tiny_tiny_main_0000": 2,
+        "rule_extract_shard_wildcards_tiny_tiny_main_0001": 2,
+        "rule_ablate_shard_wildcards_tiny_tiny_main_0000": 1,
+        f"rule_report_{report}": 1,
+    }
+    # Snakemake says of every job of a group that it is done: 2 + 1 + 2 of them, and each chart.
+    done = Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", there.said))
+    assert done["render_chart"] == len(CHARTS)
+    assert done["build_contexts"] == 2
+
+
+def test_a_job_asks_for_what_its_rule_says(there: Run) -> None:
+    [train] = [job for job in there.jobs if "train_lens" in job.comment]
+    assert (train.memory, train.minutes, train.cores, train.gpus) == ("6000M", "4:00:00", 4, 0)
+    # Four charts are drawn beside one another, each with a core and 2000 MB.
+    [report] = [job for job in there.jobs if "report" in job.comment]
+    assert (report.memory, report.cores) == ("8000M", 4)
+
+
+def test_a_job_killed_for_its_memory_is_tried_again_with_more(there: Run) -> None:
+    for shard in ("0000", "0001"):
+        first, second = (
+            job for job in there.jobs if job.comment.endswith(f"main_{shard}") and "extract" in job.comment
+        )
+        assert (first.state, first.memory) == ("FAILED", f"{TOO_LITTLE}M")
+        assert (second.state, second.memory, second.minutes) == ("COMPLETED", f"{2 * TOO_LITTLE}M", "8:00:00")
+        log = there.checkout.folder / f".snakemake/slurm_logs/rule_extract_shard/tiny_tiny_main_{shard}/{first.id}.log"
+        assert "memory limit" in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def failed(there: Run, config: dict[str, Any]) -> Run:
+    """A run on a GPU that no answer of whose questions is in a document; only the jobs that need nothing else."""
+    checkout = there.checkout
+    rows = map(json.loads, (ROOT / "lenscore/data/questions.jsonl").read_text(encoding="utf-8").splitlines())
+    lines = [json.dumps({**row, "answers": ["no such words"]}) for row in rows]
+    (checkout.folder / "wrong.jsonl").write_text("\n".join(lines))
+    dataset = {"source": "path:wrong.jsonl"}
+    wrong = {**config, "study": "wrong", "dataset": dataset, "extraction": {"device": "cuda"}}
+    name = checkout.write_config(wrong, "wrong.yaml")
+    targets = ["results/wrong/contexts/main/shard-0000.parquet", "results/wrong/lenses/tiny/tuned.safetensors"]
+    done = checkout.snakemake(*targets, *SLURM, "--configfile", name, "--retries", "0", cores=None)
+    assert done.returncode == 1
+    return Run(checkout, done.stdout + done.stderr, jobs_of_slurm(done.stdout + done.stderr))
+
+
+def test_a_job_that_fails_says_why_and_where_its_logs_are(failed: Run) -> None:
+    [job] = [job for job in failed.jobs if "build_contexts" in job.comment]
+    assert job.state == "FAILED"
+    assert "logs/wrong/build_contexts/main/0000.log (check log file(s) for error details)" in failed.said
+    log = failed.checkout.folder / "logs/wrong/build_contexts/main/0000.log"
+    assert "no such words" in log.read_text()
+    [slurm_log] = (failed.checkout.folder / ".snakemake/slurm_logs").rglob(f"{job.id}.log")
+    assert str(slurm_log) in failed.said
+    assert not (failed.checkout.folder / "results/wrong/contexts").rglob("*.parquet")
+
+
+def test_a_gpu_is_asked_for_where_the_study_wants_one_and_only_for_a_model(failed: Run) -> None:
+    assert {job.comment.split("_wildcards")[0]: job.gpus for job in failed.jobs} == {
+        "rule_contexts_build_contexts": 0,
+        "rule_train_lens": 1,
+    }
+
+
+def test_the_profile_of_other_schedulers_runs_on_a_real_one(
+    slurm: Path, here: Checkout, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    """The file of profiles/lsf as it is, with sbatch and scontrol in the place of LSF's commands."""
+    checkout = new_checkout(tmp_path, config)
+    starve(checkout)
+    profile = checkout.folder / "profiles/sbatch"
+    shutil.copytree(ROOT / "tests/sbatch", profile)
+    text = (ROOT / "profiles/lsf/profile.yaml").read_text()
+    (profile / "profile.yaml").write_text(text.replace("profiles/lsf", "profiles/sbatch").replace("bkill", "scancel"))
+    shard = "results/tiny/records/tiny/main/shard-0000.parquet"
+    quick = ["--latency-wait", "20", "--seconds-between-status-checks", "2"]
+    done = checkout.snakemake(shard, "--profile", "profiles/sbatch", *quick, "--configfile", "study.yaml", cores=None)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    jobs = jobs_of_slurm(said, r"Submitted (?:group )?job \S+ with external jobid '(\d+)'")
+    states = Counter((job.state, job.memory) for job in jobs)
+    assert states == {
+        ("COMPLETED", "6000M"): 1,
+        ("COMPLETED", "2000M"): 1,
+        ("FAILED", f"{TOO_LITTLE}M"): 1,
+        ("COMPLETED", f"{2 * TOO_LITTLE}M"): 1,
+    }
+    rows = [pq.read_table(folder / shard) for folder in (here.folder, checkout.folder)]
+    assert rows[0].num_rows > 0
+    assert rows[0].equals(rows[1])
