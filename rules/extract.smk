@@ -4,9 +4,10 @@ rule extract_shard:
         manifest="resources/models/{model}/manifest.json",
         lens=tuned_lens_files,
     output:
-        records="results/{study}/records/{model}/{set}/shard-{shard}.parquet",
-        answer_tokens="results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet",
-        fits="results/{study}/fits/{model}/{set}/shard-{shard}.parquet",
+        # Not removed before the job: what it holds of lenses that nothing has changed for is kept.
+        records=update("results/{study}/records/{model}/{set}/shard-{shard}.parquet"),
+        answer_tokens=update("results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet"),
+        fits=update("results/{study}/fits/{model}/{set}/shard-{shard}.parquet"),
     log:
         "logs/{study}/extract_shard/{model}/{set}/{shard}.log",
     benchmark:

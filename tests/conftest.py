@@ -128,3 +128,34 @@ def fresh(browser: Any, page_file: Path) -> Iterator[Any]:
     seen.page.context.close()
     assert seen.faults == []
     assert seen.requests == [page_file.as_uri()]
+
+
+@pytest.fixture(scope="session")
+def config(tiny_gpt2: Path) -> dict[str, Any]:
+    return {
+        "study": "tiny",
+        "dataset": {"source": "embedded:questions"},
+        "questions": 4,
+        "shard_size": 2,
+        "context_sets": {
+            "main": {
+                "documents": [2, 4],
+                "positions": 2,
+                "controls": ["closed_book", "oracle"],
+                "overflow": "truncate_documents",
+            }
+        },
+        "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
+        "lenses": ["logit", "tuned"],
+        "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
+        "ablation": {"questions": 2, "documents": [2]},
+        "analysis": {"resamples": 200, "permutations": 199},
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Checkout:
+    """A checkout in which the study has been run to its end."""
+    checkout = copy_project(tmp_path_factory.mktemp("finished"))
+    checkout.run(checkout.write_config(config, "finished.yaml"))
+    return checkout

@@ -22,36 +22,6 @@ DOWNSTREAM = Counter(load_database=1, analyse=1, choose_examples=1, render_chart
 STATISTICS = Counter(analyse=1, render_chart=N_CHARTS - 1, render_report=1)
 
 
-@pytest.fixture(scope="module")
-def config(tiny_gpt2: Path) -> dict[str, Any]:
-    return {
-        "study": "tiny",
-        "dataset": {"source": "embedded:questions"},
-        "questions": 4,
-        "shard_size": 2,
-        "context_sets": {
-            "main": {
-                "documents": [2, 4],
-                "positions": 2,
-                "controls": ["closed_book", "oracle"],
-                "overflow": "truncate_documents",
-            }
-        },
-        "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
-        "lenses": ["logit", "tuned"],
-        "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
-        "ablation": {"questions": 2, "documents": [2]},
-        "analysis": {"resamples": 200, "permutations": 199},
-    }
-
-
-@pytest.fixture(scope="module")
-def finished(checkout: Checkout, config: dict[str, Any]) -> Checkout:
-    """A checkout in which the study has been run to its end."""
-    checkout.run(checkout.write_config(config, "finished.yaml"))
-    return checkout
-
-
 def changed(checkout: Checkout, config: dict[str, Any], **changes: Any) -> Counter[str]:
     """Return what a run would do after a change of the finished study's config."""
     return checkout.planned(checkout.write_config({**copy.deepcopy(config), **changes}, "changed.yaml"))
@@ -107,19 +77,6 @@ def test_nothing_is_left_half_written(finished: Checkout) -> None:
     assert not list(finished.folder.rglob(".part-*"))
 
 
-def test_the_reports_settings_render_only_the_page(finished: Checkout, config: dict[str, Any]) -> None:
-    assert changed(finished, config, report={"title": "Another title"}) == Counter(render_report=1)
-
-
-def test_the_statistics_settings_extract_nothing(finished: Checkout, config: dict[str, Any]) -> None:
-    assert changed(finished, config, analysis={"resamples": 300}) == STATISTICS
-
-
-def test_other_examples_are_chosen_alone(finished: Checkout, config: dict[str, Any]) -> None:
-    jobs = changed(finished, config, report={"examples": 2})
-    assert jobs == Counter(choose_examples=1, render_chart=1, render_report=1)
-
-
 def test_more_questions_extract_only_what_is_new(finished: Checkout, config: dict[str, Any]) -> None:
     assert changed(finished, config, questions=6) == DOWNSTREAM + Counter(build_contexts=1, extract_shard=1)
 
@@ -144,11 +101,6 @@ def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str
     models = {**config["models"], "second": config["models"]["tiny"]}
     jobs = Counter(fetch_model=1, train_lens=1, extract_shard=2, ablate_shard=1)
     assert changed(finished, config, models=models) == DOWNSTREAM + jobs
-
-
-def test_the_tuned_lens_settings_train_and_extract_anew(finished: Checkout, config: dict[str, Any]) -> None:
-    tuned = {**config["tuned_lens"], "steps": 8}
-    assert changed(finished, config, tuned_lens=tuned) == DOWNSTREAM + Counter(train_lens=1, extract_shard=2)
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,27 @@ def main(
     threads: int,
     outputs: Mapping[str, Path],
 ) -> None:
-    """Read the contexts, extract, write the three tables."""
+    """Read the contexts, extract what an earlier extraction has not left, write the three tables."""
     from lenscore.extraction.fitting import Overflow
+    from lenscore.extraction.kept import keys_of_lenses, with_kept
     from lenscore.extraction.shard import Reading, extract_shard
     from lenscore.records import CONTEXTS, read_table, write_table
     from lenscore.study import ExtractionSpec
 
-    shard = extract_shard(
-        read_table(contexts, CONTEXTS),
-        model,
-        reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
-        extraction=ExtractionSpec.model_validate(spec["extraction"]),
-        lenses={name: tuned_lens if name == "tuned" else None for name in spec["lenses"]},
-        threads=threads,
+    lenses = {name: tuned_lens if name == "tuned" else None for name in spec["lenses"]}
+    settings = {key: value for key, value in spec.items() if key != "lenses"}
+    shard = with_kept(
+        outputs,
+        lenses,
+        keys_of_lenses(contexts, model, lenses, settings),
+        lambda missing: extract_shard(
+            read_table(contexts, CONTEXTS),
+            model,
+            reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
+            extraction=ExtractionSpec.model_validate(spec["extraction"]),
+            lenses=missing,
+            threads=threads,
+        ),
     )
     write_table(shard.fits, outputs["fits"])
     write_table(shard.answer_tokens, outputs["answer_tokens"])

@@ -1,0 +1,158 @@
+"""What an earlier extraction leaves to a later one: only the new is extracted; the shard is as if made at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lenscore.extraction.kept import keys_of_lenses, with_kept
+from lenscore.extraction.shard import ShardRecords
+from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, write_table
+from tests.small_study import layer_rows
+
+CONTEXTS = ["main/b/2/0", "main/a/2/0", "main/a/2/1"]  # in the shard's order, not the alphabet's
+
+
+class Extraction:
+    """Stands in for the model: extracts what it is asked for, and remembers it."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __call__(self, lenses: Mapping[str, Path | None]) -> ShardRecords:
+        self.asked.append(list(lenses))
+        rows = [
+            {**row, "lens": lens, "answer_index": index}
+            for context in CONTEXTS
+            for lens in lenses
+            for index, row in ((i, r) for i in (0, 1) for r in layer_rows(context, i, [3, 7, 7, 7]))
+        ]
+        tokens = [
+            {"context_id": context, "answer_index": index, "token_id": 7, "token_text": "w7", "token_position": 3,
+             "border_merged": False}
+            for context in CONTEXTS
+            for index in (0, 1)
+        ]  # fmt: skip
+        fits = [
+            {"context_id": context, "fit": "whole", "n_tokens": 4, "n_tokens_cut": 0, "reason": None}
+            for context in CONTEXTS
+        ]
+        return ShardRecords(
+            pa.Table.from_pylist(rows, schema=LAYER_RECORDS),
+            pa.Table.from_pylist(tokens, schema=ANSWER_TOKENS),
+            pa.Table.from_pylist(fits, schema=FITS),
+            {"device": "cpu", "run": len(self.asked)},
+        )
+
+
+class Job:
+    """A shard's job in a folder, run again and again."""
+
+    def __init__(self, folder: Path):
+        self.outputs = {name: folder / f"{name}.parquet" for name in ("records", "answer_tokens", "fits")}
+        self.extraction = Extraction()
+
+    def run(self, keys: Mapping[str, str]) -> ShardRecords:
+        shard = with_kept(self.outputs, dict.fromkeys(keys), keys, self.extraction)
+        write_table(shard.fits, self.outputs["fits"])
+        write_table(shard.answer_tokens, self.outputs["answer_tokens"])
+        write_table(shard.records, self.outputs["records"], shard.facts)
+        return shard
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path)
+
+
+def whole(lenses: list[str]) -> pa.Table:
+    return Extraction()(dict.fromkeys(lenses)).records
+
+
+def test_at_first_all_lenses_are_extracted(job: Job) -> None:
+    shard = job.run({"logit": "1", "tuned": "1"})
+    assert job.extraction.asked == [["logit", "tuned"]]
+    assert shard.records.equals(whole(["logit", "tuned"]))
+
+
+def test_where_nothing_has_changed_nothing_is_extracted(job: Job) -> None:
+    first = job.run({"logit": "1", "tuned": "1"})
+    again = job.run({"logit": "1", "tuned": "1"})
+    assert len(job.extraction.asked) == 1
+    assert again.records.equals(first.records)
+    assert (again.fits, again.answer_tokens) == (first.fits, first.answer_tokens)
+    assert again.facts == first.facts
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "extracted"),
+    [
+        ({"logit": "1"}, {"logit": "1", "tuned": "1"}, ["tuned"]),
+        ({"tuned": "1"}, {"logit": "1", "tuned": "1"}, ["logit"]),
+        ({"logit": "1", "tuned": "1"}, {"logit": "1", "tuned": "2"}, ["tuned"]),
+        ({"logit": "1", "tuned": "1"}, {"logit": "2", "tuned": "2"}, ["logit", "tuned"]),
+        ({"logit": "1", "tuned": "1"}, {"tuned": "1"}, None),
+        ({"logit": "1", "tuned": "1"}, {"logit": "2"}, ["logit"]),
+    ],
+)
+def test_only_what_is_new_is_extracted_and_the_shard_is_as_one_extraction(
+    job: Job, before: dict[str, str], after: dict[str, str], extracted: list[str] | None
+) -> None:
+    job.run(before)
+    shard = job.run(after)
+    assert job.extraction.asked[1:] == ([] if extracted is None else [extracted])
+    assert shard.records.equals(whole(list(after)))
+    assert shard.facts["made_from"] == after
+
+
+@pytest.mark.parametrize("file", ["records", "answer_tokens", "fits"])
+@pytest.mark.parametrize("fault", ["missing", "cut off", "of another schema"])
+def test_what_is_not_whole_is_not_kept(job: Job, file: str, fault: str) -> None:
+    keys = {"logit": "1", "tuned": "1"}
+    job.run(keys)
+    path = job.outputs[file]
+    if fault == "missing":
+        path.unlink()
+    elif fault == "cut off":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        write_table(pa.table({"a": [1]}), path, {"made_from": keys})
+    shard = job.run(keys)
+    assert job.extraction.asked[1:] == [["logit", "tuned"]]
+    assert shard.records.equals(whole(["logit", "tuned"]))
+
+
+def files(folder: Path, **texts: str) -> dict[str, Any]:
+    """Write what a shard's records are made from, with changes."""
+    for name in ("contexts", "manifest.json", "lens"):
+        (folder / name).write_text(texts.get(name.removesuffix(".json"), "as it was"))
+    return {
+        "contexts": folder / "contexts",
+        "model_folder": folder,
+        "lenses": {"logit": None, "tuned": folder / "lens"},
+        "settings": {"top_k": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"contexts": "others"}, {"logit", "tuned"}),
+        ({"manifest": "another model"}, {"logit", "tuned"}),
+        ({"lens": "trained anew"}, {"tuned"}),
+        ({}, set()),
+    ],
+)
+def test_a_key_holds_all_that_records_are_made_from(tmp_path: Path, change: dict[str, str], changed: set[str]) -> None:
+    before = keys_of_lenses(**files(tmp_path))
+    after = keys_of_lenses(**files(tmp_path, **change))
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_other_settings_are_another_key(tmp_path: Path) -> None:
+    made = files(tmp_path)
+    before = keys_of_lenses(**made)
+    after = keys_of_lenses(**{**made, "settings": {"top_k": 6}})
+    assert all(before[name] != after[name] for name in before)
