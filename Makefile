@@ -54,6 +54,14 @@ bench-precision: $(MADE)
 	@$(BIN)/python -m benchmarks.lens.precision $(BENCH)
 
 # The shape tests on simulated studies: docs/shape-tests.md. One thread each, as it runs a process on every core.
+# The workflow killed a hundred times, at every rule: docs/restarts.md. A quarter of an hour.
+soak: $(MADE)
+	@KILLS=100 $(BIN)/python -m pytest -s tests/test_kill.py -k killed_anywhere
+
+# The store: 50 million records loaded, every view read. Makes 5 GB of files under .bench first.
+bench-store: $(MADE)
+	@$(BIN)/python -m benchmarks.store $(BENCH)
+
 validate-shape: $(MADE)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m benchmarks.shape
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,15 +33,15 @@ def written_whole(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write a file to; rename it once the block succeeds.
 
     The temporary name keeps the target's suffixes, since some writers choose their
-    format by it. If the block raises, nothing is left behind.
+    format by it. If the block raises, nothing is left behind. What a killed process left is removed by the next
+    that writes the same target: no two may at once.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".part-{os.getpid()}-{target.name}")
+    beside = _beside(target)
     try:
         yield beside
         beside.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        _remove_parts(target)
 
 
 @contextmanager
@@ -49,9 +50,7 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
 
     An existing target is replaced, and lost only when the new one is complete.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".part-{os.getpid()}-{target.name}")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = _beside(target)
     beside.mkdir()
     try:
         yield beside
@@ -59,7 +58,24 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
             shutil.rmtree(target)
         beside.replace(target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _remove_parts(target)
+
+
+def _beside(target: Path) -> Path:
+    """Return where to write what will be renamed to ``target``; nothing is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_parts(target)
+    return target.with_name(f".part-{os.getpid()}-{target.name}")
+
+
+def _remove_parts(target: Path) -> None:
+    """Remove what this process, or one that was killed, has written beside the target; with it DuckDB's own files."""
+    part = re.compile(rf"\.part-\d+-{re.escape(target.name)}(\.wal|\.tmp)?")
+    for path in [path for path in target.parent.iterdir() if part.fullmatch(path.name)]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

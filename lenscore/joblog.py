@@ -1,7 +1,9 @@
 """The log of a workflow job: opened before anything heavy is imported, and told of every failure."""
 
+import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,13 @@ from lenscore.errors import LenscoreError
 
 logger = logging.getLogger(__name__)
 
+# As the operating system words it; what libraries raise has it in their own errors.
+_NO_SPACE = os.strerror(errno.ENOSPC)
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
 
 @contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
@@ -18,8 +27,10 @@ def job_log(path: str | Path) -> Iterator[None]:
 
     Shows the project's own messages from INFO on, of other libraries warnings only. An
     error that the user can mend is logged as its message alone, any other with its
-    traceback; either ends the process with status 1.
+    traceback; either ends the process with status 1. So that nothing is left half-written, a
+    process that is told to end (SIGTERM) does so as by an exception.
     """
+    before = signal.signal(signal.SIGTERM, _end)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # Read when the libraries are imported; a user's own setting stays.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers goes by it too
@@ -37,10 +48,14 @@ def job_log(path: str | Path) -> Iterator[None]:
     except LenscoreError as error:
         logger.error("%s", error)
         raise SystemExit(1) from None
-    except Exception:
+    except Exception as error:
+        if _NO_SPACE in str(error):
+            logger.error("%s. Make room and start the workflow again: it goes on where it was", error)
+            raise SystemExit(1) from None
         logger.exception("the job failed")
         raise SystemExit(1) from None
     finally:
+        signal.signal(signal.SIGTERM, before)
         logging.captureWarnings(False)
         logging.getLogger("transformers").removeHandler(file)
         for handler in (file, stderr):

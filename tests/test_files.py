@@ -117,3 +117,22 @@ def test_value_that_is_no_json_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": Path("x")})
     assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / ".part-1-study.duckdb.tmp").mkdir()
+    for name in (".part-1-study.duckdb", ".part-1-study.duckdb.wal", ".part-2-other", ".part-3-a-study.duckdb"):
+        (tmp_path / name).write_text("half")
+    with written_whole(tmp_path / "study.duckdb") as beside:
+        assert names(tmp_path) == [".part-2-other", ".part-3-a-study.duckdb"]
+        beside.write_text("whole")
+        beside.with_name(f"{beside.name}.wal").write_text("its own")
+    assert names(tmp_path) == [".part-2-other", ".part-3-a-study.duckdb", "study.duckdb"]
+
+
+def test_a_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".part-1-m").mkdir()
+    (tmp_path / ".part-1-m/weights").write_text("half")
+    with folder_written_whole(tmp_path / "m") as beside:
+        assert names(beside) == []
+    assert names(tmp_path) == ["m"]

@@ -1,8 +1,10 @@
 """The log of a job, and the scripts that keep one, run by Snakemake as the workflow runs them."""
 
+import errno
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -119,3 +121,38 @@ def test_scripts_run_under_snakemake(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "resources" / "datasets" / "own" / "manifest.json").read_bytes())["questions"] == 1
     assert "fetch_model" not in done.stderr
+
+
+WRITES = """
+import sys, time
+from pathlib import Path
+from lenscore.files import written_whole
+from lenscore.joblog import job_log
+
+with job_log("job.log"), written_whole(Path("table")) as beside:
+    beside.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_told_to_end_leaves_nothing_half_written(tmp_path: Path, sent: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITES], cwd=tmp_path, stdout=subprocess.PIPE) as job:
+        assert job.stdout is not None
+        job.stdout.readline()
+        assert list(tmp_path.glob(".part-*"))
+        job.send_signal(sent)
+        assert job.wait(30) != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["job.log"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results/table.parquet"),
+                                   RuntimeError("IO Error: could not write: No space left on device")])  # fmt: skip
+def test_a_full_disk_is_one_line_that_says_what_to_do(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(SystemExit) as raised, job_log(tmp_path / "job.log"):
+        raise error
+    assert raised.value.code == 1
+    (line,) = (tmp_path / "job.log").read_text().splitlines()
+    assert "No space left on device" in line
+    assert line.endswith("Make room and start the workflow again: it goes on where it was")

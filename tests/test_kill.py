@@ -1,0 +1,213 @@
+"""The workflow is killed at any instant, again and again, and goes on to the same end as an undisturbed run.
+
+`make test` kills it ten times, `make soak` a hundred; both spread the kills over the rules.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Checkout, copy_project
+from tests.same_study import hashes_of_database, hashes_of_study
+
+pytestmark = pytest.mark.slow
+
+DATABASE = "results/tiny/tiny.duckdb"
+KILLS = int(os.environ.get("KILLS", "10"))
+# In the order in which their jobs run.
+RULES = (
+    "fetch_dataset", "fetch_model", "build_contexts", "train_lens", "ablate_shard", "extract_shard", "load_database",
+    "analyse", "choose_examples", "render_chart", "render_report",
+)  # fmt: skip
+
+
+class Run:
+    """The workflow, started in a session of its own, so that all of it can be killed at once."""
+
+    def __init__(self, checkout: Checkout, *targets: str):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", "--", *targets],
+            cwd=checkout.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def jobs(self) -> set[str]:
+        """Return the rules whose jobs run now."""
+        found = set()
+        try:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                script = next((word for word in child.cmdline() if "/.snakemake/scripts/tmp" in word), None)
+                if script:
+                    found.add(Path(script).name.split(".")[1])
+        except psutil.Error:
+            return set()  # it has just ended
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal every process of the workflow."""
+        os.killpg(self.process.pid, number)
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for the end, and return the status and what was said."""
+        said, _ = self.process.communicate(timeout=300)
+        return self.process.returncode, said
+
+
+def left_of_session(leader: int) -> list[str]:
+    """Return the commands of a session's processes that are alive, some time after they should have ended."""
+    for _ in range(100):
+        alive = []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(" ".join(process.cmdline()))
+            except (psutil.Error, ProcessLookupError):
+                continue
+        if not alive:
+            return []
+        time.sleep(0.1)
+    return alive
+
+
+@pytest.fixture(scope="module")
+def study(config: dict[str, Any]) -> dict[str, Any]:
+    return {**config, "study": "tiny"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Checkout) -> dict[str, str]:
+    return hashes_of_study(finished.folder / "results/tiny", "tiny")
+
+
+@pytest.fixture
+def place(tmp_path: Path, study: dict[str, Any]) -> Iterator[Checkout]:
+    checkout = copy_project(tmp_path)
+    checkout.write_config(study, "study.yaml")
+    yield checkout
+    shutil.rmtree(tmp_path)
+
+
+def resumable(checkout: Checkout) -> None:
+    """Take away the lock that a killed run leaves, as its message says."""
+    done = checkout.snakemake("--configfile", "study.yaml", "--unlock")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_end(place: Checkout, undisturbed: dict[str, str]) -> None:
+    draw = random.Random(0)
+    hits: Counter[str] = Counter()
+    kills = rounds = turn = 0
+    while kills < KILLS or turn:
+        # In each round a rule after the other is killed while a job of it runs, those first that were hit least; or a
+        # later rule, if that one has done all of its own.
+        left = RULES[turn:] if kills < KILLS else ()
+        due = left[left.index(min(left, key=hits.__getitem__)) :] if left else ()
+        run, instant = Run(place), draw.uniform(0, 1.2)
+        while run.process.poll() is None and not set(due) & run.jobs():
+            time.sleep(0.02)
+        if due and run.process.poll() is None:
+            time.sleep(instant)
+        hit = run.jobs()
+        if due and run.process.poll() is None:
+            run.signal(signal.SIGKILL)
+            run.ended()
+            assert left_of_session(run.process.pid) == []
+            resumable(place)
+            kills += 1
+            hits.update(hit or ["between jobs"])
+            turn = max([turn, *(RULES.index(rule) for rule in hit)]) + 1
+            continue
+        status, said = run.ended()
+        assert status == 0, said
+        assert hashes_of_study(place.folder / "results/tiny", "tiny") == undisturbed
+        assert not list(place.folder.rglob(".part-*"))
+        turn, rounds = 0, rounds + 1
+        if kills < KILLS:
+            for made in ("results", "resources", "logs"):
+                shutil.rmtree(place.folder / made)
+    print(f"{kills} kills in {rounds} rounds; rules hit: {dict(hits)}")
+    # A run is seen now and then only: of a rule whose jobs take a moment, some are missed.
+    if kills >= 100:
+        assert set(hits) >= set(RULES)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_leaves_nothing_half_written_and_no_process(
+    place: Checkout, undisturbed: dict[str, str], sent: signal.Signals
+) -> None:
+    run = Run(place, DATABASE)
+    while "extract_shard" not in run.jobs():
+        assert run.process.poll() is None
+        time.sleep(0.02)
+    run.signal(sent)
+    status, _ = run.ended()
+    assert status != 0
+    assert left_of_session(run.process.pid) == []
+    assert not list(place.folder.rglob(".part-*"))
+    # It has let go of the folder by itself.
+    status, said = Run(place, DATABASE).ended()
+    assert status == 0, said
+    assert hashes_of_database(place.folder / DATABASE).items() <= undisturbed.items()
+
+
+def test_a_second_workflow_in_the_folder_is_refused_and_disturbs_nothing(
+    place: Checkout, undisturbed: dict[str, str]
+) -> None:
+    first = Run(place, DATABASE)
+    while not first.jobs():
+        assert first.process.poll() is None
+        time.sleep(0.02)
+    status, said = Run(place, DATABASE).ended()
+    assert status != 0
+    assert "Directory cannot be locked" in said
+    assert "no other Snakemake process" in said
+    status, said = first.ended()
+    assert status == 0, said
+    assert hashes_of_database(place.folder / DATABASE).items() <= undisturbed.items()
+
+
+@pytest.fixture
+def small_disk(place: Checkout) -> Iterator[Path]:
+    """The folder of results on a disk of its own, on which the records find room, and the database does not."""
+    folder = place.folder / "results"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
+    place: Checkout, small_disk: Path, undisturbed: dict[str, str]
+) -> None:
+    status, said = Run(place, DATABASE).ended()
+    assert status != 0
+    log = (place.folder / "logs/tiny/load_database.log").read_text()
+    assert "No space left on device" in log
+    assert "Make room and start the workflow again" in log
+    assert "Traceback" not in log
+    assert log.splitlines()[-1] in said
+    assert not list(small_disk.rglob(".part-*"))
+    assert not (place.folder / DATABASE).exists()
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    status, said = Run(place, DATABASE).ended()
+    assert status == 0, said
+    assert "extract_shard" not in said
+    assert hashes_of_database(place.folder / DATABASE).items() <= undisturbed.items()
