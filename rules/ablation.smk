@@ -14,7 +14,7 @@ rule reference_means:
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
-        gpu=GPUS_OF_A_MODEL,
+        **GPU_OF_A_MODEL,
     params:
         spec=reference_spec,
     script:
@@ -39,7 +39,7 @@ rule ablate_shard:
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),
-        gpu=GPUS_OF_A_MODEL,
+        **GPU_OF_A_MODEL,
     params:
         spec=ablation_spec,
     script:

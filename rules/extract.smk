@@ -19,7 +19,7 @@ rule extract_shard:
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),
-        gpu=GPUS_OF_A_MODEL,
+        **GPU_OF_A_MODEL,
     params:
         spec=extraction_spec,
     script:

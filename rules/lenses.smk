@@ -16,7 +16,7 @@ rule train_lens:
     resources:
         mem_mb=grows(6000),
         runtime=grows(240),
-        gpu=GPUS_OF_A_MODEL,
+        **GPU_OF_A_MODEL,
     params:
         spec=train_lens_spec,
     script:
