@@ -12,9 +12,9 @@ rule reference_means:
         "../envs/torch.yaml"
     threads: 1
     resources:
+        **GPU_OF_A_MODEL,
         mem_mb=grows(4000),
         runtime=grows(60),
-        gpu=GPUS_OF_A_MODEL,
     params:
         spec=reference_spec,
     script:
@@ -37,9 +37,9 @@ rule ablate_shard:
         "../envs/torch.yaml"
     threads: 1
     resources:
+        **GPU_OF_A_MODEL,
         mem_mb=grows(4000),
         runtime=grows(240),
-        gpu=GPUS_OF_A_MODEL,
     params:
         spec=ablation_spec,
     script:

@@ -76,9 +76,9 @@ ANALYSIS_CODE = code_digest("analysis/*.py", without=["analysis/examples.py"])
 EXAMPLES_CODE = code_digest("analysis/examples.py")
 CHART_CODE = code_digest("report/charts/*.py", "report/theme.py", "report/visible.py")
 PAGE_CODE = code_digest("report/**/*.py", "report/templates/*")
-# Of each job that runs a model: 1 where the study demands a GPU. A scheduler is asked for what this says;
-# device: auto takes a GPU that is there, and asks for none.
-GPUS_OF_A_MODEL = int(STUDY.extraction.device == "cuda")
+# What a scheduler is asked for besides, for each job that runs a model: a GPU where the study demands one, and nothing
+# else, not even 0 GPUs, which some executors take for a wish. device: auto takes a GPU that is there, and asks for none.
+GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
 
 
 wildcard_constraints:

@@ -18,9 +18,9 @@ rule extract_shard:
     # all threads on one shard. A profile's set-threads changes it for large models.
     threads: 1
     resources:
+        **GPU_OF_A_MODEL,
         mem_mb=grows(4000),
         runtime=grows(240),
-        gpu=GPUS_OF_A_MODEL,
     params:
         spec=extraction_spec,
     script:

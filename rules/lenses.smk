@@ -14,9 +14,9 @@ rule train_lens:
         "../envs/torch.yaml"
     threads: 4
     resources:
+        **GPU_OF_A_MODEL,
         mem_mb=grows(6000),
         runtime=grows(240),
-        gpu=GPUS_OF_A_MODEL,
     params:
         spec=train_lens_spec,
     script:

@@ -30,10 +30,9 @@ class Checkout:
         (self.folder / name).write_text(yaml.safe_dump(config, sort_keys=False))
         return name
 
-    def snakemake(self, *arguments: str, cores: int | None = 2) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake; without cores, with those that a profile says."""
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", *([] if cores is None else ["--cores", str(cores)]), *arguments],
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,

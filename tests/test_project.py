@@ -50,6 +50,24 @@ def test_logs_are_not_shared() -> None:
     assert len(paths) == len(set(paths)) == 12
 
 
+def test_every_rule_says_its_memory_and_time_and_asks_for_more_with_each_attempt() -> None:
+    text = "".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
+    rules = re.findall(r"^rule (\w+):\n((?: {4}.*\n|\n)+)", text, re.MULTILINE)
+    assert len(rules) == 12
+    for name, body in rules:
+        assert re.search(r"^ {8}mem_mb=grows\(\d+\),\n {8}runtime=grows\(\d+\),$", body, re.MULTILINE), name
+    models = {name for name, body in rules if "**GPU_OF_A_MODEL" in body}
+    assert models == {"train_lens", "reference_means", "extract_shard", "ablate_shard"}
+
+
+def test_rules_that_are_grouped_are_rules_that_run_no_model() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())
+    rules = re.findall(r"^rule (\w+):", "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk")), re.M)
+    models = {"train_lens", "reference_means", "extract_shard", "ablate_shard"}
+    downloads = {"fetch_model", "fetch_dataset"}
+    assert set(profile["groups"]) == set(rules) - models - downloads
+
+
 def test_no_file_is_too_long_to_read() -> None:
     for pattern in ("lenscore/**/*.py", "rules/*.smk", "workflow_scripts/*.py"):
         for file in ROOT.glob(pattern):

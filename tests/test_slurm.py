@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ pytestmark = [
 ]
 
 # What a site sets, too: how jobs are watched. It is quick here, where a job lasts seconds. There is no accounting.
-HERE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
-SLURM = ["--profile", "profiles/slurm", "--default-resources", "slurm_partition=debug", *HERE]
+WATCH = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20"]
+SLURM = ["--profile", "profiles/slurm", "--default-resources", "slurm_partition=debug", *WATCH]
+SBATCH = ["--profile", "profiles/sbatch", "--seconds-between-status-checks", "2", "--latency-wait", "20"]
+SHARD = "results/tiny/records/tiny/main/shard-0000.parquet"
 # Less than a job that runs a model needs, but twice as much is enough.
 TOO_LITTLE = 400
 
@@ -81,20 +84,22 @@ def config(tiny_gpt2: Path) -> dict[str, Any]:
     }
 
 
-def new_checkout(folder: Path, config: dict[str, Any]) -> Checkout:
-    checkout = copy_project(folder)
-    checkout.write_config(config)
-    return checkout
+@dataclass(frozen=True)
+class Run:
+    """A run of Snakemake in a checkout of its own, which goes on while the test does other things."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "said.txt").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Checkout:
-    """The study as one machine makes it."""
-    checkout = new_checkout(tmp_path_factory.mktemp("here"), config)
-    # As many cores as the profiles': sums of floats are the same only where as many threads make them.
-    done = checkout.snakemake("--configfile", "study.yaml", cores=4)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return checkout
+def begin(folder: Path, *arguments: str) -> Run:
+    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "study.yaml"]
+    with (folder / "said.txt").open("w") as said:
+        return Run(folder, subprocess.Popen(command, cwd=folder, stdout=said, stderr=subprocess.STDOUT))
 
 
 @pytest.fixture(scope="module")
@@ -104,30 +109,54 @@ def slurm() -> Iterator[Path]:
         yield folder
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of the study through Slurm: where, what Snakemake said, and what Slurm says."""
-
-    checkout: Checkout
-    said: str
-    jobs: list[Job]
-
-
 @pytest.fixture(scope="module")
-def there(slurm: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Run:
-    """The study through profiles/slurm. Extraction asks for too little memory at first, and is killed for it."""
-    checkout = new_checkout(tmp_path_factory.mktemp("there"), config)
-    starve(checkout)
-    done = checkout.snakemake(*SLURM, "--configfile", "study.yaml", cores=None)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Run(checkout, done.stdout + done.stderr, jobs_of_slurm(done.stdout + done.stderr))
+def runs(slurm: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Iterator[dict[str, Run]]:
+    """All runs, begun at once: most of the time, a run through a scheduler waits for it.
+
+    `here`: the study as one machine makes it. `there`: through profiles/slurm, and its extraction asks for too
+    little memory at first. `generic`: the same, but one shard through the file of profiles/lsf as it is, with
+    sbatch and scontrol in the place of LSF's commands. `wrong`: a study that wants a GPU, and whose documents do
+    not hold the answers; the jobs of it that need no other.
+    """
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("here", "there", "generic", "wrong")}
+    for folder in folders.values():
+        copy_project(folder).write_config(config)
+    for name in ("there", "generic"):
+        rule = folders[name] / "rules/extract.smk"
+        text = rule.read_text()
+        assert "mem_mb=grows(4000)" in text
+        rule.write_text(text.replace("mem_mb=grows(4000)", f"mem_mb=grows({TOO_LITTLE})"))
+    put_sbatch_profile(folders["generic"] / "profiles/sbatch")
+    put_wrong_study(Checkout(folders["wrong"]), config)
+    contexts, lens = "results/wrong/contexts/main/shard-0000.parquet", "results/wrong/lenses/tiny/tuned.safetensors"
+    with ExitStack() as stack:
+        begun = {
+            # As many cores as the profiles say: sums of floats are the same only where as many threads make them.
+            "here": begin(folders["here"], "--cores", "4"),
+            "there": begin(folders["there"], *SLURM),
+            "generic": begin(folders["generic"], SHARD, *SBATCH),
+            "wrong": begin(folders["wrong"], contexts, lens, *SLURM, "--retries", "0"),
+        }
+        for run in begun.values():
+            stack.callback(run.process.wait)
+            stack.callback(run.process.terminate)
+        for name, run in begun.items():
+            assert run.process.wait(timeout=600) == (name == "wrong"), run.said
+        yield begun
 
 
-def starve(checkout: Checkout) -> None:
-    rule = checkout.folder / "rules/extract.smk"
-    text = rule.read_text()
-    assert "mem_mb=grows(4000)" in text
-    rule.write_text(text.replace("mem_mb=grows(4000)", f"mem_mb=grows({TOO_LITTLE})"))
+def put_sbatch_profile(folder: Path) -> None:
+    shutil.copytree(ROOT / "tests/sbatch", folder)
+    text = (ROOT / "profiles/lsf/profile.yaml").read_text()
+    (folder / "profile.yaml").write_text(text.replace("profiles/lsf", "profiles/sbatch").replace("bkill", "scancel"))
+
+
+def put_wrong_study(checkout: Checkout, config: dict[str, Any]) -> None:
+    rows = map(json.loads, (ROOT / "lenscore/data/questions.jsonl").read_text(encoding="utf-8").splitlines())
+    lines = [json.dumps({**row, "answers": ["no such words"]}) for row in rows]
+    (checkout.folder / "wrong.jsonl").write_text("\n".join(lines))
+    dataset = {"source": "path:wrong.jsonl"}
+    checkout.write_config({**config, "study": "wrong", "dataset": dataset, "extraction": {"device": "cuda"}})
 
 
 def daemons(folder: Path) -> list[psutil.Process]:
@@ -173,33 +202,26 @@ def test_it_listens_on_loopback_alone(slurm: Path) -> None:
     assert addresses == {"127.0.0.1"}
 
 
-def test_the_database_has_the_same_rows(here: Checkout, there: Run) -> None:
+def test_the_database_has_the_same_rows(runs: dict[str, Run]) -> None:
     """Nothing is left out: not a table, not a view, not a column."""
     with duckdb.connect() as both:
-        for name, checkout in (("here", here), ("there", there.checkout)):
-            both.execute(f"attach '{checkout.folder}/results/tiny/tiny.duckdb' as {name} (read_only)")
-        names = [
-            [name for (name,) in both.execute(query).fetchall()]
-            for query in (
-                f"select table_name from information_schema.tables where table_catalog = '{name}' order by all"
-                for name in ("here", "there")
-            )
-        ]
-        assert names[0] == names[1]
-        assert len(names[0]) > 20
-        empty = set()
-        for table in names[0]:
+        for name in ("here", "there"):
+            both.execute(f"attach '{runs[name].folder}/results/tiny/tiny.duckdb' as {name} (read_only)")
+        tables = {name: set() for name in ("here", "there")}
+        for name, table in both.execute("select table_catalog, table_name from information_schema.tables").fetchall():
+            tables[name].add(table)
+        assert tables["here"] == tables["there"]
+        assert len(tables["here"]) > 20
+        for table in tables["here"]:
             for one, other in (("here", "there"), ("there", "here")):
-                differs = both.execute(f"from {one}.{table} except all from {other}.{table}").fetchall()
-                assert differs == [], table
-            if both.execute(f"select count(*) from here.{table}").fetchall() == [(0,)]:
-                empty.add(table)
+                assert both.execute(f"from {one}.{table} except all from {other}.{table}").fetchall() == [], table
+        empty = {table for table in tables["here"] if not both.execute(f"from here.{table} limit 1").fetchall()}
     # A random model gets no token right, so that no layer is the first that does.
     assert empty <= {"left_out_questions", "essential_layers", "layer_rises", "question_layer_rises", "token_rises"}
 
 
-def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(there: Run) -> None:
-    jobs = Counter(job.comment for job in there.jobs)
+def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(runs: dict[str, Run]) -> None:
+    jobs = Counter(job.comment for job in jobs_of_slurm(runs["there"].said))
     report = "_".join(sorted(["load_database", "analyse", "choose_examples", "render_chart", "render_report"]))
     assert jobs == {
         "rule_train_lens_wildcards_tiny_tiny": 1,
@@ -210,87 +232,57 @@ def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(
         f"rule_report_{report}": 1,
     }
     # Snakemake says of every job of a group that it is done: 2 + 1 + 2 of them, and each chart.
-    done = Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", there.said))
+    done = Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", runs["there"].said))
     assert done["render_chart"] == len(CHARTS)
     assert done["build_contexts"] == 2
 
 
-def test_a_job_asks_for_what_its_rule_says(there: Run) -> None:
-    [train] = [job for job in there.jobs if "train_lens" in job.comment]
+def test_a_job_asks_for_what_its_rule_says(runs: dict[str, Run]) -> None:
+    jobs = jobs_of_slurm(runs["there"].said)
+    [train] = [job for job in jobs if "train_lens" in job.comment]
     assert (train.memory, train.minutes, train.cores, train.gpus) == ("6000M", "4:00:00", 4, 0)
     # Four charts are drawn beside one another, each with a core and 2000 MB.
-    [report] = [job for job in there.jobs if "report" in job.comment]
+    [report] = [job for job in jobs if "report" in job.comment]
     assert (report.memory, report.cores) == ("8000M", 4)
 
 
-def test_a_job_killed_for_its_memory_is_tried_again_with_more(there: Run) -> None:
+def test_a_job_killed_for_its_memory_is_tried_again_with_more(runs: dict[str, Run]) -> None:
+    jobs = [job for job in jobs_of_slurm(runs["there"].said) if "extract" in job.comment]
     for shard in ("0000", "0001"):
-        first, second = (
-            job for job in there.jobs if job.comment.endswith(f"main_{shard}") and "extract" in job.comment
-        )
+        first, second = (job for job in jobs if job.comment.endswith(f"main_{shard}"))
         assert (first.state, first.memory) == ("FAILED", f"{TOO_LITTLE}M")
         assert (second.state, second.memory, second.minutes) == ("COMPLETED", f"{2 * TOO_LITTLE}M", "8:00:00")
-        log = there.checkout.folder / f".snakemake/slurm_logs/rule_extract_shard/tiny_tiny_main_{shard}/{first.id}.log"
+        log = runs["there"].folder / f".snakemake/slurm_logs/rule_extract_shard/tiny_tiny_main_{shard}/{first.id}.log"
         assert "memory limit" in log.read_text()
 
 
-@pytest.fixture(scope="module")
-def failed(there: Run, config: dict[str, Any]) -> Run:
-    """A run on a GPU that no answer of whose questions is in a document; only the jobs that need nothing else."""
-    checkout = there.checkout
-    rows = map(json.loads, (ROOT / "lenscore/data/questions.jsonl").read_text(encoding="utf-8").splitlines())
-    lines = [json.dumps({**row, "answers": ["no such words"]}) for row in rows]
-    (checkout.folder / "wrong.jsonl").write_text("\n".join(lines))
-    dataset = {"source": "path:wrong.jsonl"}
-    wrong = {**config, "study": "wrong", "dataset": dataset, "extraction": {"device": "cuda"}}
-    name = checkout.write_config(wrong, "wrong.yaml")
-    targets = ["results/wrong/contexts/main/shard-0000.parquet", "results/wrong/lenses/tiny/tuned.safetensors"]
-    done = checkout.snakemake(*targets, *SLURM, "--configfile", name, "--retries", "0", cores=None)
-    assert done.returncode == 1
-    return Run(checkout, done.stdout + done.stderr, jobs_of_slurm(done.stdout + done.stderr))
-
-
-def test_a_job_that_fails_says_why_and_where_its_logs_are(failed: Run) -> None:
-    [job] = [job for job in failed.jobs if "build_contexts" in job.comment]
+def test_a_job_that_fails_says_why_and_where_its_logs_are(runs: dict[str, Run]) -> None:
+    failed = runs["wrong"]
+    [job] = [job for job in jobs_of_slurm(failed.said) if "build_contexts" in job.comment]
     assert job.state == "FAILED"
     assert "logs/wrong/build_contexts/main/0000.log (check log file(s) for error details)" in failed.said
-    log = failed.checkout.folder / "logs/wrong/build_contexts/main/0000.log"
+    log = failed.folder / "logs/wrong/build_contexts/main/0000.log"
     assert "no such words" in log.read_text()
-    [slurm_log] = (failed.checkout.folder / ".snakemake/slurm_logs").rglob(f"{job.id}.log")
+    [slurm_log] = (failed.folder / ".snakemake/slurm_logs").rglob(f"{job.id}.log")
     assert str(slurm_log) in failed.said
-    assert not (failed.checkout.folder / "results/wrong/contexts").rglob("*.parquet")
+    assert list((failed.folder / "results/wrong/contexts").rglob("*.parquet")) == []
 
 
-def test_a_gpu_is_asked_for_where_the_study_wants_one_and_only_for_a_model(failed: Run) -> None:
-    assert {job.comment.split("_wildcards")[0]: job.gpus for job in failed.jobs} == {
+def test_a_gpu_is_asked_for_where_the_study_wants_one_and_only_for_a_model(runs: dict[str, Run]) -> None:
+    assert {job.comment.split("_wildcards")[0]: job.gpus for job in jobs_of_slurm(runs["wrong"].said)} == {
         "rule_contexts_build_contexts": 0,
         "rule_train_lens": 1,
     }
 
 
-def test_the_profile_of_other_schedulers_runs_on_a_real_one(
-    slurm: Path, here: Checkout, tmp_path: Path, config: dict[str, Any]
-) -> None:
-    """The file of profiles/lsf as it is, with sbatch and scontrol in the place of LSF's commands."""
-    checkout = new_checkout(tmp_path, config)
-    starve(checkout)
-    profile = checkout.folder / "profiles/sbatch"
-    shutil.copytree(ROOT / "tests/sbatch", profile)
-    text = (ROOT / "profiles/lsf/profile.yaml").read_text()
-    (profile / "profile.yaml").write_text(text.replace("profiles/lsf", "profiles/sbatch").replace("bkill", "scancel"))
-    shard = "results/tiny/records/tiny/main/shard-0000.parquet"
-    quick = ["--latency-wait", "20", "--seconds-between-status-checks", "2"]
-    done = checkout.snakemake(shard, "--profile", "profiles/sbatch", *quick, "--configfile", "study.yaml", cores=None)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    jobs = jobs_of_slurm(said, r"Submitted (?:group )?job \S+ with external jobid '(\d+)'")
-    states = Counter((job.state, job.memory) for job in jobs)
-    assert states == {
+def test_the_profile_of_other_schedulers_runs_on_a_real_one(runs: dict[str, Run]) -> None:
+    jobs = jobs_of_slurm(runs["generic"].said, r"Submitted (?:group )?job \S+ with external jobid '(\d+)'")
+    assert Counter((job.state, job.memory) for job in jobs) == {
         ("COMPLETED", "6000M"): 1,
         ("COMPLETED", "2000M"): 1,
         ("FAILED", f"{TOO_LITTLE}M"): 1,
         ("COMPLETED", f"{2 * TOO_LITTLE}M"): 1,
     }
-    rows = [pq.read_table(folder / shard) for folder in (here.folder, checkout.folder)]
+    rows = [pq.read_table(runs[name].folder / SHARD) for name in ("here", "generic")]
     assert rows[0].num_rows > 0
     assert rows[0].equals(rows[1])
