@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m/manifest.json
 
 .DELETE_ON_ERROR:
-.PHONY: run open test check format schema bench bench-growth bench-precision validate-shape clean
+.PHONY: run open test check format schema bench bench-growth bench-precision bench-store soak validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -53,7 +53,6 @@ bench-precision: $(MADE)
 	@$(BIN)/snakemake --quiet all --cores $(CORES) $(BENCH_MODEL) >&2
 	@$(BIN)/python -m benchmarks.lens.precision $(BENCH)
 
-# The shape tests on simulated studies: docs/shape-tests.md. One thread each, as it runs a process on every core.
 # The workflow killed a hundred times, at every rule: docs/restarts.md. A quarter of an hour.
 soak: $(MADE)
 	@KILLS=100 $(BIN)/python -m pytest -s tests/test_kill.py -k killed_anywhere
@@ -62,6 +61,7 @@ soak: $(MADE)
 bench-store: $(MADE)
 	@$(BIN)/python -m benchmarks.store $(BENCH)
 
+# The shape tests on simulated studies: docs/shape-tests.md. One thread each, as it runs a process on every core.
 validate-shape: $(MADE)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m benchmarks.shape
 

@@ -19,8 +19,9 @@ rule load_database:
         "results/{study}/benchmarks/load_database.tsv"
     conda:
         "../envs/data.yaml"
+    threads: 4
     resources:
-        mem_mb=grows(4000),
+        mem_mb=grows(8000),
         runtime=grows(60),
     params:
         spec=store_spec,

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Path) -> None:
+# Of a job's memory, DuckDB's share; the rest is for Python, tokenizers, and tables on their way.
+SHARE_OF_DATABASE = 0.75
+
+
+def main(
+    inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], threads: int, memory_mb: float, database: Path
+) -> None:
     """Pair each shard's files with its names, and load them."""
     import duckdb
 
@@ -65,6 +71,8 @@ def main(inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], database: Pa
         ],
         scopes=config["ablation"]["scopes"],
         replacements=config["ablation"]["replacements"],
+        threads=threads,
+        memory_gb=SHARE_OF_DATABASE * memory_mb / 1000,
     )
 
 
@@ -76,5 +84,7 @@ if __name__ == "__main__":
                 for name, paths in snakemake.input.items()
             },
             snakemake.params.spec,
+            snakemake.threads,
+            snakemake.resources.mem_mb,
             Path(snakemake.output.database),
         )

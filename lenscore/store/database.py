@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
@@ -121,7 +122,9 @@ def load_database(
         for contexts in context_shards:
             _insert_contexts(connection, contexts)
         for records in record_shards:
-            _insert_records(connection, records)
+            _insert_job(connection, records)
+        for model in models:
+            _insert_records(connection, model.model, [shard for shard in record_shards if shard.model == model.model])
         for ablations in ablation_shards:
             insert_ablations(connection, ablations)
         _check_completeness(connection, lenses, record_shards)
@@ -227,7 +230,8 @@ def _insert_contexts(connection: duckdb.DuckDBPyConnection, shard: ContextShard)
         raise StoreError(f"{place}: a context stands there that another shard holds too: {error}") from error
 
 
-def _insert_records(connection: duckdb.DuckDBPyConnection, shard: RecordShard) -> None:
+def _insert_job(connection: duckdb.DuckDBPyConnection, shard: RecordShard) -> None:
+    """Insert what a job says of itself, of its contexts and of their answer tokens."""
     facts = shard_facts(shard.records)
     connection.execute(
         "insert into extractions values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -242,24 +246,46 @@ def _insert_records(connection: duckdb.DuckDBPyConnection, shard: RecordShard) -
             json.dumps(facts["versions"]),
         ],
     )
-    files = (
-        ("fits", shard.fits, FITS),
-        ("answer_tokens", shard.answer_tokens, ANSWER_TOKENS),
-        ("layer_records", shard.records, LAYER_RECORDS),
-    )
-    for table, path, schema in files:
-        found = pq.read_schema(path)
-        if not found.equals(schema):
-            raise StoreError(f"{shard}: {path} has columns {found.names}, expected {schema.names}; extract it anew")
-        columns = ", ".join(schema.names)
+    for table, path, schema in (("fits", shard.fits, FITS), ("answer_tokens", shard.answer_tokens, ANSWER_TOKENS)):
+        _check_columns(shard, path, schema)
         try:
-            connection.execute(
-                f"insert into {table} (model, {columns}) select $model, {columns} from read_parquet($path)",
-                {"model": shard.model, "path": str(path)},
-            )
+            _insert_files(connection, table, schema, shard.model, [path])
         except duckdb.ConstraintException as error:
             raise StoreError(f"{shard}: {path} has rows that are doubled, or of contexts unknown: {error}") from error
 
+
+def _insert_records(connection: duckdb.DuckDBPyConnection, model: str, shards: Sequence[RecordShard]) -> None:
+    """Insert a model's layer records, of all shards at once: a file alone keeps but one thread busy."""
+    for shard in shards:
+        _check_columns(shard, shard.records, LAYER_RECORDS)
+    _insert_files(connection, "layer_records", LAYER_RECORDS, model, [shard.records for shard in shards])
+
+
+def _check_columns(shard: RecordShard, path: Path, schema: pa.Schema) -> None:
+    found = pq.read_schema(path)
+    if not found.equals(schema):
+        raise StoreError(f"{shard}: {path} has columns {found.names}, expected {schema.names}; extract it anew")
+
+
+def _insert_files(
+    connection: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, model: str, paths: Sequence[Path]
+) -> None:
+    columns = ", ".join(schema.names)
+    connection.execute(
+        f"insert into {table} (model, {columns}) select $model, {columns} from read_parquet($paths)",
+        {"model": model, "paths": [str(path) for path in paths]},
+    )
+
+
+# One pass over the records: what stands there of each answer token × lens. Layers are counted as the bits of a number,
+# which has room for those that a model may have; sets of them would take ten times as long.
+_FOUND = f"""
+    create temp table found as
+    select model, context_id, answer_index, lens, count(*) as n_rows, min(layer) as lowest, max(layer) as highest,
+        bit_count(bit_or(case when layer between 0 and {_MOST_BLOCKS} then 1::hugeint << layer end)) as n_layers,
+        min(target_id) as least_target, max(target_id) as greatest_target
+    from layer_records group by all
+"""
 
 # Each query finds the contexts with a fault, with what is wrong about them.
 _FAULTS = {
@@ -278,22 +304,18 @@ _FAULTS = {
     """,
     "contexts with a layer record missing, doubled or too many": """
         with wanted as (
-            select t.model, t.context_id, t.answer_index, l.lens, m.n_layers + 1 as n_wanted
+            select t.model, t.context_id, t.answer_index, l.lens, m.n_layers
             from answer_tokens t join models m using (model) cross join (select unnest($lenses) as lens) l
-        ), found as (
-            select model, context_id, answer_index, lens, count(*) as n_rows, count(distinct layer) as n_found,
-                min(layer) as lowest, max(layer) as highest
-            from layer_records group by all
         )
         select coalesce(w.model, f.model), coalesce(w.context_id, f.context_id)
         from wanted w full join found f using (model, context_id, answer_index, lens)
         where not coalesce(
-            n_rows = n_wanted and n_found = n_wanted and lowest = 0 and highest = n_wanted - 1, false
+            f.n_rows = w.n_layers + 1 and f.n_layers = w.n_layers + 1 and f.lowest = 0 and f.highest = w.n_layers, false
         )
     """,
     "answer tokens whose layer records have another target": """
-        select r.model, r.context_id from layer_records r join answer_tokens t using (model, context_id, answer_index)
-        where r.target_id <> t.token_id
+        select f.model, f.context_id from found f join answer_tokens t using (model, context_id, answer_index)
+        where f.least_target <> t.token_id or f.greatest_target <> t.token_id
     """,
 }
 
@@ -302,6 +324,7 @@ def _check_completeness(
     connection: duckdb.DuckDBPyConnection, lenses: Sequence[str], shards: Sequence[RecordShard]
 ) -> None:
     """Prove that every context × answer token × lens × layer stands in the database exactly once."""
+    connection.execute(_FOUND)
     by_identity = {(shard.model, shard.context_set, shard.shard): shard for shard in shards}
     for fault, query in _FAULTS.items():
         rows = connection.execute(
