@@ -4,6 +4,7 @@ rule reference_means:
         manifest="resources/models/{model}/manifest.json",
     output:
         means="results/{study}/ablation/{model}/{set}/means.safetensors",
+        spent="results/{study}/benchmarks/reference_means/{model}/{set}.json",
     log:
         "logs/{study}/reference_means/{model}/{set}.log",
     benchmark:
@@ -29,6 +30,7 @@ rule ablate_shard:
         means=means_file,
     output:
         ablations="results/{study}/ablation/{model}/{set}/shard-{shard}.parquet",
+        spent="results/{study}/benchmarks/ablate_shard/{model}/{set}/{shard}.json",
     log:
         "logs/{study}/ablate_shard/{model}/{set}/{shard}.log",
     benchmark:

@@ -303,3 +303,19 @@ def chart_spec(wildcards):
 
 def report_spec(wildcards):
     return {"title": STUDY.report.title, "code": PAGE_CODE}
+
+
+def benchmarks_of_jobs():
+    """Return, by rule, the benchmark files of the study's jobs, in the order in which they run."""
+    sets = STUDY.context_sets if "mean" in STUDY.ablation.replacements and ablation_shards() else []
+    names = {
+        "build_contexts": [f"{name}/{shard:04d}" for name, shard in context_shards()],
+        "train_lens": [model for model in STUDY.models if "tuned" in STUDY.lenses],
+        "extract_shard": [f"{model}/{name}/{shard:04d}" for model, name, shard in record_shards()],
+        "reference_means": [f"{model}/{name}" for model in STUDY.models for name in sets],
+        "ablate_shard": [f"{model}/{name}/{shard:04d}" for model, name, shard in ablation_shards()],
+        **{rule: [""] for rule in ("load_database", "analyse", "choose_examples")},
+        "render_chart": list(CHARTS),
+    }
+    folder = f"results/{STUDY.study}/benchmarks"
+    return {rule: [f"{folder}/{rule}{job and '/'}{job}.tsv" for job in jobs] for rule, jobs in names.items()}

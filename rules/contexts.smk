@@ -7,6 +7,8 @@ rule build_contexts:
         left_out="results/{study}/contexts/{set}/left-out-{shard}.parquet",
     log:
         "logs/{study}/build_contexts/{set}/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/build_contexts/{set}/{shard}.tsv"
     conda:
         "../envs/data.yaml"
     resources:

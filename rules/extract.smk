@@ -8,6 +8,7 @@ rule extract_shard:
         records=update("results/{study}/records/{model}/{set}/shard-{shard}.parquet"),
         answer_tokens=update("results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet"),
         fits=update("results/{study}/fits/{model}/{set}/shard-{shard}.parquet"),
+        spent="results/{study}/benchmarks/extract_shard/{model}/{set}/{shard}.json",
     log:
         "logs/{study}/extract_shard/{model}/{set}/{shard}.log",
     benchmark:

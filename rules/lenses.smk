@@ -6,6 +6,7 @@ rule train_lens:
         lens="results/{study}/lenses/{model}/tuned.safetensors",
         manifest="results/{study}/lenses/{model}/tuned.json",
         divergence="results/{study}/lenses/{model}/tuned-divergence.parquet",
+        spent="results/{study}/benchmarks/train_lens/{model}.json",
     log:
         "logs/{study}/train_lens/{model}.log",
     benchmark:

@@ -55,6 +55,8 @@ rule render_chart:
         png="results/{study}/charts/{chart}.png",
     log:
         "logs/{study}/render_chart/{chart}.log",
+    benchmark:
+        "results/{study}/benchmarks/render_chart/{chart}.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -81,6 +83,8 @@ rule render_report:
         ),
     log:
         "logs/{study}/render_report.log",
+    benchmark:
+        "results/{study}/benchmarks/render_report.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -88,5 +92,6 @@ rule render_report:
         runtime=grows(30),
     params:
         spec=report_spec,
+        benchmarks=lambda wildcards: benchmarks_of_jobs(),
     script:
         "../workflow_scripts/render_report.py"

@@ -18,13 +18,14 @@ def main(
     identity: Mapping[str, Any],
     spec: Mapping[str, Any],
     threads: int,
-    ablations: Path,
+    outputs: Mapping[str, Path],
 ) -> None:
     """Find the questions by their places in the study's order, ablate, write the table."""
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.extraction.ablation_shard import ablate_shard
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.shard import Reading
+    from lenscore.extraction.spent import write_spent
     from lenscore.records import CONTEXTS, QUESTIONS, read_table, write_table
     from lenscore.study import AblationSpec
 
@@ -40,7 +41,8 @@ def main(
         device=spec["device"],
         threads=threads,
     )
-    write_table(shard.ablations, ablations, {**shard.facts, **identity})
+    write_table(shard.ablations, outputs["ablations"], {**shard.facts, **identity})
+    write_spent(outputs["spent"])
 
 
 if __name__ == "__main__":
@@ -54,5 +56,5 @@ if __name__ == "__main__":
             {"model": wildcards.model, "context_set": wildcards.set, "shard": int(wildcards.shard)},
             snakemake.params.spec,
             snakemake.threads,
-            Path(snakemake.output.ablations),
+            {name: Path(path) for name, path in snakemake.output.items()},
         )

@@ -23,6 +23,7 @@ def main(
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.kept import keys_of_lenses, with_kept
     from lenscore.extraction.shard import Reading, extract_shard
+    from lenscore.extraction.spent import write_spent
     from lenscore.records import CONTEXTS, read_table, write_table
     from lenscore.study import ExtractionSpec
 
@@ -44,6 +45,7 @@ def main(
     write_table(shard.fits, outputs["fits"])
     write_table(shard.answer_tokens, outputs["answer_tokens"])
     write_table(shard.records, outputs["records"], {**shard.facts, **identity})
+    write_spent(outputs["spent"])
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(contexts: Path, model: Path, spec: Mapping[str, Any], threads: int, means: Path) -> None:
+def main(contexts: Path, model: Path, spec: Mapping[str, Any], threads: int, outputs: Mapping[str, Path]) -> None:
     """Read the contexts, run the model over them, write the means."""
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.reference_means import reference_means, write_means
     from lenscore.extraction.shard import Reading
+    from lenscore.extraction.spent import write_spent
     from lenscore.records import CONTEXTS, read_table
 
     reference = reference_means(
@@ -26,7 +27,8 @@ def main(contexts: Path, model: Path, spec: Mapping[str, Any], threads: int, mea
         device=spec["device"],
         threads=threads,
     )
-    write_means(reference, means)
+    write_means(reference, outputs["means"])
+    write_spent(outputs["spent"])
 
 
 if __name__ == "__main__":
@@ -36,5 +38,5 @@ if __name__ == "__main__":
             Path(snakemake.input.manifest).parent,
             snakemake.params.spec,
             snakemake.threads,
-            Path(snakemake.output.means),
+            {name: Path(path) for name, path in snakemake.output.items()},
         )

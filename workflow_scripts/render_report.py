@@ -1,6 +1,7 @@
 """Make the report's page."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,26 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(database: Path, findings: Path, charts: Path, title: str | None, page: Path) -> None:
+def main(
+    database: Path,
+    findings: Path,
+    charts: Path,
+    benchmarks: Mapping[str, Sequence[str]],
+    title: str | None,
+    page: Path,
+) -> None:
     """Render the page beside its place, then rename it."""
     from lenscore.files import written_whole
     from lenscore.report.page import render_page
+    from lenscore.report.run_times import in_words, run_times, table_in_text
 
-    html = render_page(database, findings, findings.parent, charts, title)
+    times = run_times({rule: [Path(file) for file in files] for rule, files in benchmarks.items()})
+    html = render_page(database, findings, findings.parent, charts, title, times)
     with written_whole(page) as beside:
         beside.write_text(html, encoding="utf-8")
-    logging.getLogger("lenscore").info("the report: %s", page.resolve())
+    log = logging.getLogger("lenscore")
+    log.info("what the jobs took:\n%s\n%s", table_in_text(times), in_words(times))
+    log.info("the report: %s", page.resolve())
 
 
 if __name__ == "__main__":
@@ -27,6 +39,7 @@ if __name__ == "__main__":
             Path(snakemake.input.database),
             Path(snakemake.input.findings),
             Path(snakemake.input.charts[0]).parent,
+            snakemake.params.benchmarks,
             snakemake.params.spec["title"],
             Path(snakemake.output.page),
         )

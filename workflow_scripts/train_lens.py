@@ -15,6 +15,7 @@ def main(questions: Path, model: Path, spec: Mapping[str, Any], threads: int, ou
     from lenscore.contexts.lens_texts import lens_texts
     from lenscore.contexts.questions import read_questions
     from lenscore.extraction.lens_training import LensJob, run_lens_job
+    from lenscore.extraction.spent import write_spent
     from lenscore.records import QUESTIONS, read_table, write_table
     from lenscore.study import TunedLensSpec
 
@@ -24,6 +25,7 @@ def main(questions: Path, model: Path, spec: Mapping[str, Any], threads: int, ou
     training, table, facts = run_lens_job(LensJob(model, spec["dtype"], spec["device"], threads), texts, settings)
     write_table(table, outputs["divergence"])
     training.translators.save(outputs["lens"], facts)
+    write_spent(outputs["spent"])
 
 
 if __name__ == "__main__":

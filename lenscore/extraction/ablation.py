@@ -19,6 +19,7 @@ from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.room import too_small
 from lenscore.extraction.self_check import difference
 from lenscore.extraction.sharing import ContextStates, States, TreePath
+from lenscore.extraction.spent import spent_on
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.extraction.tree_states import over_tree
@@ -181,7 +182,8 @@ class _AblatedStates:
         inputs = {"input_ids": torch.tensor([context.ids], device=self._model.device)}
 
         def run() -> None:
-            self._architecture.backbone(**inputs, use_cache=False)
+            with spent_on("model"):
+                self._architecture.backbone(**inputs, use_cache=False)
 
         where = rows if isinstance(rows, slice) else list(rows)
         try:

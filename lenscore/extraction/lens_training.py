@@ -24,6 +24,7 @@ from lenscore.contexts.lens_texts import LensTexts
 from lenscore.errors import ContextError
 from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.extraction.residuals import answer_states
+from lenscore.extraction.spent import spent_on
 from lenscore.lenses.architecture import Architecture, find_architecture
 from lenscore.lenses.decoder import Decoder
 from lenscore.lenses.tuned import Translators
@@ -136,9 +137,10 @@ def train_lens(
     train, validation, held_out = parts
     _log.info("%d tokens to train on, %d to stop by, %d held out", *(part.shape[1] for part in parts))
     fitter = _Fitter(decoder, train, validation, settings)
-    translators = fitter.fit(generator)
-    logit_kl = divergences(decoder, None, held_out)
-    tuned_kl = divergences(decoder, translators, held_out)
+    with spent_on("lens"):
+        translators = fitter.fit(generator)
+        logit_kl = divergences(decoder, None, held_out)
+        tuned_kl = divergences(decoder, translators, held_out)
     n_train, n_validation, n_held_out = (part.shape[1] for part in parts)
     return LensTraining(
         translators.to(torch.device("cpu")), logit_kl, tuned_kl, fitter.best_steps, (n_train, n_validation, n_held_out)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lenscore.extraction.blocks import state_entering, state_leaving
+from lenscore.extraction.spent import spent_on
 from lenscore.lenses.architecture import Architecture
 
 
@@ -28,7 +29,7 @@ def answer_states(
         inputs: the backbone's arguments: ``input_ids`` of shape (1, sequence), and others if need be.
         positions: places in the sequence.
     """
-    with kept_states(architecture, positions) as kept:
+    with kept_states(architecture, positions) as kept, spent_on("model"):
         architecture.backbone(**inputs, use_cache=False)
     return torch.stack(kept)
 
@@ -41,7 +42,7 @@ def own_states_and_logits(
     positions: Int[Tensor, " positions"],
 ) -> tuple[Float[Tensor, "layers positions width"], Float[Tensor, "positions vocabulary"]]:
     """Return states as :func:`answer_states` does, and the model's own float32 logits, of one forward pass."""
-    with kept_states(architecture, positions) as kept:
+    with kept_states(architecture, positions) as kept, spent_on("model"):
         logits: Tensor = model(input_ids=input_ids, use_cache=False, logits_to_keep=positions).logits
     return torch.stack(kept), logits[0].float()
 

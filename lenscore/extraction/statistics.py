@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lenscore.extraction.spent import spent_on
 from lenscore.lenses.lens import Lens
 
 # The head's weights are read once for so many rows (layers × positions): enough to be worth it, few
@@ -59,6 +60,13 @@ def lens_statistics(
         targets: the token that each position is to predict.
         top_k: how many of the most probable tokens to keep; the whole vocabulary if it has fewer.
     """
+    with spent_on("lens"):
+        return _lens_statistics(lens, states, targets, top_k)
+
+
+def _lens_statistics(
+    lens: Lens, states: Float[Tensor, "layers positions width"], targets: Int[Tensor, " positions"], top_k: int
+) -> LensStatistics:
     n_layers = len(states)
     by_position = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)], dim=1)
     step = max(1, _ROWS[states.device.type] // n_layers)

@@ -25,6 +25,7 @@ from lenscore.extraction.blocks import blocks_run_by, in_place_of, state_enterin
 from lenscore.extraction.context_tree import ContextTree
 from lenscore.extraction.path_attention import KeptByDepth, Scores
 from lenscore.extraction.residuals import kept_states
+from lenscore.extraction.spent import spent_on
 from lenscore.extraction.tree_attention import UnsharedAttentionError, attention_by, refuse_by_config
 from lenscore.lenses.architecture import Architecture
 
@@ -82,7 +83,8 @@ def over_tree(
     }
 
     def run() -> None:
-        architecture.backbone(**inputs, use_cache=False)
+        with spent_on("model"):
+            architecture.backbone(**inputs, use_cache=False)
 
     with attention_by(model, walk.attend), blocks_run_by(architecture.blocks, walk.run_block):
         yield run

@@ -19,6 +19,7 @@ from lenscore.report.contents import CHARTS, EXAMPLES
 from lenscore.report.explorer import explorer_data
 from lenscore.report.packed import MOST_ROWS, packed, script_json, within_budget
 from lenscore.report.page_tables import ablation, essential_table, records, verdict_table
+from lenscore.report.run_times import RuleTimes, in_words
 from lenscore.report.sentences import (
     Finding,
     about_cause,
@@ -48,7 +49,9 @@ _KINDS = {
 }
 
 
-def render_page(database: Path, findings: Path, tables: Path, charts: Path, title: str | None) -> str:
+def render_page(
+    database: Path, findings: Path, tables: Path, charts: Path, title: str | None, times: Sequence[RuleTimes] = ()
+) -> str:
     """Return the page of a study.
 
     Args:
@@ -57,6 +60,7 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         tables: the folder of the tables.
         charts: the folder of the charts' Vega-Lite files.
         title: the heading; None makes one of the study's name.
+        times: what each rule's jobs took.
     """
     with duckdb.connect(str(database), read_only=True) as connection:
         facts = {key: json.loads(value) for key, value in connection.sql("select key, value from study").fetchall()}
@@ -110,6 +114,8 @@ def render_page(database: Path, findings: Path, tables: Path, charts: Path, titl
         extraction_code=facts["extraction_code"],
         software={**facts["versions"], **{name: version(name) for name in _SOFTWARE}},
         settings=found["settings"],
+        times=times,
+        times_sentence=in_words(times),
         dark_config=script_json(DARK),
         style=_own_file("page.css"),
         script=_own_file("page.js"),
