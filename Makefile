@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m/manifest.json
 
 .DELETE_ON_ERROR:
-.PHONY: run open test check format schema bench bench-growth bench-precision bench-store soak validate-shape clean
+.PHONY: run open test check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -22,8 +22,9 @@ open: $(MADE)
 		echo "The report: $(CURDIR)/$$page"; \
 		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" >/dev/null
 
+# A process a core; the tests of a file stay together, as they share what they are made on.
 test: $(MADE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(MADE)
 	$(BIN)/ruff check .
@@ -56,6 +57,10 @@ bench-precision: $(MADE)
 # The workflow killed a hundred times, at every rule: docs/restarts.md. A quarter of an hour.
 soak: $(MADE)
 	@KILLS=100 $(BIN)/python -m pytest -s tests/test_kill.py -k killed_anywhere
+
+# The share of a study's time that is not the model's: BENCH='--dataset <nq-open-oracle.jsonl.gz>'. A quarter of an hour.
+bench-overhead: $(MADE)
+	@$(BIN)/python -m benchmarks.overhead $(BENCH)
 
 # The store: 50 million records loaded, every view read. Makes 5 GB of files under .bench first.
 bench-store: $(MADE)

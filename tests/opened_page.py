@@ -37,6 +37,13 @@ class Opened:
         """Count what a chart drew of its data, axes and legends left out."""
         return int(self.page.locator(f"#{chart} [class*='mark-'][role='graphics-object'] > *").count())
 
+    def settle(self) -> None:
+        """Wait until the page has drawn what was last chosen."""
+        # What a mouse or a legend does reaches the page through Vega, which runs after the event.
+        self.page.wait_for_timeout(100)
+        self.page.wait_for_function("!behind && !following")
+        self.page.evaluate("() => Promise.all(queues.values())")
+
     def ask(self, script: str) -> Any:
         return self.page.evaluate(script)
 

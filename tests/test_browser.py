@@ -77,7 +77,7 @@ def test_the_table_sorts_both_ways(fresh: Opened) -> None:
 
 def test_the_explorer_moves_by_keyboard_and_draws_each_context(fresh: Opened) -> None:
     def seen() -> tuple[str, str]:
-        fresh.page.wait_for_timeout(400)
+        fresh.settle()
         return fresh.page.inner_text("#explorer-id"), fresh.page.locator("#lens_grid svg").inner_html()
 
     first = seen()

@@ -14,14 +14,14 @@ def test_a_length_left_out_is_left_out_of_all_charts(fresh: Opened) -> None:
     charts = ("refinement_curve", "accuracy_curve", "layers_reached", "right_by_layer", "controls", "populations")
     before = {chart: fresh.marks(chart) for chart in charts}
     fresh.page.uncheck(f"[name=documents][value='{LENGTHS[1]}']")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     after = {chart: fresh.marks(chart) for chart in charts}
     assert all(after[chart] < before[chart] for chart in charts), (before, after)
     assert all(after.values())
     rows = fresh.page.locator("#shapes ~ .wide tbody tr:visible")
     assert {f"{LENGTHS[0]} documents" in text for text in rows.all_inner_texts()} == {True}
     fresh.page.click("button[type=reset]")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     assert {chart: fresh.marks(chart) for chart in charts} == before
 
 
@@ -33,7 +33,7 @@ def test_the_lens_is_chosen_for_all_charts(fresh: Opened) -> None:
     assert "tiny, tuned" not in names("refinement_curve")
     height = fresh.page.locator("#flips svg").bounding_box()["height"]
     fresh.page.select_option("[name=lens]", "tuned")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     for chart in ("refinement_curve", "flips", "right_by_layer", "essential_layers"):
         assert "tiny, tuned" in names(chart)
         assert "tiny, logit" not in names(chart)
@@ -43,7 +43,7 @@ def test_the_lens_is_chosen_for_all_charts(fresh: Opened) -> None:
 
 def test_a_model_is_chosen_for_all_charts_tables_and_sentences(fresh: Opened) -> None:
     fresh.page.select_option("[name=model]", "twin")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     for chart in ("refinement_curve", "accuracy_curve", "flips", "lens_divergence", "controls"):
         words = " ".join(fresh.page.locator(f"#{chart} text").all_text_contents())
         assert "twin" in words
@@ -58,7 +58,7 @@ def test_a_click_on_the_legend_chooses_a_length(fresh: Opened) -> None:
     fresh.page.locator("#refinement_curve .role-legend-label text", has_text=f"{LENGTHS[1]} documents").click(
         force=True
     )
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     assert fresh.page.locator("[name=documents]:checked").evaluate_all("(boxes) => boxes.map((box) => box.value)") == [
         str(LENGTHS[1])
     ]
@@ -72,11 +72,11 @@ def test_a_click_on_a_panels_title_chooses_its_model_and_lens_and_another_shows_
 
     assert curves("flips") == {"tiny, logit", "twin, logit"}
     fresh.page.locator("#right_by_layer .role-title-text text", has_text="twin, logit").first.click()
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     assert curves("flips") == curves("refinement_curve") == curves("essential_layers") == {"twin, logit"}
     assert (fresh.page.input_value("[name=model]"), fresh.page.input_value("[name=lens]")) == ("twin", "logit")
     fresh.page.locator("#flips .role-title-text text", has_text="twin, logit").first.click()
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     assert len(curves("flips")) == 4
     assert (fresh.page.input_value("[name=model]"), fresh.page.input_value("[name=lens]")) == ("", "")
 
@@ -95,7 +95,7 @@ def test_bars_are_of_what_is_chosen(fresh: Opened, page_file: Path, chosen: str)
         fresh.page.fill("#from", "0.9")
         fresh.page.press("#from", "Tab")
         wanted = table[table["relative_position"] == 1]
-    fresh.page.wait_for_timeout(800)
+    fresh.settle()
     tips = fresh.page.locator("#flips .mark-rect [aria-label]").evaluate_all("(bars) => bars.map((b) => b.ariaLabel)")
     said = [dict(part.split(": ", 1) for part in tip.split("; ")) for tip in tips]
     lost = [tip for tip in said if tip["curve"] == "tiny, logit" and tip["event"] == "lost"]
@@ -115,18 +115,18 @@ def test_every_chart_of_lengths_follows_what_is_chosen(fresh: Opened, chart: str
 
     before = tips()
     fresh.page.uncheck(f"[name=documents][value='{LENGTHS[0]}']")
-    fresh.page.wait_for_timeout(800)
+    fresh.settle()
     assert tips()
     assert not set(tips()) & set(before)
     fresh.page.click("button[type=reset]")
-    fresh.page.wait_for_timeout(800)
+    fresh.settle()
     assert tips() == before
 
 
 def test_the_last_length_cannot_be_left_out(fresh: Opened) -> None:
     for length in LENGTHS:
         fresh.page.locator(f"[name=documents][value='{length}']").click()
-    fresh.page.wait_for_timeout(400)
+    fresh.settle()
     assert fresh.page.locator("[name=documents]:checked").count() == 1
     assert fresh.marks("refinement_curve") > 0
 
@@ -135,12 +135,12 @@ def test_positions_are_typed_too_and_a_range_without_any_is_said(fresh: Opened) 
     before = fresh.marks("right_by_layer")
     fresh.page.fill("#from", "0.9")
     fresh.page.press("#from", "Tab")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     assert 0 < fresh.marks("right_by_layer") < before
     fresh.page.fill("#from", "0.6")
     fresh.page.fill("#to", "0.7")
     fresh.page.press("#to", "Tab")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     assert "No document stands between 0.60 and 0.70" in fresh.page.inner_text("#filter-note")
     assert fresh.marks("right_by_layer") == before
 
@@ -149,7 +149,7 @@ def test_the_explorer_has_a_lens_of_its_own(fresh: Opened) -> None:
     cells = fresh.page.locator("#lens_grid svg")
     before = cells.inner_html()
     fresh.page.select_option("#explorer-lens", "tuned")
-    fresh.page.wait_for_timeout(400)
+    fresh.settle()
     assert fresh.page.input_value("#explorer-lens") == "tuned"
     assert cells.inner_html() != before
     assert fresh.page.input_value("[name=lens]") == "logit"
@@ -164,7 +164,7 @@ def test_brushing_positions_filters_the_other_charts(fresh: Opened) -> None:
     fresh.page.mouse.down()
     fresh.page.mouse.move(plot["x"] + plot["width"] * 0.6, y, steps=5)
     fresh.page.mouse.up()
-    fresh.page.wait_for_timeout(800)
+    fresh.settle()
     assert 0.3 < float(fresh.page.input_value("#from")) < 0.5 < float(fresh.page.input_value("#to")) < 0.7
     for chart, count in before.items():
         assert 0 < fresh.marks(chart) < count
@@ -174,7 +174,7 @@ def test_brushing_positions_filters_the_other_charts(fresh: Opened) -> None:
     }
     assert places == {"1", "2"}  # the middle of three, and of five
     fresh.page.click("button[type=reset]")
-    fresh.page.wait_for_timeout(800)
+    fresh.settle()
     assert {chart: fresh.marks(chart) for chart in before} == before
 
 
@@ -194,7 +194,7 @@ def test_shares_are_of_what_is_shown(fresh: Opened) -> None:
     assert len(whole) == 2 * 2 * len(LENGTHS)  # events, models, lengths
     fresh.page.fill("#from", "0.9")
     fresh.page.press("#from", "Tab")
-    fresh.page.wait_for_timeout(600)
+    fresh.settle()
     # The tips round to a tenth of a percent.
     assert shares() == pytest.approx(dict.fromkeys(whole, 1.0), abs=0.004)
     assert whole == pytest.approx(dict.fromkeys(whole, 1.0), abs=0.004)
