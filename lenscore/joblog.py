@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lenscore.errors import LenscoreError
@@ -14,7 +14,7 @@ from lenscore.errors import LenscoreError
 logger = logging.getLogger(__name__)
 
 # As the operating system words it; what libraries raise has it in their own errors.
-_NO_SPACE = os.strerror(errno.ENOSPC)
+_NO_SPACE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 
 def _end(number: int, frame: object) -> None:
@@ -49,7 +49,7 @@ def job_log(path: str | Path) -> Iterator[None]:
         logger.error("%s", error)
         raise SystemExit(1) from None
     except Exception as error:
-        if _NO_SPACE in str(error):
+        if any(words in str(error) for words in _NO_SPACE):
             logger.error("%s. Make room and start the workflow again: it goes on where it was", error)
             raise SystemExit(1) from None
         logger.exception("the job failed")
@@ -60,4 +60,5 @@ def job_log(path: str | Path) -> Iterator[None]:
         logging.getLogger("transformers").removeHandler(file)
         for handler in (file, stderr):
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # the log may lie on the full disk, too: the other handler has told of it
+                handler.close()

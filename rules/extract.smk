@@ -4,10 +4,9 @@ rule extract_shard:
         manifest="resources/models/{model}/manifest.json",
         lens=tuned_lens_files,
     output:
-        # Not removed before the job: what it holds of lenses that nothing has changed for is kept.
-        records=update("results/{study}/records/{model}/{set}/shard-{shard}.parquet"),
-        answer_tokens=update("results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet"),
-        fits=update("results/{study}/fits/{model}/{set}/shard-{shard}.parquet"),
+        records="results/{study}/records/{model}/{set}/shard-{shard}.parquet",
+        answer_tokens="results/{study}/answer_tokens/{model}/{set}/shard-{shard}.parquet",
+        fits="results/{study}/fits/{model}/{set}/shard-{shard}.parquet",
         spent="results/{study}/benchmarks/extract_shard/{model}/{set}/{shard}.json",
     log:
         "logs/{study}/extract_shard/{model}/{set}/{shard}.log",
@@ -24,5 +23,7 @@ rule extract_shard:
         runtime=grows(240),
     params:
         spec=extraction_spec,
+        # No output: what a lens that is added need not have extracted again. To be removed at will.
+        kept="results/{study}/.kept/{model}/{set}/{shard}",
     script:
         "../workflow_scripts/extract_shard.py"

@@ -147,7 +147,7 @@ def config(tiny_gpt2: Path) -> dict[str, Any]:
         "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
         "lenses": ["logit", "tuned"],
         "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
-        "ablation": {"questions": 2, "documents": [2]},
+        "ablation": {"questions": 2, "documents": [2], "replacements": ["skip", "mean"]},
         "analysis": {"resamples": 200, "permutations": 199},
     }
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from lenscore.extraction.kept import keys_of_lenses, with_kept
+from lenscore.extraction.kept import keep, keys_of_lenses, with_kept
 from lenscore.extraction.shard import ShardRecords
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, write_table
 from tests.small_study import layer_rows
@@ -43,7 +44,7 @@ class Extraction:
             pa.Table.from_pylist(rows, schema=LAYER_RECORDS),
             pa.Table.from_pylist(tokens, schema=ANSWER_TOKENS),
             pa.Table.from_pylist(fits, schema=FITS),
-            {"device": "cpu", "run": len(self.asked)},
+            {"device": "cpu", "n_layers": 3, "run": len(self.asked)},
         )
 
 
@@ -52,13 +53,17 @@ class Job:
 
     def __init__(self, folder: Path):
         self.outputs = {name: folder / f"{name}.parquet" for name in ("records", "answer_tokens", "fits")}
+        self.kept = folder / ".kept"
         self.extraction = Extraction()
 
     def run(self, keys: Mapping[str, str]) -> ShardRecords:
-        shard = with_kept(self.outputs, dict.fromkeys(keys), keys, self.extraction)
+        for path in self.outputs.values():
+            path.unlink(missing_ok=True)  # as Snakemake does before a job
+        shard = with_kept(self.kept, dict.fromkeys(keys), keys, self.extraction)
         write_table(shard.fits, self.outputs["fits"])
         write_table(shard.answer_tokens, self.outputs["answer_tokens"])
         write_table(shard.records, self.outputs["records"], shard.facts)
+        keep(self.outputs, self.kept)
         return shard
 
 
@@ -108,15 +113,24 @@ def test_only_what_is_new_is_extracted_and_the_shard_is_as_one_extraction(
 
 
 @pytest.mark.parametrize("file", ["records", "answer_tokens", "fits"])
-@pytest.mark.parametrize("fault", ["missing", "cut off", "of another schema"])
+@pytest.mark.parametrize("fault", ["missing", "cut off", "damaged", "without some rows", "of another schema"])
 def test_what_is_not_whole_is_not_kept(job: Job, file: str, fault: str) -> None:
     keys = {"logit": "1", "tuned": "1"}
     job.run(keys)
-    path = job.outputs[file]
-    if fault == "missing":
+    path = job.kept / f"{file}.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if fault == "cut off":
+        path.write_bytes(content[:100])
+    elif fault == "damaged":
+        path.write_bytes(content[:4] + bytes(200) + content[204:])
+    elif fault == "without some rows":
+        path.write_bytes(content)
+        table, facts = pq.read_table(path), pq.read_schema(path).metadata
         path.unlink()
-    elif fault == "cut off":
-        path.write_bytes(path.read_bytes()[:100])
+        write_table(table.slice(0, table.num_rows - 1).replace_schema_metadata(facts), path)
+    elif fault == "missing":
+        pass
     else:
         write_table(pa.table({"a": [1]}), path, {"made_from": keys})
     shard = job.run(keys)

@@ -25,7 +25,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) ->
     checkout.write_config({**copy.deepcopy(config), "shard_size": 4}, "study.yaml")
     done = checkout.snakemake(
         "results/tiny/tiny.duckdb", "--configfile", "study.yaml", "--jobs", "1",
-        "--set-threads", "extract_shard=2", "ablate_shard=2",
+        "--set-threads", "extract_shard=2", "ablate_shard=2", "reference_means=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return checkout

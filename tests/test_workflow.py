@@ -99,15 +99,18 @@ def test_a_changed_context_set_is_extracted_anew_alone(checkout: Checkout, confi
 
 def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str, Any]) -> None:
     models = {**config["models"], "second": config["models"]["tiny"]}
-    jobs = Counter(fetch_model=1, train_lens=1, extract_shard=2, ablate_shard=1)
+    jobs = Counter(fetch_model=1, train_lens=1, extract_shard=2, reference_means=1, ablate_shard=1)
     assert changed(finished, config, models=models) == DOWNSTREAM + jobs
 
 
 @pytest.mark.parametrize(
     ("file", "rules"),
     [
-        ("lenscore/extraction/statistics.py", Counter(extract_shard=2, ablate_shard=1) + DOWNSTREAM),
-        ("lenscore/lenses/decoder.py", Counter(train_lens=1, extract_shard=2, ablate_shard=1) + DOWNSTREAM),
+        ("lenscore/extraction/statistics.py", Counter(extract_shard=2, reference_means=1, ablate_shard=1) + DOWNSTREAM),
+        (
+            "lenscore/lenses/decoder.py",
+            Counter(train_lens=1, extract_shard=2, reference_means=1, ablate_shard=1) + DOWNSTREAM,
+        ),
         ("lenscore/contexts/build.py", Counter()),
         ("lenscore/sources/models.py", Counter()),
         ("lenscore/store/database.py", DOWNSTREAM),

@@ -18,10 +18,11 @@ def main(
     tuned_lens: Path | None,
     threads: int,
     outputs: Mapping[str, Path],
+    kept: Path,
 ) -> None:
     """Read the contexts, extract what an earlier extraction has not left, write the three tables."""
     from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.kept import keys_of_lenses, with_kept
+    from lenscore.extraction.kept import keep, keys_of_lenses, with_kept
     from lenscore.extraction.shard import Reading, extract_shard
     from lenscore.extraction.spent import write_spent
     from lenscore.records import CONTEXTS, read_table, write_table
@@ -30,7 +31,7 @@ def main(
     lenses = {name: tuned_lens if name == "tuned" else None for name in spec["lenses"]}
     settings = {key: value for key, value in spec.items() if key != "lenses"}
     shard = with_kept(
-        outputs,
+        kept,
         lenses,
         keys_of_lenses(contexts, model, lenses, settings),
         lambda missing: extract_shard(
@@ -46,6 +47,7 @@ def main(
     write_table(shard.answer_tokens, outputs["answer_tokens"])
     write_table(shard.records, outputs["records"], {**shard.facts, **identity})
     write_spent(outputs["spent"])
+    keep(outputs, kept)
 
 
 if __name__ == "__main__":
@@ -59,4 +61,5 @@ if __name__ == "__main__":
             Path(snakemake.input.lens[0]) if snakemake.input.lens else None,
             snakemake.threads,
             {name: Path(path) for name, path in snakemake.output.items()},
+            Path(snakemake.params.kept),
         )

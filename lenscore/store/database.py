@@ -258,7 +258,16 @@ def _insert_records(connection: duckdb.DuckDBPyConnection, model: str, shards: S
     """Insert a model's layer records, of all shards at once: a file alone keeps but one thread busy."""
     for shard in shards:
         _check_columns(shard, shard.records, LAYER_RECORDS)
-    _insert_files(connection, "layer_records", LAYER_RECORDS, model, [shard.records for shard in shards])
+    try:
+        _insert_files(connection, "layer_records", LAYER_RECORDS, model, [shard.records for shard in shards])
+    except duckdb.ConstraintException as error:
+        for shard in shards:
+            table = pq.read_table(shard.records)
+            if empty := [name for name in table.column_names if table[name].null_count]:
+                raise StoreError(
+                    f"{shard}: {shard.records} has no value in some rows of {', '.join(empty)}; extract it anew"
+                ) from error
+        raise
 
 
 def _check_columns(shard: RecordShard, path: Path, schema: pa.Schema) -> None:
@@ -283,7 +292,7 @@ _FOUND = f"""
     create temp table found as
     select model, context_id, answer_index, lens, count(*) as n_rows, min(layer) as lowest, max(layer) as highest,
         bit_count(bit_or(case when layer between 0 and {_MOST_BLOCKS} then 1::hugeint << layer end)) as n_layers,
-        min(target_id) as least_target, max(target_id) as greatest_target
+        min(target_id) as least_target, max(target_id) as greatest_target, bool_and(isfinite(target_logprob)) as finite
     from layer_records group by all
 """
 
@@ -317,6 +326,7 @@ _FAULTS = {
         select f.model, f.context_id from found f join answer_tokens t using (model, context_id, answer_index)
         where f.least_target <> t.token_id or f.greatest_target <> t.token_id
     """,
+    "answer tokens with a log-probability that is no number": "select model, context_id from found where not finite",
 }
 
 

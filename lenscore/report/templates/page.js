@@ -100,7 +100,9 @@ for (const chart of Object.values(CHARTS)) {
   for (const table of Object.values(chart.datasets)) {
     if (!table.columns.includes("curve")) continue;
     for (const { curve, model, lens } of rowsOf(table)) {
-      if (model && lens && !CURVES.has(curve)) CURVES.set(curve, { shown_model: model, shown_lens: lens });
+      if (model && (lens || !CURVES.has(curve))) {
+        CURVES.set(curve, lens ? { shown_model: model, shown_lens: lens } : { shown_model: model });
+      }
     }
   }
 }
@@ -113,6 +115,7 @@ document.addEventListener("click", ({ target }) => {
   if (!name) return;
   const several = (key) => new Set([...CURVES.values()].map((curve) => curve[key])).size > 1;
   const wanted = Object.fromEntries(Object.entries(CURVES.get(name)).filter(([key]) => several(key)));
+  if (!Object.keys(wanted).length) return;
   const chosen = Object.entries(wanted).every(([key, value]) => state[key] === value);
   choose(chosen ? { shown_model: "", shown_lens: "" } : wanted);
 });
