@@ -24,7 +24,7 @@ open: $(MADE)
 
 # A process a core; the tests of a file stay together, as they share what they are made on.
 test: $(MADE)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(MADE)
 	$(BIN)/ruff check .

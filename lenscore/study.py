@@ -269,7 +269,7 @@ class AblationSpec(_Section):
         description="all: at every token; answer: at the tokens that predict the answer alone.",
     )
     reference: int = Field(
-        default=8, ge=1, description="Questions of each context set over whose contexts the mean is taken."
+        default=8, ge=1, description="The study's first questions, over whose contexts the mean is taken."
     )
 
 

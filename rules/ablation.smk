@@ -1,6 +1,7 @@
 rule reference_means:
     input:
-        contexts="results/{study}/contexts/{set}/shard-0000.parquet",
+        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
+        contexts=reference_contexts,
         manifest="resources/models/{model}/manifest.json",
     output:
         means="results/{study}/ablation/{model}/{set}/means.safetensors",

@@ -209,9 +209,16 @@ def ablation_spec(wildcards):
 def reference_spec(wildcards):
     return {
         **reading_spec(wildcards),
-        "questions": STUDY.ablation.reference,
+        "order": STUDY.seed,
+        "questions": min(STUDY.ablation.reference, STUDY.questions),
         "documents": STUDY.ablated_documents(wildcards.set),
     }
+
+
+def reference_contexts(wildcards):
+    """Return the shards that hold the study's first questions, over whose contexts means are taken."""
+    shards = range(min(STUDY.n_shards, -(-STUDY.ablation.reference // STUDY.shard_size)))
+    return [f"results/{wildcards.study}/contexts/{wildcards.set}/shard-{shard:04d}.parquet" for shard in shards]
 
 
 def means_file(wildcards):

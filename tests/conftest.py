@@ -1,6 +1,7 @@
 """What several test modules share: a tiny model on disk, and a copy of the project to run the workflow in."""
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -15,9 +16,20 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Where the tests are started in the background, a shell has had them ignore SIGINT, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A test fails for what it finds, never for a machine that has something else to do.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+# The files that take minutes go first: what comes last should be short, where several processes share the tests.
+LONGEST = ("test_real_model.py", "test_kill.py", "test_slurm.py", "test_same_output.py", "test_workflow.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @dataclass(frozen=True)
@@ -147,7 +159,7 @@ def config(tiny_gpt2: Path) -> dict[str, Any]:
         "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
         "lenses": ["logit", "tuned"],
         "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
-        "ablation": {"questions": 2, "documents": [2], "replacements": ["skip", "mean"]},
+        "ablation": {"questions": 2, "documents": [2], "replacements": ["skip", "mean"], "reference": 2},
         "analysis": {"resamples": 200, "permutations": 199},
     }
 

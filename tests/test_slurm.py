@@ -240,7 +240,7 @@ def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(
 def test_a_job_asks_for_what_its_rule_says(runs: dict[str, Run]) -> None:
     jobs = jobs_of_slurm(runs["there"].said)
     [train] = [job for job in jobs if "train_lens" in job.comment]
-    assert (train.memory, train.minutes, train.cores, train.gpus) == ("6000M", "4:00:00", 4, 0)
+    assert (train.memory, train.minutes, train.cores, train.gpus) == ("6000M", "4:00:00", 1, 0)
     # Four charts are drawn beside one another, each with a core and 2000 MB.
     [report] = [job for job in jobs if "report" in job.comment]
     assert (report.memory, report.cores) == ("8000M", 4)

@@ -1,6 +1,6 @@
 """Take the blocks' mean contributions over a context set's first questions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,30 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(contexts: Path, model: Path, spec: Mapping[str, Any], threads: int, outputs: Mapping[str, Path]) -> None:
-    """Read the contexts, run the model over them, write the means."""
+def main(
+    questions: Path,
+    contexts: Sequence[Path],
+    model: Path,
+    spec: Mapping[str, Any],
+    threads: int,
+    outputs: Mapping[str, Path],
+) -> None:
+    """Find the first questions' contexts, run the model over them, write the means."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.reference_means import reference_means, write_means
     from lenscore.extraction.shard import Reading
     from lenscore.extraction.spent import write_spent
-    from lenscore.records import CONTEXTS, read_table
+    from lenscore.records import CONTEXTS, QUESTIONS, read_table
 
+    dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
+    first = [question.question_id for question in questions_of_shard(dataset, spec["order"], 0, spec["questions"])]
+    table = pa.concat_tables([read_table(path, CONTEXTS) for path in contexts])
     reference = reference_means(
-        read_table(contexts, CONTEXTS),
+        table.filter(pc.is_in(table["question_id"], pa.array(first))),
         model,
         questions=spec["questions"],
         documents=spec["documents"],
@@ -34,7 +48,8 @@ def main(contexts: Path, model: Path, spec: Mapping[str, Any], threads: int, out
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         main(
-            Path(snakemake.input.contexts),
+            Path(snakemake.input.questions),
+            [Path(path) for path in snakemake.input.contexts],
             Path(snakemake.input.manifest).parent,
             snakemake.params.spec,
             snakemake.threads,
