@@ -2,7 +2,7 @@ rule reference_means:
     input:
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         contexts=reference_contexts,
-        manifest="resources/models/{model}/manifest.json",
+        **MODEL,
     output:
         means="results/{study}/ablation/{model}/{set}/means.safetensors",
         spent="results/{study}/benchmarks/reference_means/{model}/{set}.json",
@@ -27,7 +27,7 @@ rule ablate_shard:
     input:
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
-        manifest="resources/models/{model}/manifest.json",
+        **MODEL,
         means=means_file,
     output:
         ablations="results/{study}/ablation/{model}/{set}/shard-{shard}.parquet",

@@ -80,6 +80,12 @@ PAGE_CODE = code_digest("report/**/*.py", "report/templates/*")
 # else, not even 0 GPUs, which some executors take for a wish. device: auto takes a GPU that is there, and asks for none.
 GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
 
+MODEL_FOLDER = "resources/models/{model}"
+MODEL_MANIFEST = f"{MODEL_FOLDER}/manifest.json"
+# The manifest, which has the hashes of a model's files, tells a job that the model is another; the folder is named for
+# executors that carry to a job the files it names.
+MODEL = {"manifest": MODEL_MANIFEST, "model": ancient(MODEL_FOLDER)}
+
 
 wildcard_constraints:
     study=re.escape(STUDY.study),
@@ -273,10 +279,6 @@ def files_of_records(kind):
         ]
 
     return paths
-
-
-def manifests(wildcards):
-    return [f"resources/models/{model}/manifest.json" for model in STUDY.models]
 
 
 def store_spec(wildcards):

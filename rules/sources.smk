@@ -8,7 +8,8 @@ rule fetch_model:
     input:
         model_files,
     output:
-        manifest="resources/models/{model}/manifest.json",
+        manifest=MODEL_MANIFEST,
+        folder=directory(MODEL_FOLDER),
     log:
         "logs/fetch_model/{model}.log",
     conda:

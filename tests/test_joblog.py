@@ -63,13 +63,13 @@ def test_log_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
 SNAKEFILE = """
 rule all:
     input:
-        "resources/models/tiny/manifest.json",
+        "resources/models/tiny",
         "resources/datasets/own/manifest.json",
 
 
 rule fetch_model:
     output:
-        manifest="resources/models/tiny/manifest.json",
+        folder=directory("resources/models/tiny"),
     log:
         "logs/model.log",
     params:

@@ -51,7 +51,7 @@ if __name__ == "__main__":
         main(
             Path(snakemake.input.questions),
             Path(snakemake.input.contexts),
-            Path(snakemake.input.manifest).parent,
+            Path(snakemake.input.model),
             Path(snakemake.input.means[0]) if snakemake.input.means else None,
             {"model": wildcards.model, "context_set": wildcards.set, "shard": int(wildcards.shard)},
             snakemake.params.spec,

@@ -55,7 +55,7 @@ if __name__ == "__main__":
         wildcards = snakemake.wildcards
         main(
             Path(snakemake.input.contexts),
-            Path(snakemake.input.manifest).parent,
+            Path(snakemake.input.model),
             {"model": wildcards.model, "context_set": wildcards.set, "shard": int(wildcards.shard)},
             snakemake.params.spec,
             Path(snakemake.input.lens[0]) if snakemake.input.lens else None,

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(spec: Mapping[str, Any], manifest: Path) -> None:
-    """Fill the folder of ``manifest`` with the model that ``spec`` (fields of a ModelSpec) describes."""
+def main(spec: Mapping[str, Any], folder: Path) -> None:
+    """Fill ``folder`` with the model that ``spec`` (fields of a ModelSpec) describes."""
     from lenscore.sources.models import fetch_model
     from lenscore.study import ModelSpec
 
-    fetch_model(ModelSpec.model_validate(spec), manifest.parent)
+    fetch_model(ModelSpec.model_validate(spec), folder)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(snakemake.params.spec, Path(snakemake.output.manifest))
+        main(snakemake.params.spec, Path(snakemake.output.folder))

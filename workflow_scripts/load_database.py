@@ -48,8 +48,8 @@ def main(
         questions=questions,
         documents=documents_of(dataset),
         models=[
-            LoadedModel(name, model["dtype"], model["matmul"], path.parent, lens)
-            for (name, model), path, lens in zip(
+            LoadedModel(name, model["dtype"], model["matmul"], folder, lens)
+            for (name, model), folder, lens in zip(
                 config["models"].items(), inputs["models"], divergences or [None] * len(inputs["models"]), strict=True
             )
         ],

@@ -50,7 +50,7 @@ if __name__ == "__main__":
         main(
             Path(snakemake.input.questions),
             [Path(path) for path in snakemake.input.contexts],
-            Path(snakemake.input.manifest).parent,
+            Path(snakemake.input.model),
             snakemake.params.spec,
             snakemake.threads,
             {name: Path(path) for name, path in snakemake.output.items()},

@@ -32,7 +32,7 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         main(
             Path(snakemake.input.questions),
-            Path(snakemake.input.manifest).parent,
+            Path(snakemake.input.model),
             snakemake.params.spec,
             snakemake.threads,
             {name: Path(path) for name, path in snakemake.output.items()},
