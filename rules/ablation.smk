@@ -1,8 +1,8 @@
 rule reference_means:
     input:
+        **MODEL,
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         contexts=reference_contexts,
-        **MODEL,
     output:
         means="results/{study}/ablation/{model}/{set}/means.safetensors",
         spent="results/{study}/benchmarks/reference_means/{model}/{set}.json",
@@ -25,9 +25,9 @@ rule reference_means:
 
 rule ablate_shard:
     input:
+        **MODEL,
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
-        **MODEL,
         means=means_file,
     output:
         ablations="results/{study}/ablation/{model}/{set}/shard-{shard}.parquet",

@@ -1,7 +1,7 @@
 rule extract_shard:
     input:
-        contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
         **MODEL,
+        contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
         lens=tuned_lens_files,
     output:
         records="results/{study}/records/{model}/{set}/shard-{shard}.parquet",

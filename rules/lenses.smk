@@ -1,7 +1,7 @@
 rule train_lens:
     input:
-        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         **MODEL,
+        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
     output:
         lens="results/{study}/lenses/{model}/tuned.safetensors",
         manifest="results/{study}/lenses/{model}/tuned.json",
