@@ -6,7 +6,7 @@ CORES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
-BENCH_MODEL := resources/models/smollm2-135m/manifest.json
+BENCH_MODEL := resources/models/smollm2-135m
 
 .DELETE_ON_ERROR:
 .PHONY: run open test check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean
@@ -22,9 +22,9 @@ open: $(MADE)
 		echo "The report: $(CURDIR)/$$page"; \
 		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" >/dev/null
 
-# A process a core; the tests of a file stay together, as they share what they are made on.
+# A process a core and one more, with a thread each; the tests of a file stay together, as they share what they are made on.
 test: $(MADE)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(MADE)
 	$(BIN)/ruff check .
@@ -71,7 +71,7 @@ validate-shape: $(MADE)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m benchmarks.shape
 
 clean:
-	rm -rf results logs .snakemake
+	rm -rf results logs
 
 $(MADE): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

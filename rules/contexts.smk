@@ -1,7 +1,7 @@
 rule build_contexts:
     input:
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
-        template=template_file,
+        template=local(template_file),
     output:
         contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
         left_out="results/{study}/contexts/{set}/left-out-{shard}.parquet",

@@ -2,8 +2,7 @@ rule load_database:
     input:
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         dataset=f"resources/datasets/{STUDY.dataset.name}/manifest.json",
-        models=ancient(expand(MODEL_FOLDER, model=STUDY.models)),
-        manifests=expand(MODEL_MANIFEST, model=STUDY.models),
+        models=expand(MODEL_FOLDER, model=STUDY.models),
         contexts=files_of_contexts("shard"),
         left_out=files_of_contexts("left-out"),
         records=files_of_records("records"),

@@ -12,7 +12,7 @@ from lenscore.study import read_study
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PINS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+PINS = [*PROJECT["dependencies"], *(pin for pins in PROJECT["optional-dependencies"].values() for pin in pins)]
 
 
 def test_every_dependency_is_pinned_as_in_the_constraints() -> None:
