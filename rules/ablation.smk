@@ -1,6 +1,6 @@
 rule reference_means:
     input:
-        **MODEL,
+        model=MODEL_FOLDER,
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         contexts=reference_contexts,
     output:
@@ -19,13 +19,14 @@ rule reference_means:
         runtime=grows(60),
     params:
         spec=reference_spec,
+        source=model_source,
     script:
         "../workflow_scripts/reference_means.py"
 
 
 rule ablate_shard:
     input:
-        **MODEL,
+        model=MODEL_FOLDER,
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
         contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
         means=means_file,
@@ -45,5 +46,6 @@ rule ablate_shard:
         runtime=grows(240),
     params:
         spec=ablation_spec,
+        source=model_source,
     script:
         "../workflow_scripts/ablate_shard.py"

@@ -25,23 +25,30 @@ def checked_study(config):
     """Validate the config before any job starts, and what it says against the files there are."""
     try:
         study = read_study(config)
-        for spec in study.context_sets.values():
-            template_path(spec.prompt)
-        for name, spec in study.models.items():
-            kind, _, folder = spec.source.partition(":")
-            if kind == "path" and not Path(folder).is_dir():
-                raise ConfigError(f"models.{name}.source: there is no folder {folder}; seen from {Path.cwd()}")
-        found = known_number_of_questions(study)
-        if found is not None and study.questions > found:
-            raise ConfigError(f"questions: {study.questions} are asked for, but {study.dataset.source} has {found}")
-        if found is not None and study.questions + study.questions_of_lens > found:
-            raise ConfigError(
-                f"tuned_lens: {study.questions_of_lens} questions outside the study are needed (questions + held_out), "
-                f"but {study.dataset.source} has {found} and the study asks {study.questions} of them"
-            )
+        # A job that a scheduler starts reads this file again, and may be where these files are not.
+        if workflow.is_main_process:
+            check_files(study)
         return study
     except LenscoreError as error:
         raise WorkflowError(str(error)) from None
+
+
+def check_files(study):
+    """Refuse a study whose files are not there, or hold fewer questions than it asks."""
+    for spec in study.context_sets.values():
+        template_path(spec.prompt)
+    for name, spec in study.models.items():
+        kind, _, folder = spec.source.partition(":")
+        if kind == "path" and not Path(folder).is_dir():
+            raise ConfigError(f"models.{name}.source: there is no folder {folder}; seen from {Path.cwd()}")
+    found = known_number_of_questions(study)
+    if found is not None and study.questions > found:
+        raise ConfigError(f"questions: {study.questions} are asked for, but {study.dataset.source} has {found}")
+    if found is not None and study.questions + study.questions_of_lens > found:
+        raise ConfigError(
+            f"tuned_lens: {study.questions_of_lens} questions outside the study are needed (questions + held_out), "
+            f"but {study.dataset.source} has {found} and the study asks {study.questions} of them"
+        )
 
 
 def known_number_of_questions(study):
@@ -81,10 +88,6 @@ PAGE_CODE = code_digest("report/**/*.py", "report/templates/*")
 GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
 
 MODEL_FOLDER = "resources/models/{model}"
-MODEL_MANIFEST = f"{MODEL_FOLDER}/manifest.json"
-# The manifest, which has the hashes of a model's files, tells a job that the model is another; the folder is named for
-# executors that carry to a job the files it names.
-MODEL = {"manifest": MODEL_MANIFEST, "model": ancient(MODEL_FOLDER)}
 
 
 wildcard_constraints:
@@ -147,9 +150,9 @@ def template_file(wildcards):
 
 
 def tuned_lens_files(wildcards):
-    """Return the tuned lens of a job's model, where the study has one."""
-    found = f"results/{wildcards.study}/lenses/{wildcards.model}/tuned.safetensors"
-    return [found] if "tuned" in STUDY.lenses else []
+    """Return the tuned lens of a job's model and its manifest, where the study has one."""
+    folder = f"results/{wildcards.study}/lenses/{wildcards.model}"
+    return [f"{folder}/tuned.safetensors", f"{folder}/tuned.json"] if "tuned" in STUDY.lenses else []
 
 
 def files_of_lenses(name):
@@ -326,5 +329,9 @@ def benchmarks_of_jobs():
         **{rule: [""] for rule in ("load_database", "analyse", "choose_examples")},
         "render_chart": list(CHARTS),
     }
-    folder = f"results/{STUDY.study}/benchmarks"
-    return {rule: [f"{folder}/{rule}{job and '/'}{job}.tsv" for job in jobs] for rule, jobs in names.items()}
+    shared = {"fetch_dataset": [STUDY.dataset.name], "fetch_model": list(STUDY.models)}
+
+    def files(folder, jobs_of):
+        return {of: [f"{folder}/{of}{job and '/'}{job}.tsv" for job in jobs] for of, jobs in jobs_of.items()}
+
+    return {**files("resources/benchmarks", shared), **files(f"results/{STUDY.study}/benchmarks", names)}

@@ -1,6 +1,6 @@
 rule extract_shard:
     input:
-        **MODEL,
+        model=MODEL_FOLDER,
         contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
         lens=tuned_lens_files,
     output:
@@ -23,6 +23,7 @@ rule extract_shard:
         runtime=grows(240),
     params:
         spec=extraction_spec,
+        source=model_source,
         # No output: what a lens that is added need not have extracted again. To be removed at will.
         kept="results/{study}/.kept/{model}/{set}/{shard}",
     script:

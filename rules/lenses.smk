@@ -1,6 +1,6 @@
 rule train_lens:
     input:
-        **MODEL,
+        model=MODEL_FOLDER,
         questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
     output:
         lens="results/{study}/lenses/{model}/tuned.safetensors",
@@ -21,5 +21,6 @@ rule train_lens:
         runtime=grows(240),
     params:
         spec=train_lens_spec,
+        source=model_source,
     script:
         "../workflow_scripts/train_lens.py"

@@ -6,12 +6,13 @@ localrules:
 
 rule fetch_model:
     input:
-        model_files,
+        local(model_files),
     output:
-        manifest=MODEL_MANIFEST,
         folder=directory(MODEL_FOLDER),
     log:
         "logs/fetch_model/{model}.log",
+    benchmark:
+        "resources/benchmarks/fetch_model/{model}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
@@ -25,12 +26,14 @@ rule fetch_model:
 
 rule fetch_dataset:
     input:
-        dataset_files,
+        local(dataset_files),
     output:
         manifest="resources/datasets/{dataset}/manifest.json",
         questions="resources/datasets/{dataset}/questions.parquet",
     log:
         "logs/fetch_dataset/{dataset}.log",
+    benchmark:
+        "resources/benchmarks/fetch_dataset/{dataset}.tsv"
     conda:
         "../envs/data.yaml"
     resources:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenscore.joblog import job_log
+from lenscore.sources.manifest import check_source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -52,6 +53,7 @@ def main(
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
+        check_source(Path(snakemake.input.model), snakemake.params.source)
         wildcards = snakemake.wildcards
         main(
             Path(snakemake.input.contexts),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenscore.joblog import job_log
+from lenscore.sources.manifest import check_source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -30,6 +31,7 @@ def main(questions: Path, model: Path, spec: Mapping[str, Any], threads: int, ou
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
+        check_source(Path(snakemake.input.model), snakemake.params.source)
         main(
             Path(snakemake.input.questions),
             Path(snakemake.input.model),
