@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+import lenscore.study
 from lenscore.study import Study
 from tests.conftest import ROOT, Checkout
 
@@ -113,7 +115,7 @@ def keys_of(model: Any, prefix: str = "") -> Iterator[str]:
         section = f"{path}.{named}" if named else path
         if named:
             yield section
-        yield from keys_of(getattr(__import__("lenscore.study", fromlist=["x"]), inner[1]), f"{section}.")
+        yield from keys_of(getattr(lenscore.study, inner[1]), f"{section}.")
 
 
 def test_every_key_has_a_row_and_every_row_is_tried() -> None:
@@ -122,6 +124,39 @@ def test_every_key_has_a_row_and_every_row_is_tried() -> None:
     assert set(RULES) == tried | SHARED
     assert all(any(key in tried for key in keys) for keys, _ in ROWS)
     assert sum(len(keys) for keys, _ in ROWS) == len(RULES)
+
+
+def defaults_of(model: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the defaults of the config's keys, by the paths of :func:`keys_of`."""
+    found = {}
+    for name, spec in model.model_fields.items():
+        inner = re.search(r"(\w+Spec)", str(spec.annotation))
+        named = {"context_sets": ".<set>", "models": ".<model>"}.get(name, "")
+        if inner is None:
+            found[f"{prefix}{name}"] = None if spec.is_required() else spec.get_default(call_default_factory=True)
+        else:
+            found |= defaults_of(getattr(lenscore.study, inner[1]), f"{prefix}{name}{named}.")
+    return found
+
+
+def test_every_key_is_explained_once_with_its_default() -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| key \| default \|.*?\n\|---.*?\n(.*?)\n\n", text, re.DOTALL)
+    defaults = defaults_of(Study)
+    explained = []
+    for line in table.splitlines():
+        keys, said = line.strip("|").split("|")[:2]
+        names = re.findall(r"`([^`]+)`", keys.replace("….", "context_sets.<set>."))
+        section = names[0].rsplit(".", 1)[0]
+        named = [section + name if name.startswith(".") else name for name in names]
+        values = said.split(",") if len(named) > 1 else [said]
+        for key, value in zip(named, values + [""] * (len(named) - len(values)), strict=True):
+            explained.append(key)
+            if defaults[key] is None:
+                assert value.strip() in ("", "all", "the model's", "the study's name"), key
+            else:
+                assert yaml.safe_load(value.replace("`", "")) == defaults[key], key
+    assert sorted(explained) == sorted(defaults)
 
 
 def changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:

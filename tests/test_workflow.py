@@ -1,6 +1,5 @@
 """The workflow from its start to the report on a tiny GPT-2, and what each change re-runs."""
 
-import copy
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -20,11 +19,6 @@ N_CHARTS = len(CHARTS)
 DOWNSTREAM = Counter(load_database=1, analyse=1, choose_examples=1, render_chart=N_CHARTS, render_report=1)
 # What stands on the statistics: not the chart of examples, which are chosen from the database.
 STATISTICS = Counter(analyse=1, render_chart=N_CHARTS - 1, render_report=1)
-
-
-def changed(checkout: Checkout, config: dict[str, Any], **changes: Any) -> Counter[str]:
-    """Return what a run would do after a change of the finished study's config."""
-    return checkout.planned(checkout.write_config({**copy.deepcopy(config), **changes}, "changed.yaml"))
 
 
 def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
@@ -75,32 +69,6 @@ def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
 
 def test_nothing_is_left_half_written(finished: Checkout) -> None:
     assert not list(finished.folder.rglob(".part-*"))
-
-
-def test_more_questions_extract_only_what_is_new(finished: Checkout, config: dict[str, Any]) -> None:
-    assert changed(finished, config, questions=6) == DOWNSTREAM + Counter(build_contexts=1, extract_shard=1)
-
-
-def test_another_context_set_extracts_only_itself(finished: Checkout, config: dict[str, Any]) -> None:
-    sets = {**config["context_sets"], "more": {"documents": [3], "positions": "all", "distractors": "random"}}
-    assert changed(finished, config, context_sets=sets) == DOWNSTREAM + Counter(build_contexts=2, extract_shard=2)
-
-
-def test_a_changed_context_set_is_extracted_anew_alone(checkout: Checkout, config: dict[str, Any]) -> None:
-    both = {
-        **config,
-        "study": "two-sets",
-        "context_sets": {**config["context_sets"], "other": {"documents": [2], "positions": 2}},
-    }
-    checkout.run(checkout.write_config(both, "two-sets.yaml"))
-    sets = {**both["context_sets"], "other": {"documents": [3], "positions": 2}}
-    assert changed(checkout, both, context_sets=sets) == DOWNSTREAM + Counter(build_contexts=2, extract_shard=2)
-
-
-def test_another_model_extracts_only_itself(finished: Checkout, config: dict[str, Any]) -> None:
-    models = {**config["models"], "second": config["models"]["tiny"]}
-    jobs = Counter(fetch_model=1, train_lens=1, extract_shard=2, reference_means=1, ablate_shard=1)
-    assert changed(finished, config, models=models) == DOWNSTREAM + jobs
 
 
 @pytest.mark.parametrize(

@@ -103,14 +103,17 @@ def with_kept(
 
 
 def _earlier_shard(folder: Path, keys: Mapping[str, str]) -> ShardRecords | None:
-    """Return what an earlier extraction left of the lenses whose keys are the same; None if that is nothing."""
+    """Return what an earlier extraction left of the lenses whose keys are the same; None if that is nothing.
+
+    Or if it is all: who asks for the same once more wants it made anew.
+    """
     records, answer_tokens, fits = (folder / f"{name}.parquet" for name in _FILES)
     if not folder.is_dir():
         return None
     try:
         facts = shard_facts(records)
         kept = [name for name in keys if _same(facts, name, keys)]
-        if not kept:
+        if not kept or facts[_MADE_FROM] == keys:
             return None
         rows = read_table(records, LAYER_RECORDS)
         of_kept = rows.filter(pc.is_in(rows["lens"], pa.array(kept))).replace_schema_metadata(None)

@@ -1,0 +1,133 @@
+"""How many jobs of each rule a change runs, where there are two models, two sets, and a last shard that is not full.
+
+tests/test_incremental.py holds which rules they are, for every key.
+"""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Checkout
+
+pytestmark = pytest.mark.slow
+
+Config = dict[str, Any]
+# What a change of anything before it runs: the database, and all that is made of it.
+AFTER = ("load_database", "analyse", "choose_examples", "render_chart", "render_report")
+OF_A_MODEL = {"extract_shard": 4, "reference_means": 1, "ablate_shard": 1}
+
+
+@pytest.fixture(scope="module")
+def wide(checkout: Checkout, config: Config) -> tuple[Checkout, Config]:
+    """A study that was run to its database: three questions in shards of two; one set has contexts for ablation."""
+    model = Path(config["models"]["tiny"]["source"].removeprefix("path:"))
+    shutil.copytree(model, checkout.folder / "copy")
+    study = {
+        **config,
+        "questions": 3,
+        "context_sets": {
+            "main": {"documents": [2, 3], "positions": 2, "overflow": "truncate_documents"},
+            "other": {"documents": [2], "positions": 2, "seed": 1},
+        },
+        "models": {name: {"source": f"path:{model}"} for name in ("first", "second")},
+        "lenses": ["logit"],
+        "ablation": {"questions": 1, "documents": [3], "replacements": ["mean"], "reference": 1},
+    }
+    done = checkout.snakemake("results/tiny/tiny.duckdb", "--configfile", checkout.write_config(study))
+    assert done.returncode == 0, done.stderr
+    return checkout, study
+
+
+def put(*path: str, value: Any) -> Callable[[Config], None]:
+    def change(study: Config) -> None:
+        for name in path[:-1]:
+            study = study[name]
+        study[path[-1]] = value
+
+    return change
+
+
+def drop(*path: str) -> Callable[[Config], None]:
+    def change(study: Config) -> None:
+        for name in path[:-1]:
+            study = study[name]
+        del study[path[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        pytest.param(put("questions", value=4), {"build_contexts": 2, "extract_shard": 4}, id="the last shard filled"),
+        pytest.param(put("questions", value=6), {"build_contexts": 4, "extract_shard": 8}, id="and a new one"),
+        pytest.param(put("questions", value=2), {}, id="the last shard is left out"),
+        pytest.param(
+            put("questions", value=1),
+            {"build_contexts": 2, "extract_shard": 4, "reference_means": 2, "ablate_shard": 2},
+            id="the first shard is no longer full",
+        ),
+        pytest.param(
+            put("shard_size", value=3),
+            {"build_contexts": 2, "extract_shard": 4, "reference_means": 2, "ablate_shard": 2},
+            id="one shard for all",
+        ),
+        pytest.param(
+            put("context_sets", "more", value={"documents": [2], "positions": 2}),
+            {"build_contexts": 2, "extract_shard": 4},
+            id="another set",
+        ),
+        pytest.param(
+            put("context_sets", "other", "seed", value=2),
+            {"build_contexts": 2, "extract_shard": 4},
+            id="a changed set",
+        ),
+        pytest.param(
+            put("context_sets", "main", "overflow", value="skip"),
+            {"extract_shard": 4, "reference_means": 2, "ablate_shard": 2},
+            id="another reading of a set",
+        ),
+        pytest.param(drop("context_sets", "other"), {}, id="a set less"),
+        pytest.param(
+            put("models", "third", value={"source": "path:copy"}), {"fetch_model": 1, **OF_A_MODEL}, id="another model"
+        ),
+        pytest.param(
+            put("models", "second", "source", value="path:copy"), {"fetch_model": 1, **OF_A_MODEL}, id="a changed model"
+        ),
+        pytest.param(put("models", "second", "window", value=1000), OF_A_MODEL, id="another reading of a model"),
+        pytest.param(drop("models", "second"), {}, id="a model less"),
+        pytest.param(put("ablation", "questions", value=3), {"ablate_shard": 4}, id="more questions with ablation"),
+        pytest.param(put("tuned_lens", "steps", value=5), {}, id="a lens that the study has not"),
+    ],
+)
+def test_a_change_runs_only_the_jobs_it_must(
+    wide: tuple[Checkout, Config], change: Callable[[Config], None], jobs: dict[str, int]
+) -> None:
+    checkout, study = wide
+    changed = copy.deepcopy(study)
+    change(changed)
+    planned = checkout.planned(checkout.write_config(changed, "changed.yaml"))
+    assert {rule: count for rule, count in planned.items() if rule not in AFTER} == jobs
+    assert planned["load_database"] == 1
+
+
+def test_a_model_of_another_source_is_refused_where_snakemake_has_forgotten_it(wide: tuple[Checkout, Config]) -> None:
+    """The last test here: it takes from the checkout what Snakemake knows of it."""
+    checkout, study = wide
+    shutil.rmtree(checkout.folder / ".snakemake")
+    records = "results/tiny/records/second/other/shard-0001.parquet"
+    (checkout.folder / records).unlink()
+    changed = copy.deepcopy(study)
+    put("models", "second", "source", value="path:copy")(changed)
+    command = (records, "--configfile", checkout.write_config(changed, "changed.yaml"))
+    done = checkout.snakemake(*command)
+    assert done.returncode != 0
+    assert "resources/models/second was fetched with source 'path:/" in done.stderr
+    assert "models.second.source is 'path:copy': fetch it anew (snakemake --forcerun fetch_model)" in done.stderr
+    assert not (checkout.folder / records).exists()
+    done = checkout.snakemake(*command, "--forcerun", "fetch_model")
+    assert done.returncode == 0, done.stderr
