@@ -17,6 +17,19 @@ logger = logging.getLogger(__name__)
 _NO_SPACE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 
+class _LogFile(logging.FileHandler):
+    """A log that may lie on a full disk: what it cannot hold, stderr says."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Tell the project's own messages, and others' warnings, from what some libraries say whatever level is set."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == "lenscore"
+
+
 def _end(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
@@ -36,8 +49,9 @@ def job_log(path: str | Path) -> Iterator[None]:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers goes by it too
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds between two states of whatever bar is left
-    file, stderr = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
+    file, stderr = _LogFile(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
     for handler in (file, stderr):
+        handler.addFilter(_is_shown)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
     logging.getLogger("lenscore").setLevel(logging.INFO)

@@ -60,6 +60,22 @@ def test_log_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "job.log").read_text() == ""
 
 
+def test_what_a_library_says_below_a_warning_is_not_shown(tmp_path: Path) -> None:
+    loud = logging.getLogger("loud")
+    loud.setLevel(logging.DEBUG)  # as some do when they are imported
+    with job_log(tmp_path / "job.log"):
+        loud.debug("noise")
+        loud.warning("to be heeded")
+    assert (tmp_path / "job.log").read_text().endswith(" WARNING loud: to be heeded\n")
+    assert "noise" not in (tmp_path / "job.log").read_text()
+
+
+def test_a_log_on_a_full_disk_is_said_on_the_screen_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with job_log("/dev/full"):
+        logging.getLogger("lenscore").info("half done")
+    assert capsys.readouterr().err.endswith(" INFO lenscore: half done\n")
+
+
 SNAKEFILE = """
 rule all:
     input:

@@ -148,20 +148,29 @@ def test_killed_anywhere_it_goes_on_to_the_same_end(place: Checkout, undisturbed
     assert len(set(hits) - {BETWEEN}) >= (len(RULES) if kills >= 100 else 5)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_told_to_end_it_leaves_nothing_half_written_and_no_process(
-    place: Checkout, undisturbed: dict[str, str], sent: signal.Signals
+    place: Checkout, undisturbed: dict[str, str]
 ) -> None:
-    run = Run(place, DATABASE)
-    while "extract_shard" not in run.jobs():
-        assert run.process.poll() is None
-        time.sleep(0.02)
-    run.signal(sent)
-    status, _ = run.ended()
-    assert status != 0
-    assert left_of_session(run.process.pid) == []
-    assert not list(place.folder.rglob(".part-*"))
-    # It has let go of the folder by itself.
+    """Again and again, at rules of all kinds; each time it lets go of the folder by itself, and goes on."""
+    for sent, to, rule in (
+        (signal.SIGINT, "all", "fetch_model"),
+        (signal.SIGTERM, "all", "extract_shard"),
+        (signal.SIGTERM, "Snakemake", "ablate_shard"),
+        (signal.SIGINT, "all", "load_database"),
+    ):
+        run = Run(place, DATABASE)
+        while rule not in run.jobs():
+            assert run.process.poll() is None, rule
+            time.sleep(0.02)
+        if to == "all":
+            run.signal(sent)
+        else:
+            run.process.send_signal(sent)
+        status, said = run.ended()
+        assert status != 0
+        assert ("rule load_database:" in said) == (rule == "load_database")
+        assert left_of_session(run.process.pid) == []
+        assert not list(place.folder.rglob(".part-*"))
     status, said = Run(place, DATABASE).ended()
     assert status == 0, said
     assert hashes_of_database(place.folder / DATABASE).items() <= undisturbed.items()
@@ -184,36 +193,43 @@ def test_a_second_workflow_in_the_folder_is_refused_and_disturbs_nothing(
 
 
 @pytest.fixture
-def small_disk(place: Checkout) -> Iterator[Path]:
-    """The folder of results on a disk of its own, on which the records find room, and the database does not."""
-    folder = place.folder / "results"
+def small_disk(tmp_path: Path, study: dict[str, Any]) -> Iterator[Checkout]:
+    """A checkout on a disk of its own, on which all finds room but the database."""
+    folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
+    checkout = copy_project(folder)
+    checkout.write_config(study, "study.yaml")
+    resize(folder, shutil.disk_usage(folder).used // 1000 + 1500)
+    yield checkout
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def resize(disk: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(disk)], check=True)
+
+
 def test_a_full_disk_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
-    place: Checkout, small_disk: Path, undisturbed: dict[str, str]
+    small_disk: Checkout, undisturbed: dict[str, str]
 ) -> None:
-    status, said = Run(place, DATABASE).ended()
+    status, said = Run(small_disk, DATABASE).ended()
     assert status != 0
-    log = (place.folder / "logs/tiny/load_database.log").read_text()
+    log = (small_disk.folder / "logs/tiny/load_database.log").read_text()
     assert "No space left on device" in log
     assert "Make room and start the workflow again" in log
     assert "Traceback" not in log
     assert log.splitlines()[-1] in said
-    assert not list(small_disk.rglob(".part-*"))
-    assert not (place.folder / DATABASE).exists()
-    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
-    status, said = Run(place, DATABASE).ended()
+    assert not list(small_disk.folder.rglob(".part-*"))
+    assert not (small_disk.folder / DATABASE).exists()
+    resize(small_disk.folder, 100_000)
+    status, said = Run(small_disk, DATABASE).ended()
     assert status == 0, said
     assert "extract_shard" not in said
-    assert hashes_of_database(place.folder / DATABASE).items() <= undisturbed.items()
+    assert hashes_of_database(small_disk.folder / DATABASE).items() <= undisturbed.items()
 
 
 def test_a_changed_study_whose_extraction_is_ended_extracts_anew(place: Checkout, study: dict[str, Any]) -> None:
