@@ -130,7 +130,7 @@ def write_page(study: SmallStudy, folder: Path, **config: Any) -> Path:
     facts = {
         "study": "small",
         "config": Study.model_validate(full).model_dump(mode="json"),
-        "dataset": {"source": EVIL},
+        "dataset": {"source": EVIL, "files": {"questions.parquet": "d1935"}},
         "extraction_code": "c0de",
         "versions": {"snakemake": "9.27.1"},
     }

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import duckdb
 
-# Of what the files of results hold: the database's own bytes depend on how it was written, its tables do not; and
-# a page, its charts' files and the benchmarks' times are made of the tables.
+# Of what the files of results hold: the database's own bytes depend on how it was written, its tables do not; the
+# page, and the benchmarks, hold times.
 FILES = ("contexts/**/*.parquet", "records/**/*.parquet", "answer_tokens/**/*.parquet", "fits/**/*.parquet",
-         "ablation/**/*.parquet", "lenses/**/*", "tables/*", "charts/*.json", "charts/*.svg")  # fmt: skip
+         "ablation/**/*.parquet", "lenses/**/*", "tables/*", "charts/*")  # fmt: skip
 
 
 def hashes_of_study(results: Path, study: str) -> dict[str, str]:

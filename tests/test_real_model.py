@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -63,29 +66,54 @@ def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
     assert not finished.planned("small.yaml")
 
 
-def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
+def contexts_of(questions: int, documents: list[int], folder: Path) -> pa.Table:
+    """Return the contexts of some questions with the gold document at every position."""
     source = f"path:{NQ_OPEN}" if NQ_OPEN.is_file() else "embedded:questions"
-    fetch_dataset(DatasetSpec(source=source), tmp_path / "dataset")
-    dataset = read_questions(pq.read_table(tmp_path / "dataset/questions.parquet", schema=QUESTIONS).to_pylist())
+    fetch_dataset(DatasetSpec(source=source), folder / "dataset")
+    dataset = read_questions(pq.read_table(folder / "dataset/questions.parquet", schema=QUESTIONS).to_pylist())
     contexts, _ = build_contexts(
         dataset,
-        study_order(dataset, seed=1)[:5],
+        study_order(dataset, seed=1)[:questions],
         set_name="main",
-        spec=ContextSetSpec(documents=[5, 10], positions=5, distractors="bm25"),
+        spec=ContextSetSpec(documents=documents, positions="all", distractors="bm25"),
         template=read_template(template_path("few_shot")),
         missing_answer="skip",
     )
-    assert contexts.num_rows == 50
-    folder = finished.folder / "resources/models/smollm2-135m"
-    found = extract_shard(
+    return contexts
+
+
+def extracted(contexts: pa.Table, model: Path, threads: int) -> pd.DataFrame:
+    records = extract_shard(
         contexts,
-        folder,
+        model,
         reading=Reading("float32", "exact", None, Overflow()),
         lenses={"logit": None},
         extraction=ExtractionSpec(),
-        threads=2,
+        threads=threads,
     ).records.to_pandas()
-    found = found.set_index(["context_id", "answer_index", "layer"]).sort_index()
+    return records.set_index(["context_id", "answer_index", "layer"]).sort_index()
+
+
+def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkout, tmp_path: Path) -> None:
+    """Two questions as one shard with two threads, and as two with one thread."""
+    model = finished.folder / "resources/models/smollm2-135m"
+    contexts = contexts_of(2, [2, 3], tmp_path)
+    asked = contexts["question_id"]
+    one = extracted(contexts, model, threads=2)
+    apart = [extracted(contexts.filter(pc.equal(asked, question)), model, threads=1) for question in asked.unique()]
+    other = pd.concat(apart).sort_index()
+    assert len(apart) == 2
+    for column in ("top1_id", "target_id", "target_rank"):
+        assert one[column].equals(other[column])
+    for column in ("top1_logprob", "target_logprob"):
+        assert one[column].tolist() == pytest.approx(other[column].tolist(), rel=0, abs=1e-4)
+
+
+def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
+    contexts = contexts_of(5, [2, 3, 5], tmp_path)
+    assert contexts.num_rows == 50
+    folder = finished.folder / "resources/models/smollm2-135m"
+    found = extracted(contexts, folder, threads=2)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     compared = 0

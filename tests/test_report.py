@@ -249,6 +249,7 @@ def test_the_page_has_every_part(page: str) -> None:
         "snakemake 9.27.1",
         "shared",
         "float32, products of matrices exact",
+        "d1935",
     ):
         assert words in parsed.text
     assert "cannot be tested" in parsed.text  # two positions have no middle

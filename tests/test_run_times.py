@@ -57,7 +57,7 @@ def test_time_is_counted_by_what_it_is_spent_on(tmp_path: Path, monkeypatch: pyt
     clock = iter([0.0, 2.0, 10.0, 10.5, 20.0, 21.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     for what in ("model", "lens", "model"):
-        with spent.spent_on(what):  # type: ignore[arg-type]
+        with spent.spent_on(what):
             pass
     spent.write_spent(tmp_path / "spent.json")
     assert json.loads((tmp_path / "spent.json").read_text()) == {"model": 3.0, "lens": 0.5}

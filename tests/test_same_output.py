@@ -4,6 +4,7 @@ That two runs are the same to the byte is shown by tests/test_kill.py, in which 
 """
 
 import copy
+import re
 from typing import Any
 
 import duckdb
@@ -28,6 +29,10 @@ def divided(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) ->
         "--set-threads", "extract_shard=2", "ablate_shard=2", "reference_means=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    # A job of one thread is said without their number.
+    for rule in ("extract_shard", "ablate_shard", "reference_means"):
+        [job] = re.findall(rf"^(?:local)?rule {rule}:\n(?:    .*\n)+", done.stderr, re.MULTILINE)
+        assert "    threads: 2\n" in job
     return checkout
 
 
@@ -45,15 +50,18 @@ def test_the_work_was_divided_otherwise(finished: Checkout, divided: Checkout) -
         assert len(list((checkout.folder / "results/tiny/records/tiny/main").iterdir())) == shards
 
 
-@pytest.mark.parametrize(("table", "keys"), [
-    ("layer_records", KEYS),
-    ("ablations", "model, context_id, answer_index, scope, replacement, block"),
+LISTED = "list_max(list_transform(list_zip(a.topk_logprobs, b.topk_logprobs), lambda pair: abs(pair[1] - pair[2])))"
+
+
+@pytest.mark.parametrize(("table", "keys", "further"), [
+    ("layer_records", KEYS, [LISTED, "abs(a.entropy - b.entropy)", "abs(a.kl_to_final - b.kl_to_final)"]),
+    ("ablations", "model, context_id, answer_index, scope, replacement, block", []),
 ])  # fmt: skip
 def test_no_choice_and_no_rank_changes_and_no_number_by_more_than_rounding(
-    finished: Checkout, divided: Checkout, table: str, keys: str
+    finished: Checkout, divided: Checkout, table: str, keys: str, further: list[str]
 ) -> None:
-    numbers = "top1_logprob", "target_logprob"
-    differences = ", ".join(f"max(abs(a.{name} - b.{name}))" for name in numbers)
+    numbers = [f"abs(a.{name} - b.{name})" for name in ("top1_logprob", "target_logprob")]
+    differences = ", ".join(f"max({difference})" for difference in numbers + further)
     found = compared(
         finished,
         divided,

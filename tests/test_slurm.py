@@ -68,22 +68,6 @@ def jobs_of_slurm(said: str, submitted: str = r"submitted with SLURM jobid (\d+)
     return jobs
 
 
-@pytest.fixture(scope="module")
-def config(tiny_gpt2: Path) -> dict[str, Any]:
-    return {
-        "study": "tiny",
-        "dataset": {"source": "embedded:questions"},
-        "questions": 4,
-        "shard_size": 2,
-        "context_sets": {"main": {"documents": [2, 4], "positions": 2, "overflow": "truncate_documents"}},
-        "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
-        "lenses": ["logit", "tuned"],
-        "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
-        "ablation": {"questions": 2, "documents": [2]},
-        "analysis": {"resamples": 200, "permutations": 199},
-    }
-
-
 @dataclass(frozen=True)
 class Run:
     """A run of Snakemake in a checkout of its own, which goes on while the test does other things."""
@@ -113,12 +97,12 @@ def slurm() -> Iterator[Path]:
 def runs(slurm: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Iterator[dict[str, Run]]:
     """All runs, begun at once: most of the time, a run through a scheduler waits for it.
 
-    `here`: the study as one machine makes it. `there`: through profiles/slurm, and its extraction asks for too
-    little memory at first. `generic`: the same, but one shard through the file of profiles/lsf as it is, with
-    sbatch and scontrol in the place of LSF's commands. `wrong`: a study that wants a GPU, and whose documents do
-    not hold the answers; the jobs of it that need no other.
+    `there`: the study of `finished`, through profiles/slurm; its extraction asks for too little memory at first.
+    `generic`: the same, but one shard through the file of profiles/lsf as it is, with sbatch and scontrol in the
+    place of LSF's commands. `wrong`: a study that wants a GPU, and whose documents do not hold the answers; the
+    jobs of it that need no other.
     """
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("here", "there", "generic", "wrong")}
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("there", "generic", "wrong")}
     for folder in folders.values():
         copy_project(folder).write_config(config)
     for name in ("there", "generic"):
@@ -131,8 +115,6 @@ def runs(slurm: Path, tmp_path_factory: pytest.TempPathFactory, config: dict[str
     contexts, lens = "results/wrong/contexts/main/shard-0000.parquet", "results/wrong/lenses/tiny/tuned.safetensors"
     with ExitStack() as stack:
         begun = {
-            # As many cores as the profiles say: sums of floats are the same only where as many threads make them.
-            "here": begin(folders["here"], "--cores", "4"),
             "there": begin(folders["there"], *SLURM),
             "generic": begin(folders["generic"], SHARD, *SBATCH),
             "wrong": begin(folders["wrong"], contexts, lens, *SLURM, "--retries", "0"),
@@ -202,11 +184,11 @@ def test_it_listens_on_loopback_alone(slurm: Path) -> None:
     assert addresses == {"127.0.0.1"}
 
 
-def test_the_database_has_the_same_rows(runs: dict[str, Run]) -> None:
+def test_the_database_has_the_same_rows(runs: dict[str, Run], finished: Checkout) -> None:
     """Nothing is left out: not a table, not a view, not a column."""
     with duckdb.connect() as both:
-        for name in ("here", "there"):
-            both.execute(f"attach '{runs[name].folder}/results/tiny/tiny.duckdb' as {name} (read_only)")
+        for name, folder in (("here", finished.folder), ("there", runs["there"].folder)):
+            both.execute(f"attach '{folder}/results/tiny/tiny.duckdb' as {name} (read_only)")
         tables = {name: set() for name in ("here", "there")}
         for name, table in both.execute("select table_catalog, table_name from information_schema.tables").fetchall():
             tables[name].add(table)
@@ -225,6 +207,7 @@ def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(
     report = "_".join(sorted(["load_database", "analyse", "choose_examples", "render_chart", "render_report"]))
     assert jobs == {
         "rule_train_lens_wildcards_tiny_tiny": 1,
+        "rule_reference_means_wildcards_tiny_tiny_main": 1,
         "rule_contexts_build_contexts": 1,
         "rule_extract_shard_wildcards_tiny_tiny_main_0000": 2,
         "rule_extract_shard_wildcards_tiny_tiny_main_0001": 2,
@@ -275,7 +258,7 @@ def test_a_gpu_is_asked_for_where_the_study_wants_one_and_only_for_a_model(runs:
     }
 
 
-def test_the_profile_of_other_schedulers_runs_on_a_real_one(runs: dict[str, Run]) -> None:
+def test_the_profile_of_other_schedulers_runs_on_a_real_one(runs: dict[str, Run], finished: Checkout) -> None:
     jobs = jobs_of_slurm(runs["generic"].said, r"Submitted (?:group )?job \S+ with external jobid '(\d+)'")
     assert Counter((job.state, job.memory) for job in jobs) == {
         ("COMPLETED", "6000M"): 1,
@@ -283,6 +266,6 @@ def test_the_profile_of_other_schedulers_runs_on_a_real_one(runs: dict[str, Run]
         ("FAILED", f"{TOO_LITTLE}M"): 1,
         ("COMPLETED", f"{2 * TOO_LITTLE}M"): 1,
     }
-    rows = [pq.read_table(runs[name].folder / SHARD) for name in ("here", "generic")]
+    rows = [pq.read_table(folder / SHARD) for folder in (finished.folder, runs["generic"].folder)]
     assert rows[0].num_rows > 0
     assert rows[0].equals(rows[1])
