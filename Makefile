@@ -22,7 +22,8 @@ open: $(MADE)
 		echo "The report: $(CURDIR)/$$page"; \
 		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" >/dev/null
 
-# A process a core and one more, with a thread each; the tests of a file stay together, as they share what they are made on.
+# A process a core, with a thread each (a third on two cores took two minutes longer); the tests of a file stay together,
+# as they share what they are made on.
 test: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 

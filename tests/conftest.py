@@ -1,6 +1,5 @@
 """What several test modules share: a tiny model on disk, and a copy of the project to run the workflow in."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -30,11 +29,6 @@ LONGEST = (
     "test_real_model.py", "test_kill.py", "test_slurm.py", "test_cloud.py", "test_incremental.py",
     "test_incremental_jobs.py", "test_same_output.py", "test_workflow.py",
 )  # fmt: skip
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: some of the tests wait, for a scheduler or for what they have killed."""
-    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
