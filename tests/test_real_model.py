@@ -110,7 +110,11 @@ def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkou
 
 
 def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
-    contexts = contexts_of(5, [2, 3, 5], tmp_path)
+    contexts = contexts_of(8, [2, 3, 5], tmp_path)
+    # The longest take the most time: those of two questions will do.
+    long = pc.greater(contexts["n_documents"], 3)
+    few = pc.is_in(contexts["question_id"], contexts["question_id"].unique()[:2])
+    contexts = contexts.filter(pc.or_(pc.invert(long), few))
     assert contexts.num_rows == 50
     folder = finished.folder / "resources/models/smollm2-135m"
     found = extracted(contexts, folder, threads=2)
