@@ -40,7 +40,7 @@ format: $(MADE)
 	$(BIN)/snakefmt Snakefile rules
 
 schema: $(MADE)
-	$(BIN)/python -m lenscore.study_schema
+	$(BIN)/python -m lenscore.study.schema
 
 # The lens's speed beside other libraries', and how it grows; benchmarks/README.md has the options that BENCH may hold.
 bench: $(MADE)

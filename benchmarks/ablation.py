@@ -18,14 +18,15 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoTokenizer
 
+from lenscore.ablation.engine import AblationEngine
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
-from lenscore.extraction.ablation import AblationEngine
 from lenscore.extraction.engine import load_model
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
-from lenscore.study import ContextSetSpec, Scope
+from lenscore.study.ablation import Scope
+from lenscore.study.context_sets import ContextSetSpec
 
 SCOPES: list[Scope] = ["answer", "all"]
 

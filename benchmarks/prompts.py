@@ -22,7 +22,7 @@ from lenscore.contexts.prompts import PROMPTS, read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
-from lenscore.study import ContextSetSpec
+from lenscore.study.context_sets import ContextSetSpec
 
 
 def measure(model, tokenizer, rows) -> dict[str, float]:

@@ -10,13 +10,12 @@ from snakemake.exceptions import WorkflowError
 # lenscore is used from the checkout, here and in every job.
 sys.path.insert(0, workflow.basedir)
 
-from lenscore.checkout import importable_in_jobs
-from lenscore.contexts import VERSION as CONTEXTS_VERSION
+from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.contexts.prompts import template_path
 from lenscore.errors import ConfigError, LenscoreError
 from lenscore.report.contents import CHARTS, EXAMPLES, TABLES
 from lenscore.sources.lines import count_questions, local_file
-from lenscore.study import Study, read_study
+from lenscore.study.study import Study, read_study
 
 importable_in_jobs(Path(workflow.basedir))
 
@@ -70,19 +69,15 @@ def code_digest(*patterns, without=()):
 
 
 STUDY = checked_study(config)
-LENS_CODE = code_digest(
-    "lenses/*.py", "extraction/lens_training.py", "extraction/residuals.py", "contexts/lens_texts.py"
-)
-READING_CODE = ("lenses/*.py", "extraction/*.py", "contexts/answers.py", "records.py")
-ABLATION_ALONE = [f"extraction/{name}.py" for name in ("ablation", "ablation_shard", "detour", "reference_means")]
-LENS_ALONE = ["extraction/lens_training.py"]
-EXTRACTION_CODE = code_digest(*READING_CODE, without=[*ABLATION_ALONE, *LENS_ALONE])
-ABLATION_CODE = code_digest(*READING_CODE, without=LENS_ALONE)
+SHARED = ("models/*.py", "prefix_tree/*.py", "lenses/*.py", "contexts/answers.py", "records.py")
+LENS_CODE = code_digest("models/*.py", "lenses/*.py")
+EXTRACTION_CODE = code_digest(*SHARED, "extraction/*.py", without=["lenses/training.py", "lenses/texts.py"])
+ABLATION_CODE = code_digest(*SHARED, "extraction/*.py", "ablation/*.py", without=["lenses/training.py", "lenses/texts.py"])
 STORE_CODE = code_digest("store/*.py", "store/*.sql", "store/views/*.sql")
-ANALYSIS_CODE = code_digest("analysis/*.py", without=["analysis/examples.py"])
+ANALYSIS_CODE = code_digest("analysis/**/*.py", without=["analysis/examples.py"])
 EXAMPLES_CODE = code_digest("analysis/examples.py")
-CHART_CODE = code_digest("report/charts/*.py", "report/theme.py", "report/visible.py")
-PAGE_CODE = code_digest("report/**/*.py", "report/templates/*")
+CHART_CODE = code_digest("report/charts/*.py")
+PAGE_CODE = code_digest("report/**/*.py", "report/page/templates/*")
 # What a scheduler is asked for besides, for each job that runs a model: a GPU where the study demands one, and nothing
 # else, not even 0 GPUs, which some executors take for a wish. device: auto takes a GPU that is there, and asks for none.
 GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
@@ -141,7 +136,7 @@ def contexts_spec(wildcards):
         "first": first,
         "end": end,
         "missing_answer": STUDY.missing_answer,
-        "version": CONTEXTS_VERSION,
+        "version": 2,
     }
 
 

@@ -18,9 +18,10 @@ from lenscore.contexts.questions import Document, Question
 from lenscore.records import CONTEXTS, LEFT_OUT, LENS_DIVERGENCES, shard_facts, write_table
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import CHARTS as ENTRIES
-from lenscore.report.page import render_page
+from lenscore.report.page.render import render_page
 from lenscore.store.database import ContextShard, LoadedModel
-from lenscore.study import AnalysisSpec, Study
+from lenscore.study.analysis import AnalysisSpec
+from lenscore.study.study import Study
 from tests.small_study import OTHER, TARGET, WRONG, L, SmallStudy, ablation_rows, layer_rows
 
 # Text that would run, load or break out, were it taken for anything but text.

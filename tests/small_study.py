@@ -22,7 +22,8 @@ WRONG, OTHER, TARGET = 1, 2, 7
 SCOPES, REPLACEMENTS = ("all", "answer"), ("skip", "mean")
 
 # The top-1 at layers 0…3, for an answer token whose id is TARGET, and what must come of it:
-# first-correct, settled, refinement depth; first and settled layer of the model's own token, prediction depth.
+# first-correct, settled, refinement depth; first layer, prediction depth and refinement depth of
+# the model's own token.
 HAND_WORKED = {
     "right from the embedding on": ([7, 7, 7, 7], (0, 0, 0), (0, 0, 0)),
     "right at the last layer alone": ([1, 2, 1, 7], (3, 3, 0), (3, 3, 0)),

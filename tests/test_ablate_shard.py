@@ -11,18 +11,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from lenscore.ablation.means import reference_means, write_means
+from lenscore.ablation.shard import ShardAblations, ablate_shard
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.errors import ContextError
-from lenscore.extraction.ablation_shard import ShardAblations, ablate_shard
 from lenscore.extraction.fitting import Overflow
-from lenscore.extraction.reference_means import reference_means, write_means
 from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
 from lenscore.records import ABLATIONS, read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
-from lenscore.study import AblationSpec, ContextSetSpec, ExtractionSpec, read_study
+from lenscore.study.ablation import AblationSpec
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.study import read_study
 from tests.conftest import Checkout
 
 BLOCKS = 2

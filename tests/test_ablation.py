@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lenscore.ablation import engine as ablation
+from lenscore.ablation.engine import AblationEngine, Means, Variant, variants_of
+from lenscore.ablation.means import mean_contributions
 from lenscore.errors import SelfCheckError
-from lenscore.extraction import ablation, sharing
-from lenscore.extraction.ablation import AblationEngine, Means, Variant, variants_of
-from lenscore.extraction.reference_means import mean_contributions
-from lenscore.extraction.room import Room
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.lenses.architecture import find_architecture
-from lenscore.study import Replacement, Scope
+from lenscore.models.architecture import find_architecture
+from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.limits import Room
+from lenscore.study.ablation import Replacement, Scope
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
 
 SCOPES: list[Scope] = ["all", "answer"]

@@ -10,8 +10,8 @@ import vl_convert
 from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import TABLES
-from lenscore.report.sentences import about_cause
-from lenscore.study import AnalysisSpec
+from lenscore.report.page.sentences import about_cause
+from lenscore.study.analysis import AnalysisSpec
 from tests.made_study import write_page
 from tests.small_study import SmallStudy
 

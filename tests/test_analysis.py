@@ -9,7 +9,7 @@ import pytest
 
 from lenscore.analysis.bootstrap import percentile_interval, resampled_means
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 SETTINGS = AnalysisSpec(resamples=400)
 
@@ -36,7 +36,7 @@ def depth_row(
         "first_correct_layer": first,
         "settled_layer": settled,
         "refinement_depth": settled - first if right and first is not None else None,
-        "prediction_depth": 1,
+        "own_token_refinement_depth": 1,
         **other,
     }
 
@@ -67,7 +67,7 @@ def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
     middle = cell(table, measure="refinement_depth", gold_index=1)
     assert (middle["mean"], middle["n_tokens"]) == ((5 + 3) / 2, 2)
     assert cell(table, measure="settled_layer", gold_index=2)["mean"] == (3 + 5 + 1) / 3
-    assert cell(table, measure="prediction_depth", gold_index=0)["n_tokens"] == 4
+    assert cell(table, measure="own_token_refinement_depth", gold_index=0)["n_tokens"] == 4
 
 
 def test_intervals_hold_their_means() -> None:
@@ -94,7 +94,7 @@ def test_controls_stand_beside_the_positions() -> None:
 
 def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     rows = three_questions().assign(final_right=False, refinement_depth=None, settled_layer=None)
-    assert set(refinement_curve(rows, SETTINGS)["measure"]) == {"prediction_depth"}
+    assert set(refinement_curve(rows, SETTINGS)["measure"]) == {"own_token_refinement_depth"}
     assert (accuracy_curve(rows, SETTINGS)["mean"] == 0).all()
 
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from lenscore.analysis.ablation import block_effects, kendall_tau, lens_against_cause
 from lenscore.analysis.layers import with_causes
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 SETTINGS = AnalysisSpec(resamples=300, regions=2)
 

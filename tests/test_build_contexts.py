@@ -12,7 +12,7 @@ from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import Document, Question, questions_of_shard, read_questions, study_order
 from lenscore.errors import ConfigError, ContextError
 from lenscore.records import CONTEXTS, LEFT_OUT, QUESTIONS
-from lenscore.study import ContextSetSpec
+from lenscore.study.context_sets import ContextSetSpec
 
 ANIMALS = ["ant", "bear", "cat", "dog", "eel", "fox", "goat", "hare", "ibis", "jay", "kite", "lynx", "mole", "newt"]
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenscore.extraction.context_tree import common_length, grow, within_budget
+from lenscore.prefix_tree.tree import common_length, grow, within_budget
 
 contexts_strategy = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.regression.linear_model import OLS
 
-from lenscore.analysis import contrasts as module
-from lenscore.analysis.contrasts import contrasts, middle_weights, permutation_p, slope_weights, studentised
-from lenscore.analysis.placed import Curve
-from lenscore.study import AnalysisSpec
+from lenscore.analysis.shape import contrasts as module
+from lenscore.analysis.shape.contrasts import contrasts, middle_weights, permutation_p, slope_weights, studentised
+from lenscore.analysis.shape.curve import Curve
+from lenscore.study.analysis import AnalysisSpec
 
 SETTINGS = AnalysisSpec(resamples=400, permutations=499)
 PLACES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])

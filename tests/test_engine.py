@@ -10,12 +10,13 @@ from torch import nn
 
 from lenscore.errors import SelfCheckError
 from lenscore.extraction import engine as engine_module
-from lenscore.extraction import packed_linears, sharing
-from lenscore.extraction.context_tree import ContextTree
 from lenscore.extraction.engine import LensEngine, use_threads
-from lenscore.extraction.room import Room
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.study import Matmul
+from lenscore.models import packed_linears
+from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.limits import Room
+from lenscore.prefix_tree.tree import ContextTree
+from lenscore.study.models import Matmul
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model
 
 QUESTIONS = [a_question(), a_question()[3:], a_question()[:1]]

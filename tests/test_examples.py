@@ -7,9 +7,9 @@ import pytest
 
 from lenscore.analysis.examples import KINDS, choose_examples, study_examples
 from lenscore.report.charts.grid import cells_of
-from lenscore.report.explorer import explorer_data
-from lenscore.report.packed import packed, script_json, within_budget
-from lenscore.report.visible import visible
+from lenscore.report.charts.visible import visible
+from lenscore.report.page.explorer import explorer_data
+from lenscore.report.page.packed import packed, script_json, within_budget
 from tests.made_study import LENGTHS, MadeStudy
 from tests.test_analysis import depth_row
 

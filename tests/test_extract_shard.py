@@ -12,14 +12,15 @@ from lenscore.contexts.build import build_contexts
 from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import Question, read_questions
 from lenscore.errors import ContextError
-from lenscore.extraction import sharing
 from lenscore.extraction.fitting import Overflow
 from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
-from lenscore.extraction.tree_attention import UnsharedAttentionError
+from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.attention_hook import UnsharedAttentionError
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
-from lenscore.study import ContextSetSpec, ExtractionSpec
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.extraction import ExtractionSpec
 
 LAYERS = 3  # two blocks and the embedding output
 

@@ -16,7 +16,7 @@ from lenscore.errors import SourceError
 from lenscore.records import QUESTIONS, read_table
 from lenscore.sources.datasets import fetch_dataset
 from lenscore.sources.lines import EMBEDDED, count_questions, local_file
-from lenscore.study import DatasetSpec
+from lenscore.study.dataset import DatasetSpec
 
 ROWS = [
     {"question": "how many legs has a spider", "answers": ["eight"]}

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.errors import SourceError
 from lenscore.sources.models import fetch_model
-from lenscore.study import ModelSpec
+from lenscore.study.models import ModelSpec
 from tests.helpers_sources import SENTENCES, save_tiny_gpt2, trained_tokenizer
 
 MEMBER = "tiny_llm/tiny.Q4_1.gguf"

@@ -15,7 +15,7 @@ from lenscore.analysis.controls import controls
 from lenscore.analysis.groups import BANDS, depth_by_group, frequency_band
 from lenscore.analysis.orders import mean_squares, order_variance
 from lenscore.analysis.populations import right_at_every_position, selections
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 from tests.test_analysis import cell, depth_row, three_questions
 
 SETTINGS = AnalysisSpec(resamples=300)
@@ -150,7 +150,7 @@ def control_rows() -> pd.DataFrame:
         rows.append(depth_row("a", place, 0, None, None, condition="shuffled_gold") | {"target_logprob": -3.0 - place})
         rows.append(depth_row("b", place, 0, 2, 2, condition="shuffled_gold") | {"target_logprob": -1.0})
     other = depth_row("b", 0, 0, None, None, distractor_order=1) | {"target_logprob": -99.0}
-    return pd.DataFrame([*rows, other]).assign(settled_prediction_layer=5)
+    return pd.DataFrame([*rows, other]).assign(prediction_depth=5)
 
 
 def test_controls_by_hand() -> None:
@@ -192,14 +192,14 @@ def simulated(rng: np.random.Generator, sd_position: float, sd_order: float, sd_
                 value = base + position[place] + order[drawn] + rng.normal(scale=sd_rest)
                 rows.append(
                     depth_row(f"q{q}", place, 0, 1, 1, n_documents=5, distractor_order=drawn)
-                    | {"prediction_depth": value, "target_logprob": 0.0}
+                    | {"own_token_refinement_depth": value, "target_logprob": 0.0}
                 )
     return pd.DataFrame(rows)
 
 
 def test_components_of_a_simulated_study_are_found() -> None:
     table = order_variance(simulated(np.random.default_rng(0), 2.0, 1.0, 0.5), SETTINGS)
-    found = cell(table, measure="prediction_depth")
+    found = cell(table, measure="own_token_refinement_depth")
     assert (found["n_orders"], found["n_positions"], found["n_tokens"]) == (4, 5, 120)
     assert found["sd_position"] == pytest.approx(2.0, rel=0.15)
     assert found["sd_order"] == pytest.approx(math.hypot(1.0, 0.5), rel=0.15)

@@ -5,7 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import lenscore.study
-from lenscore.study import Study
+from lenscore.study.section import Section
+from lenscore.study.study import Study
 from tests.conftest import ROOT, Checkout
 
 pytestmark = pytest.mark.slow
@@ -103,10 +103,16 @@ def row_of(key: str) -> str:
     return re.sub(r"^models\.\w+", "models.<model>", key)
 
 
+def section_in(annotation: Any) -> type[Section] | None:
+    """Return the section that a field holds: itself, or as the values of a mapping by name."""
+    found = [annotation, *get_args(annotation)]
+    return next((part for part in found if isinstance(part, type) and issubclass(part, Section)), None)
+
+
 def keys_of(model: Any, prefix: str = "") -> Iterator[str]:
     """Return the paths of all keys of the config, from the models that check it."""
     for name, spec in model.model_fields.items():
-        inner = re.search(r"(\w+Spec)", str(spec.annotation))
+        inner = section_in(spec.annotation)
         path = f"{prefix}{name}"
         named = {"context_sets": "<set>", "models": "<model>"}.get(name)
         if inner is None:
@@ -115,7 +121,7 @@ def keys_of(model: Any, prefix: str = "") -> Iterator[str]:
         section = f"{path}.{named}" if named else path
         if named:
             yield section
-        yield from keys_of(getattr(lenscore.study, inner[1]), f"{section}.")
+        yield from keys_of(inner, f"{section}.")
 
 
 def test_every_key_has_a_row_and_every_row_is_tried() -> None:
@@ -130,12 +136,12 @@ def defaults_of(model: Any, prefix: str = "") -> dict[str, Any]:
     """Return the defaults of the config's keys, by the paths of :func:`keys_of`."""
     found = {}
     for name, spec in model.model_fields.items():
-        inner = re.search(r"(\w+Spec)", str(spec.annotation))
+        inner = section_in(spec.annotation)
         named = {"context_sets": ".<set>", "models": ".<model>"}.get(name, "")
         if inner is None:
             found[f"{prefix}{name}"] = None if spec.is_required() else spec.get_default(call_default_factory=True)
         else:
-            found |= defaults_of(getattr(lenscore.study, inner[1]), f"{prefix}{name}{named}.")
+            found |= defaults_of(inner, f"{prefix}{name}{named}.")
     return found
 
 

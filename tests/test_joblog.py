@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lenscore.errors import SourceError
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 from tests.helpers_sources import save_tiny_gpt2
 
 ROOT = Path(__file__).parent.parent
@@ -143,7 +143,7 @@ WRITES = """
 import sys, time
 from pathlib import Path
 from lenscore.files import written_whole
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 with job_log("job.log"), written_whole(Path("table")) as beside:
     beside.write_text("half")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lenscore.extraction.kept import keep, keys_of_lenses, with_kept
+from lenscore.extraction.record_cache import keep, keys_of_lenses, with_kept
 from lenscore.extraction.shard import ShardRecords
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, write_table
 from tests.small_study import layer_rows

@@ -20,7 +20,7 @@ from lenscore.analysis.layers import (
     with_rises,
 )
 from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 from tests.made_study import LENGTHS, MadeStudy
 from tests.small_study import TARGET, L
 

@@ -12,11 +12,11 @@ from transformers import GPT2Config, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lenscore.errors import ArchitectureError, SelfCheckError
-from lenscore.extraction.residuals import answer_states, own_states_and_logits
 from lenscore.extraction.self_check import OwnPass, difference
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.lenses.architecture import find_architecture
-from lenscore.lenses.decoder import Decoder
+from lenscore.models.architecture import find_architecture
+from lenscore.models.residuals import answer_states, own_states_and_logits
+from lenscore.models.unembedding import Unembedding
 from tests.tiny_models import FAMILIES, LAYERS, VOCABULARY, tiny_model, token_ids
 
 IDS = token_ids(24)
@@ -24,10 +24,10 @@ POSITIONS = torch.tensor([3, 11, 22])
 CONTEXT = TokenisedContext(IDS.tolist()[0], 21, False)
 
 
-def check(model: PreTrainedModel, decoder: Decoder) -> float:
-    """Compare a decoder's reading of the model's own states with the model's own logits."""
+def check(model: PreTrainedModel, unembedding: Unembedding) -> float:
+    """Compare a unembedding's reading of the model's own states with the model's own logits."""
     own = OwnPass.of(model, find_architecture(model), CONTEXT)
-    return own.check_last_layer(decoder, own.states)
+    return own.check_last_layer(unembedding, own.states)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -40,7 +40,7 @@ def test_the_last_layer_is_the_model(model: PreTrainedModel) -> None:
     states = answer_states(architecture, {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
         whole = model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
-        decoded = Decoder.of(architecture)(states[-1])
+        decoded = Unembedding.of(architecture)(states[-1])
     assert states.shape[:2] == (LAYERS + 1, 3)
     assert decoded.shape == (3, VOCABULARY)
     torch.testing.assert_close(decoded, whole, rtol=1e-5, atol=1e-5)
@@ -58,10 +58,10 @@ def test_states_are_those_that_transformers_gives(model: PreTrainedModel) -> Non
 
 
 def test_layers_differ_so_that_a_wrong_one_would_be_seen(model: PreTrainedModel) -> None:
-    decoder = Decoder.of(find_architecture(model))
+    unembedding = Unembedding.of(find_architecture(model))
     states = answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
-        logits = [decoder(layer) for layer in states]
+        logits = [unembedding(layer) for layer in states]
     for lower, higher in pairwise(logits):
         assert (lower - higher).abs().max() > 1e-2
 
@@ -70,14 +70,14 @@ def test_layers_differ_so_that_a_wrong_one_would_be_seen(model: PreTrainedModel)
 def test_the_norm_takes_its_statistics_from_the_state_itself(family: str) -> None:
     architecture = find_architecture(tiny_model(family))
     state = answer_states(architecture, {"input_ids": IDS}, POSITIONS)[1]
-    decoder = Decoder.of(architecture)
+    unembedding = Unembedding.of(architecture)
     with torch.inference_mode():
-        torch.testing.assert_close(decoder(100 * state), decoder(state * 1000), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(unembedding(100 * state), unembedding(state * 1000), rtol=1e-3, atol=1e-3)
 
 
 def test_the_self_check_passes_and_says_how_closely(model: PreTrainedModel) -> None:
     architecture = find_architecture(model)
-    assert 0 <= check(model, Decoder.of(architecture)) < 1e-3
+    assert 0 <= check(model, Unembedding.of(architecture)) < 1e-3
 
 
 def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) -> None:
@@ -104,9 +104,9 @@ def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) 
 def test_the_self_check_catches_a_part_that_is_wrong(family: str, part: str, value: object) -> None:
     model = tiny_model(family)
     architecture = find_architecture(model)
-    decoder = replace(Decoder.of(architecture), **{part: value})
+    unembedding = replace(Unembedding.of(architecture), **{part: value})
     with pytest.raises(SelfCheckError, match=model.config.model_type):
-        check(model, decoder)
+        check(model, unembedding)
 
 
 def test_a_model_without_a_final_norm_is_known_as_such() -> None:
@@ -117,9 +117,9 @@ def test_a_model_without_a_final_norm_is_known_as_such() -> None:
 def test_the_self_check_catches_a_norm_applied_twice(family: str) -> None:
     model = tiny_model(family)
     architecture = find_architecture(model)
-    decoder = Decoder.of(architecture)
-    assert decoder.norm is not None
-    twice = replace(decoder, norm=nn.Sequential(decoder.norm, decoder.norm))
+    unembedding = Unembedding.of(architecture)
+    assert unembedding.norm is not None
+    twice = replace(unembedding, norm=nn.Sequential(unembedding.norm, unembedding.norm))
     with pytest.raises(SelfCheckError, match="applied twice"):
         check(model, twice)
 
@@ -127,9 +127,9 @@ def test_the_self_check_catches_a_norm_applied_twice(family: str) -> None:
 def test_a_nan_fails_the_self_check() -> None:
     model = tiny_model("llama")
     architecture = find_architecture(model)
-    decoder = replace(Decoder.of(architecture), logit_scale=float("nan"))
+    unembedding = replace(Unembedding.of(architecture), logit_scale=float("nan"))
     with pytest.raises(SelfCheckError):
-        check(model, decoder)
+        check(model, unembedding)
 
 
 def test_states_that_differ_are_told_by_how_much() -> None:
@@ -216,7 +216,7 @@ def test_an_unknown_family_whose_blocks_are_not_the_residual_stream_fails_the_se
     model = HomeMade(HOME_MADE)
     architecture = find_architecture(model)
     with pytest.raises(SelfCheckError):
-        check(model, Decoder.of(architecture))
+        check(model, Unembedding.of(architecture))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lenscore.extraction import products
-from lenscore.extraction.mapped_files import leave_mapped_weights
-from lenscore.extraction.packed_linears import pack_linears
-from lenscore.lenses.architecture import find_architecture
+from lenscore.models import products
+from lenscore.models.architecture import find_architecture
+from lenscore.models.mapped_files import leave_mapped_weights
+from lenscore.models.packed_linears import pack_linears
 from tests.tiny_models import tiny_model
 
 pytestmark = pytest.mark.skipif(not psutil.LINUX, reason="nothing is done where memory maps cannot be read")

@@ -7,10 +7,10 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
-from lenscore.extraction import packed_linears
-from lenscore.extraction.packed_linears import PackedLinear, pack_linears
-from lenscore.lenses.architecture import find_architecture
-from lenscore.study import Matmul
+from lenscore.models import packed_linears
+from lenscore.models.architecture import find_architecture
+from lenscore.models.packed_linears import PackedLinear, pack_linears
+from lenscore.study.models import Matmul
 from tests.tiny_models import FAMILIES, tiny_model, token_ids
 
 

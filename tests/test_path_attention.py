@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lenscore.extraction import products
-from lenscore.extraction.path_attention import KeptByDepth, Scores, unseen
+from lenscore.models import products
+from lenscore.prefix_tree.keys_and_values import KeptByDepth, Scores, unseen
 
 WIDTH, VALUE_WIDTH, DEPTHS = 8, 6, 500
 # Where a kernel does not do windows or soft caps, products stand in for it.

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenscore.extraction import products
-from lenscore.extraction.path_attention import KeptByDepth, Scores
-from lenscore.extraction.products import pack, product
+from lenscore.models import products
+from lenscore.models.products import pack, product
+from lenscore.prefix_tree.keys_and_values import KeptByDepth, Scores
 
 ONEDNN = torch.backends.mkldnn.is_available()
 

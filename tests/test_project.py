@@ -8,7 +8,7 @@ import tomllib
 import pytest
 import yaml
 
-from lenscore.study import read_study
+from lenscore.study.study import read_study
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -33,7 +33,8 @@ def test_conda_environments_carry_the_same_pins(file) -> None:
 
 def test_the_snakefile_starts_without_heavy_imports() -> None:
     code = (
-        "import sys; import lenscore.study, lenscore.contexts.prompts, lenscore.sources.lines, lenscore.checkout; "
+        "import sys; import lenscore.study.study, lenscore.contexts.prompts, lenscore.sources.lines; "
+        "import lenscore.jobs.checkout; "
         "print({'torch', 'transformers', 'altair', 'pandas', 'duckdb', 'pyarrow', 'numpy', 'bm25s'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -19,7 +19,9 @@ from lenscore.extraction.fitting import Overflow
 from lenscore.extraction.shard import Reading, extract_shard
 from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
-from lenscore.study import ContextSetSpec, DatasetSpec, ExtractionSpec
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.dataset import DatasetSpec
+from lenscore.study.extraction import ExtractionSpec
 from tests.conftest import ROOT, Checkout
 
 pytestmark = pytest.mark.slow

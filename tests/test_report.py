@@ -14,10 +14,10 @@ from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.report.charts import CHARTS
 from lenscore.report.contents import CHARTS as ENTRIES
-from lenscore.report.explorer import BUDGET
-from lenscore.report.packed import CHARTS_BUDGET
-from lenscore.report.page import _vega, render_page
-from lenscore.report.sentences import (
+from lenscore.report.page.explorer import BUDGET
+from lenscore.report.page.packed import CHARTS_BUDGET
+from lenscore.report.page.render import _vega, render_page
+from lenscore.report.page.sentences import (
     about_coverage,
     about_disagreement,
     about_layers,
@@ -25,7 +25,7 @@ from lenscore.report.sentences import (
     about_verdicts,
     no_curve,
 )
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 from tests.made_study import EVIL, MadeStudy, write_page
 from tests.small_study import SmallStudy
 from tests.test_analysis import depth_row
@@ -78,11 +78,17 @@ def test_a_curve_that_cannot_be_tested_says_why() -> None:
 
 def test_disagreements_name_every_way_of_asking() -> None:
     ways = [("refinement_depth", "all", "each_position")]
-    others = [("prediction_depth", "first", "every_position"), ("prediction_depth", "all", "every_position")]
+    others = [
+        ("own_token_refinement_depth", "first", "every_position"),
+        ("own_token_refinement_depth", "all", "every_position"),
+    ]
     finding = {**SHAPE, "verdicts": [{"verdict": "U", "ways": ways}, {"verdict": "flat", "ways": others}]}
     sentence = about_disagreement(finding)
     assert "a U for refinement depth (all tokens, each position's own)" in sentence
-    assert "flat for prediction depth (first tokens, the same everywhere) and prediction depth (all tokens" in sentence
+    assert (
+        "flat for own-token refinement depth (first tokens, the same everywhere) "
+        "and own-token refinement depth (all tokens" in sentence
+    )
 
 
 def test_nothing_right_is_said_plainly() -> None:
@@ -282,4 +288,4 @@ def test_a_page_without_any_right_token(tmp_path: Path) -> None:
     page = write_page(study, tmp_path).read_text(encoding="utf-8")
     assert "No answer token is right at the last layer" in page
     shapes = pd.read_parquet(tmp_path / "tables/shapes.parquet")
-    assert set(shapes["measure"]) == {"prediction_depth"}
+    assert set(shapes["measure"]) == {"own_token_refinement_depth"}

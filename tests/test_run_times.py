@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lenscore.extraction import spent
+from lenscore.jobs import spent
 from lenscore.report.run_times import in_words, run_times, table_in_text
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

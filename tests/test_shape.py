@@ -12,12 +12,12 @@ from scipy.stats import binom
 from benchmarks.shape.__main__ import FLAT, SHAPES, shaped
 from benchmarks.shape.rates import outcome, study_rates
 from benchmarks.shape.simulate import Design
-from lenscore.analysis.contrasts import Contrast
-from lenscore.analysis.regressions import Coefficient, Quadratic
-from lenscore.analysis.shape import shape_tests
-from lenscore.analysis.two_lines import TwoLines
-from lenscore.analysis.verdicts import VERDICTS, CurveTests, holm, smallest_detectable, verdicts
-from lenscore.study import AnalysisSpec
+from lenscore.analysis.shape.contrasts import Contrast
+from lenscore.analysis.shape.regressions import Coefficient, Quadratic
+from lenscore.analysis.shape.shape_tests import shape_tests
+from lenscore.analysis.shape.two_lines import TwoLines
+from lenscore.analysis.shape.verdicts import VERDICTS, CurveTests, holm, smallest_detectable, verdicts
+from lenscore.study.analysis import AnalysisSpec
 
 SETTINGS = AnalysisSpec(resamples=200, permutations=199, smallest_effect=0.5)
 

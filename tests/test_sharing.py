@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from lenscore.errors import ContextError
-from lenscore.extraction import sharing
-from lenscore.extraction.context_tree import ContextTree
-from lenscore.extraction.packed_linears import PackedLinear, pack_linears
-from lenscore.extraction.room import Room
-from lenscore.extraction.sharing import ContextStates
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.lenses.architecture import find_architecture
-from lenscore.lenses.decoder import Decoder
+from lenscore.models.architecture import find_architecture
+from lenscore.models.packed_linears import PackedLinear, pack_linears
+from lenscore.models.unembedding import Unembedding
+from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.limits import Room
+from lenscore.prefix_tree.sharing import ContextStates
+from lenscore.prefix_tree.tree import ContextTree
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
 
 ROOMS = [Room(1000, 1000, False), Room(1000, 7, False), Room(30, 11, True)]
@@ -25,7 +25,7 @@ ROOMS = [Room(1000, 1000, False), Room(1000, 7, False), Room(30, 11, True)]
 def test_shared_and_unshared_agree_with_the_model_itself(family: str, room: Room) -> None:
     model = tiny_model(family)
     architecture = find_architecture(model)
-    decoder = Decoder.of(architecture)
+    unembedding = Unembedding.of(architecture)
     run = ContextStates(model, architecture, room)
     contexts = a_question()
     found = run.of(contexts).split([len(context.answer_ids) for context in contexts], dim=1)
@@ -33,7 +33,7 @@ def test_shared_and_unshared_agree_with_the_model_itself(family: str, room: Room
     for context, states in zip(contexts, found, strict=True):
         with torch.inference_mode():
             output = model(input_ids=torch.tensor([context.ids]), use_cache=False, output_hidden_states=True)
-            ours = torch.log_softmax(decoder(states[-1]), -1)
+            ours = torch.log_softmax(unembedding(states[-1]), -1)
         own = torch.log_softmax(output.logits[0].float()[list(context.predicting_positions)], -1)
         torch.testing.assert_close(ours, own, rtol=0, atol=1e-4)
         assert torch.equal(ours.argmax(-1), own.argmax(-1))

@@ -9,8 +9,8 @@ from torch import nn
 
 from lenscore.extraction import statistics
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
-from lenscore.lenses.decoder import Decoder
 from lenscore.lenses.lens import LogitLens
+from lenscore.models.unembedding import Unembedding
 
 LAYERS, POSITIONS, VOCABULARY, K = 4, 21, 37, 5
 
@@ -22,9 +22,9 @@ class Doubled(LogitLens):
         return states if layer == LAYERS - 1 else states * (layer + 2)
 
 
-def plain_decoder() -> Decoder:
+def plain_unembedding() -> Unembedding:
     torch.manual_seed(0)
-    return Decoder(norm=None, projection=None, head=nn.Linear(8, VOCABULARY), logit_scale=1.0, soft_cap=None)
+    return Unembedding(norm=None, projection=None, head=nn.Linear(8, VOCABULARY), logit_scale=1.0, soft_cap=None)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def logits() -> np.ndarray:
 def statistics_of(logits: np.ndarray, targets: list[int]) -> LensStatistics:
     """Pass logits through as if they were states: the head is the identity."""
     head = nn.Identity()
-    lens = LogitLens(Decoder(norm=None, projection=None, head=head, logit_scale=1.0, soft_cap=None))
+    lens = LogitLens(Unembedding(norm=None, projection=None, head=head, logit_scale=1.0, soft_cap=None))
     return lens_statistics(lens, torch.from_numpy(logits), torch.tensor(targets), K)
 
 
@@ -93,22 +93,22 @@ def test_a_token_of_no_probability_does_no_harm(least: float) -> None:
 
 
 def test_each_layer_is_translated_as_that_layer() -> None:
-    decoder = plain_decoder()
+    unembedding = plain_unembedding()
     states = torch.randn(LAYERS, 3, 8)
-    found = lens_statistics(Doubled(decoder), states, torch.tensor([1, 2, 3]), K)
+    found = lens_statistics(Doubled(unembedding), states, torch.tensor([1, 2, 3]), K)
     with torch.inference_mode():
         for layer in range(LAYERS):
             factor = 1 if layer == LAYERS - 1 else layer + 2
-            own = torch.log_softmax(decoder(states[layer] * factor), -1)
+            own = torch.log_softmax(unembedding(states[layer] * factor), -1)
             torch.testing.assert_close(found.top1_logprob[layer], own.max(-1).values)
 
 
 def test_few_rows_are_projected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = plain_decoder()
+    unembedding = plain_unembedding()
     rows: list[int] = []
-    decoder.head.register_forward_hook(lambda _, __, output: rows.append(output.numel() // VOCABULARY))
+    unembedding.head.register_forward_hook(lambda _, __, output: rows.append(output.numel() // VOCABULARY))
     states = torch.randn(31, 40, 8)
-    lens_statistics(LogitLens(decoder), states, torch.zeros(40, dtype=torch.long), K)
+    lens_statistics(LogitLens(unembedding), states, torch.zeros(40, dtype=torch.long), K)
     assert max(rows) <= statistics._ROWS["cpu"]
     assert sum(rows) == 31 * 40
 

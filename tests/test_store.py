@@ -31,7 +31,7 @@ def test_depths_of_hand_worked_cases(study: SmallStudy) -> None:
     study.load()
     found = study.query(
         """select first_correct_layer, settled_layer, refinement_depth, first_predicted_layer,
-        settled_prediction_layer, prediction_depth from token_depths order by context_id, answer_index"""
+        prediction_depth, own_token_refinement_depth from token_depths order by context_id, answer_index"""
     )
     cases = list(HAND_WORKED.values())
     wanted = [(*cases[i % len(cases)][1], *cases[i % len(cases)][2]) for i in range(16)]

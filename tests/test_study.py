@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lenscore.errors import ConfigError
-from lenscore.study import Study, read_study
+from lenscore.study.study import Study, read_study
 
 ROOT = Path(__file__).resolve().parent.parent
 SHA256 = "0123456789abcdef" * 4

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lenscore.study import read_study
+from lenscore.study.study import read_study
 from tests.test_study import changed, faults
 
 

@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
-from lenscore.study import read_study
-from lenscore.study_schema import schema_text
+from lenscore.study.schema import schema_text
+from lenscore.study.study import read_study
 from tests.conftest import ROOT
 from tests.test_study import LEAST
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenscore.contexts.lens_texts import lens_texts, refuse_overlap
 from lenscore.contexts.questions import Document, Question, study_order
 from lenscore.errors import ConfigError, SourceError
-from lenscore.extraction.lens_training import _Fitter, divergences, least_squares
-from lenscore.lenses.architecture import find_architecture
-from lenscore.lenses.decoder import Decoder
+from lenscore.lenses.texts import lens_texts, refuse_overlap
+from lenscore.lenses.training import _Fitter, divergences, least_squares
 from lenscore.lenses.tuned import Translators, TunedLens
-from lenscore.study import TunedLensSpec
+from lenscore.models.architecture import find_architecture
+from lenscore.models.unembedding import Unembedding
+from lenscore.study.lenses import TunedLensSpec
 from tests.tiny_models import tiny_model, token_ids
 
 SETTINGS = TunedLensSpec(steps=16, batch=64)
@@ -39,8 +39,8 @@ def test_texts_are_apart_and_stay_as_the_study_grows() -> None:
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama", "gemma2"])
-def family(request: pytest.FixtureRequest) -> tuple[Decoder, torch.Tensor]:
-    """A tiny model's decoder, and its states: layers × tokens × width."""
+def family(request: pytest.FixtureRequest) -> tuple[Unembedding, torch.Tensor]:
+    """A tiny model's unembedding, and its states: layers × tokens × width."""
     model = tiny_model(request.param)
     model.requires_grad_(False)
     hidden = []
@@ -59,28 +59,28 @@ def family(request: pytest.FixtureRequest) -> tuple[Decoder, torch.Tensor]:
             columns.append(torch.stack([state[0, 1:].clone() for state in hidden]))
     for handle in [*handles, first]:
         handle.remove()
-    return Decoder.of(architecture), torch.cat(columns, dim=1)
+    return Unembedding.of(architecture), torch.cat(columns, dim=1)
 
 
-def plain_kl(decoder: Decoder, state: torch.Tensor, final: torch.Tensor) -> float:
+def plain_kl(unembedding: Unembedding, state: torch.Tensor, final: torch.Tensor) -> float:
     """Token by token, by torch's distributions."""
-    own = torch.distributions.Categorical(logits=decoder(final).double())
-    lens = torch.distributions.Categorical(logits=decoder(state).double())
+    own = torch.distributions.Categorical(logits=unembedding(final).double())
+    lens = torch.distributions.Categorical(logits=unembedding(state).double())
     return torch.distributions.kl_divergence(own, lens).mean().item()
 
 
-def test_divergences_are_those_of_a_plain_computation(family: tuple[Decoder, torch.Tensor]) -> None:
-    decoder, states = family
-    found = divergences(decoder, None, states)
+def test_divergences_are_those_of_a_plain_computation(family: tuple[Unembedding, torch.Tensor]) -> None:
+    unembedding, states = family
+    found = divergences(unembedding, None, states)
     with torch.no_grad():
         for layer in range(len(states)):
             assert found[layer].item() == pytest.approx(
-                plain_kl(decoder, states[layer], states[-1]), rel=1e-4, abs=1e-6
+                plain_kl(unembedding, states[layer], states[-1]), rel=1e-4, abs=1e-6
             )
     assert found[-1] == 0
 
 
-def test_least_squares_is_the_weighted_regression(family: tuple[Decoder, torch.Tensor]) -> None:
+def test_least_squares_is_the_weighted_regression(family: tuple[Unembedding, torch.Tensor]) -> None:
     _, states = family
     translators = least_squares(states)
     weight = states[-1].double().square().mean(-1).rsqrt()[:, None]
@@ -91,24 +91,24 @@ def test_least_squares_is_the_weighted_regression(family: tuple[Decoder, torch.T
         assert fitted <= nothing
 
 
-def test_training_lowers_the_divergence_and_is_seeded(family: tuple[Decoder, torch.Tensor]) -> None:
-    decoder, states = family
+def test_training_lowers_the_divergence_and_is_seeded(family: tuple[Unembedding, torch.Tensor]) -> None:
+    unembedding, states = family
     train, validation = states[:, :200], states[:, 200:]
 
     def fit(seed: int) -> Translators:
-        return _Fitter(decoder, train, validation, SETTINGS).fit(torch.Generator().manual_seed(seed))
+        return _Fitter(unembedding, train, validation, SETTINGS).fit(torch.Generator().manual_seed(seed))
 
-    start = divergences(decoder, least_squares(train), validation)
+    start = divergences(unembedding, least_squares(train), validation)
     trained = fit(0)
-    found = divergences(decoder, trained, validation)
+    found = divergences(unembedding, trained, validation)
     assert (found[:-1] <= start[:-1]).all()
     assert (found[:-1] < start[:-1]).any()
     assert torch.equal(fit(0).weights, trained.weights)
 
 
-def test_at_the_last_layer_the_lens_is_the_model(family: tuple[Decoder, torch.Tensor]) -> None:
-    decoder, states = family
-    lens = TunedLens(decoder, least_squares(states))
+def test_at_the_last_layer_the_lens_is_the_model(family: tuple[Unembedding, torch.Tensor]) -> None:
+    unembedding, states = family
+    lens = TunedLens(unembedding, least_squares(states))
     last = len(states) - 1
     assert torch.equal(lens.translate(states[last], last), states[last])
     assert not torch.equal(lens.translate(states[0], 0), states[0])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenscore.analysis.placed import Curve
-from lenscore.analysis.regressions import quadratic
-from lenscore.analysis.two_lines import smooth, two_lines
+from lenscore.analysis.shape.curve import Curve
+from lenscore.analysis.shape.regressions import quadratic
+from lenscore.analysis.shape.two_lines import smooth, two_lines
 from tests.test_contrasts import PLACES, uneven_curve
 
 
@@ -84,7 +84,7 @@ def test_one_weak_line_decides() -> None:
 @pytest.mark.parametrize("break_point", [0.3, 0.5, 0.6])
 def test_slopes_are_those_of_the_interrupted_regressions(break_point: float, monkeypatch: pytest.MonkeyPatch) -> None:
     curve = uneven_curve()
-    monkeypatch.setattr("lenscore.analysis.two_lines._flat_region", lambda _: np.full(9, break_point))
+    monkeypatch.setattr("lenscore.analysis.shape.two_lines._flat_region", lambda _: np.full(9, break_point))
     found = two_lines(curve, 0.95)
     x = curve.place - break_point
     one, zero = np.ones_like(x), np.zeros_like(x)

@@ -76,7 +76,7 @@ def test_nothing_is_left_half_written(finished: Checkout) -> None:
     [
         ("lenscore/extraction/statistics.py", Counter(extract_shard=2, reference_means=1, ablate_shard=1) + DOWNSTREAM),
         (
-            "lenscore/lenses/decoder.py",
+            "lenscore/models/unembedding.py",
             Counter(train_lens=1, extract_shard=2, reference_means=1, ablate_shard=1) + DOWNSTREAM,
         ),
         ("lenscore/contexts/build.py", Counter()),
@@ -85,7 +85,7 @@ def test_nothing_is_left_half_written(finished: Checkout) -> None:
         ("lenscore/analysis/curves.py", STATISTICS),
         ("lenscore/analysis/examples.py", Counter(choose_examples=1, render_chart=1, render_report=1)),
         ("lenscore/report/charts/curves.py", Counter(render_chart=N_CHARTS, render_report=1)),
-        ("lenscore/report/templates/page.css", Counter(render_report=1)),
+        ("lenscore/report/page/templates/page.css", Counter(render_report=1)),
     ],
 )
 def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rules: Counter[str]) -> None:

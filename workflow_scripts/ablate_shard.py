@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 from lenscore.sources.manifest import check_source
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ def main(
     outputs: Mapping[str, Path],
 ) -> None:
     """Find the questions by their places in the study's order, ablate, write the table."""
+    from lenscore.ablation.shard import ablate_shard
     from lenscore.contexts.questions import questions_of_shard, read_questions
-    from lenscore.extraction.ablation_shard import ablate_shard
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.shard import Reading
-    from lenscore.extraction.spent import write_spent
+    from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, QUESTIONS, read_table, write_table
-    from lenscore.study import AblationSpec
+    from lenscore.study.ablation import AblationSpec
 
     dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
     chosen = questions_of_shard(dataset, spec["order"], spec["first"], spec["end"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -14,7 +14,7 @@ def main(database: Path, spec: Mapping[str, Any], findings: Path) -> None:
     """Write each table as CSV and Parquet, and the findings, into the findings' folder."""
     from lenscore.analysis.tables import study_tables
     from lenscore.files import write_json, written_whole
-    from lenscore.study import AnalysisSpec
+    from lenscore.study.analysis import AnalysisSpec
 
     settings = AnalysisSpec.model_validate({key: value for key, value in spec.items() if key != "code"})
     tables, found = study_tables(database, settings)

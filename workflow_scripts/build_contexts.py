@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -18,7 +18,7 @@ def main(
     from lenscore.contexts.prompts import read_template
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.records import QUESTIONS, read_table, write_table
-    from lenscore.study import ContextSetSpec
+    from lenscore.study.context_sets import ContextSetSpec
 
     dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
     built, without = build_contexts(

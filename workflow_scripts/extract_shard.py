@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 from lenscore.sources.manifest import check_source
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def main(
 ) -> None:
     """Read the contexts, extract what an earlier extraction has not left, write the three tables."""
     from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.kept import keep, keys_of_lenses, with_kept
+    from lenscore.extraction.record_cache import keep, keys_of_lenses, with_kept
     from lenscore.extraction.shard import Reading, extract_shard
-    from lenscore.extraction.spent import write_spent
+    from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, read_table, write_table
-    from lenscore.study import ExtractionSpec
+    from lenscore.study.extraction import ExtractionSpec
 
     lenses = {name: tuned_lens if name == "tuned" else None for name in spec["lenses"]}
     settings = {key: value for key, value in spec.items() if key != "lenses"}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def main(spec: Mapping[str, Any], manifest: Path) -> None:
     """Fill the folder of ``manifest`` with the dataset that ``spec`` (fields of a DatasetSpec) describes."""
     from lenscore.sources.datasets import fetch_dataset
-    from lenscore.study import DatasetSpec
+    from lenscore.study.dataset import DatasetSpec
 
     fetch_dataset(DatasetSpec.model_validate(spec), manifest.parent)
 

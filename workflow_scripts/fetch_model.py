@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def main(spec: Mapping[str, Any], folder: Path) -> None:
     """Fill ``folder`` with the model that ``spec`` (fields of a ModelSpec) describes."""
     from lenscore.sources.models import fetch_model
-    from lenscore.study import ModelSpec
+    from lenscore.study.models import ModelSpec
 
     fetch_model(ModelSpec.model_validate(spec), folder)
 

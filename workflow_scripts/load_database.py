@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,8 +21,8 @@ def main(
     """Pair each shard's files with its names, and load them."""
     import duckdb
 
-    from lenscore.contexts.lens_texts import refuse_overlap
     from lenscore.contexts.questions import documents_of, questions_of_shard, read_questions
+    from lenscore.lenses.texts import refuse_overlap
     from lenscore.records import QUESTIONS, read_table
     from lenscore.store.ablations import AblationShard
     from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 from lenscore.sources.manifest import check_source
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def main(
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from lenscore.ablation.means import reference_means, write_means
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.reference_means import reference_means, write_means
     from lenscore.extraction.shard import Reading
-    from lenscore.extraction.spent import write_spent
+    from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, QUESTIONS, read_table
 
     dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -21,7 +21,7 @@ def main(
 ) -> None:
     """Render the page beside its place, then rename it."""
     from lenscore.files import written_whole
-    from lenscore.report.page import render_page
+    from lenscore.report.page.render import render_page
     from lenscore.report.run_times import in_words, run_times, table_in_text
 
     times = run_times({rule: [Path(file) for file in files] for rule, files in benchmarks.items()})

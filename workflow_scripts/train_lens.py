@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenscore.joblog import job_log
+from lenscore.jobs.log import job_log
 from lenscore.sources.manifest import check_source
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def main(questions: Path, model: Path, spec: Mapping[str, Any], threads: int, outputs: Mapping[str, Path]) -> None:
     """Choose the texts, train, write translators, manifest and held-out divergences."""
-    from lenscore.contexts.lens_texts import lens_texts
     from lenscore.contexts.questions import read_questions
-    from lenscore.extraction.lens_training import LensJob, run_lens_job
-    from lenscore.extraction.spent import write_spent
+    from lenscore.jobs.spent import write_spent
+    from lenscore.lenses.texts import lens_texts
+    from lenscore.lenses.training import LensJob, run_lens_job
     from lenscore.records import QUESTIONS, read_table, write_table
-    from lenscore.study import TunedLensSpec
+    from lenscore.study.lenses import TunedLensSpec
 
     settings = TunedLensSpec.model_validate(spec["settings"])
     dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())

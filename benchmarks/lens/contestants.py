@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.lens.environment import transformerlens_python
 from benchmarks.lens.protocol import Worker
-from lenscore.extraction.products import BY_ONEDNN
+from lenscore.models.products import BY_ONEDNN
 
 _WORKERS = "benchmarks.lens.workers"
 

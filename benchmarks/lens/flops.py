@@ -18,7 +18,7 @@ from typing import Self
 from transformers import PreTrainedConfig
 
 from benchmarks.lens.exchange import Context, Questions
-from lenscore.extraction.context_tree import grow
+from lenscore.prefix_tree.tree import grow
 
 
 @dataclass(frozen=True)

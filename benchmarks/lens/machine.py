@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from lenscore.extraction.products import BY_ONEDNN, pack, product
+from lenscore.models.products import BY_ONEDNN, pack, product
 
 # (rows, inputs, outputs): a small model's MLP over a chunk of tokens, and products that any library is tuned for.
 _SIZES = ((1024, 576, 1536), (1024, 1536, 576), (1024, 1024, 1024), (2048, 2048, 2048))

@@ -18,9 +18,9 @@ from benchmarks.lens.exchange import Questions
 from benchmarks.lens.lines import Line
 from benchmarks.lens.workloads import ContextSource, Workload
 from lenscore.extraction.engine import LensEngine
-from lenscore.extraction.products import BY_ONEDNN
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.study import Matmul
+from lenscore.models.products import BY_ONEDNN
+from lenscore.study.models import Matmul
 
 _ROUNDED: tuple[tuple[str, Matmul], ...] = (("float32", "bf16"),) if torch.bfloat16 in BY_ONEDNN else ()
 _CHOICES = (*_ROUNDED, ("bfloat16", "exact"), ("float16", "exact"))

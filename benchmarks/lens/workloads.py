@@ -20,7 +20,8 @@ from lenscore.extraction.fitting import Overflow, fit_question
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
-from lenscore.study import ContextSetSpec, DatasetSpec
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.dataset import DatasetSpec
 
 
 @dataclass(frozen=True)

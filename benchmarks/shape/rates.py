@@ -7,8 +7,8 @@ import numpy as np
 from scipy.stats import binom
 
 from benchmarks.shape.simulate import Design
-from lenscore.analysis.verdicts import VERDICTS, CurveTests, curve_tests, smallest_detectable, verdicts
-from lenscore.study import AnalysisSpec
+from lenscore.analysis.shape.verdicts import VERDICTS, CurveTests, curve_tests, smallest_detectable, verdicts
+from lenscore.study.analysis import AnalysisSpec
 
 # 600 is divisible by 20, 40 and 60: no level that is asked for is missed by rounding.
 SETTINGS = AnalysisSpec(permutations=599, resamples=400)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from lenscore.analysis.placed import Curve
+from lenscore.analysis.shape.curve import Curve
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lenscore.analysis.means import (
     means_with_intervals,
     question_cells,
 )
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 _GROUP = ["model", "context_set"]
 _ABLATION = ["scope", "replacement"]

@@ -5,10 +5,10 @@ import pandas as pd
 
 from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
 from lenscore.analysis.means import question_cells
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 CONTROLS = ("closed_book", "shuffled_gold", "oracle")
-MEASURES = ("accuracy", "target_logprob", "prediction_depth", "settled_prediction_layer", "refinement_depth")
+MEASURES = ("accuracy", "target_logprob", "own_token_refinement_depth", "prediction_depth", "refinement_depth")
 
 _KEYS = ["model", "context_set", "lens"]
 _TOKEN = ["question_id", "answer_index"]

@@ -4,9 +4,9 @@ import pandas as pd
 
 from lenscore.analysis.means import means_with_intervals
 from lenscore.analysis.populations import CURVE, selections
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
-DEPTHS = ("refinement_depth", "first_correct_layer", "settled_layer", "prediction_depth")
+DEPTHS = ("refinement_depth", "first_correct_layer", "settled_layer", "own_token_refinement_depth")
 ACCURACIES = ("first_token", "answer_tokens", "whole_answer")
 
 _CELL = ["gold_index", "relative_position"]
@@ -16,7 +16,7 @@ def refinement_curve(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFra
     """Return the mean of each depth at each gold index, with its bootstrap interval over questions.
 
     Refinement depth, first-correct and settled layer are over answer tokens that layer L gets right;
-    prediction depth is over all of a position's, or over those of the population that is the same everywhere.
+    own-token refinement depth is over all of a position's, or over those of the population that is the same everywhere.
 
     Args:
         depths: rows of view ``token_depths``.
@@ -30,7 +30,7 @@ def refinement_curve(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFra
     parts = []
     for selection, right, chosen in selections(depths):
         for measure in DEPTHS:
-            rows = chosen if measure == "prediction_depth" else right
+            rows = chosen if measure == "own_token_refinement_depth" else right
             parts.append(_curve(rows, measure, settings).assign(**selection._asdict()))
     return _sorted(pd.concat(parts, ignore_index=True), DEPTHS)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
 from lenscore.analysis.means import ALL, BY_LENGTH, at_each_join, means_with_intervals
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 # By rank of the token among all tokens of the study's documents, the most frequent first.
 BANDS = ("rank 1–10", "rank 11–100", "rank 101–1,000", "rank over 1,000")
@@ -23,7 +23,8 @@ GROUPINGS: dict[str, tuple[str, ...]] = {
     "answer_kind": KINDS,
 }
 MEASURES = (
-    "accuracy", "refinement_depth", "first_correct_layer", "settled_layer", "lost_again", "n_lost", "prediction_depth",
+    "accuracy", "refinement_depth", "first_correct_layer", "settled_layer", "lost_again", "n_lost",
+    "own_token_refinement_depth",
 )  # fmt: skip
 
 _KEYS = ["model", "context_set", "lens"]
@@ -46,9 +47,9 @@ def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
     Returns:
         One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, over all contexts
         (``n_documents`` null) and for each number of documents, with ``mean``, ``low``, ``high``, ``n_questions`` and
-        ``n_tokens``. ``accuracy`` and ``prediction_depth`` are over all answer tokens; refinement depth, first-correct
-        and settled layer over those that layer L gets right; ``lost_again`` (the share that is lost at least once) and
-        ``n_lost`` (how often) over those that are right at some layer.
+        ``n_tokens``. ``accuracy`` and ``own_token_refinement_depth`` are over all answer tokens; refinement depth,
+        first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share that is lost at
+        least once) and ``n_lost`` (how often) over those that are right at some layer.
     """
     placed = tokens[tokens["condition"] == "documents"]
     right = placed["final_right"]

@@ -6,7 +6,7 @@ All from view ``context_layers``: counts and sums, a row a context × lens × la
 import pandas as pd
 
 from lenscore.analysis.means import ALL, BY_LENGTH, BY_PLACE, PLACE, at_each_join, ratios_with_intervals
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 _GROUP = ["model", "context_set", "lens"]
 _EVENTS = {"first_correct": "n_first_right", "settled": "n_settled"}

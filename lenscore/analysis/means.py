@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lenscore.analysis.bootstrap import percentile_interval
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
 
 def means_with_intervals(

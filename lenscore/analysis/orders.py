@@ -5,9 +5,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
-from lenscore.study import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec
 
-MEASURES = ("prediction_depth", "refinement_depth", "target_logprob")
+MEASURES = ("own_token_refinement_depth", "refinement_depth", "target_logprob")
 
 _KEYS = ["model", "context_set", "lens", "n_documents"]
 _TOKEN = ["question_id", "answer_index"]

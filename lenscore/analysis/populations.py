@@ -42,7 +42,7 @@ def selections(depths: pd.DataFrame) -> Iterator[tuple[Selection, pd.DataFrame, 
 
     Yields:
         The selection, the rows in it whose last layer is right, and those whose last layer may be wrong:
-        prediction depth, which needs no right answer, is over the latter. With ``every_position`` both are
+        own-token refinement depth, which needs no right answer, is over the latter. With ``every_position`` both are
         the same.
     """
     placed = depths[depths["condition"].isin(WITH_POSITION)]

@@ -20,8 +20,8 @@ from lenscore.analysis.layers import (
     with_rises,
 )
 from lenscore.analysis.orders import order_variance
-from lenscore.analysis.shapes import disagreements, shapes_of_study
-from lenscore.study import AnalysisSpec
+from lenscore.analysis.shape.study_shapes import disagreements, shapes_of_study
+from lenscore.study.analysis import AnalysisSpec
 
 _COVERAGE = """
     select f.model, c.context_set, c.condition, c.n_documents,

@@ -1,8 +1,4 @@
 """Contexts: which documents, in which order, in which words.
 
-``VERSION`` counts the changes of this package that make other contexts of the same input.
-It is a parameter of the rule ``build_contexts``: raise it with such a change, and every
-study's contexts, and what was extracted from them, are made anew.
+Everything here decides what a model reads: a change makes other contexts, and so a new extraction.
 """
-
-VERSION = 2

@@ -12,7 +12,7 @@ from lenscore.contexts.prompts import Template
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import ContextError
 from lenscore.records import CONTEXTS, LEFT_OUT
-from lenscore.study import ContextSetSpec
+from lenscore.study.context_sets import ContextSetSpec
 
 
 def build_contexts(

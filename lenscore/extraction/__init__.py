@@ -1,1 +1,5 @@
-"""Extraction: a model's residual states at the answer tokens, and what the lens says of them."""
+"""Extraction: contexts as tokens, what a lens says at their answer tokens, and one job over a shard of them.
+
+Definitions of the statistics are fixed by docs/definitions.md; everything that only makes them faster may be changed,
+as every job checks itself against the model.
+"""

@@ -10,20 +10,20 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lenscore.errors import ContextError
-from lenscore.extraction.packed_linears import pack_linears
-from lenscore.extraction.room import too_small
 from lenscore.extraction.self_check import OwnPass, difference
-from lenscore.extraction.sharing import ContextStates, States
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.lenses.architecture import find_architecture
-from lenscore.lenses.decoder import Decoder
 from lenscore.lenses.lens import Lens, LogitLens
-from lenscore.study import Matmul
+from lenscore.models.architecture import find_architecture
+from lenscore.models.packed_linears import pack_linears
+from lenscore.models.unembedding import Unembedding
+from lenscore.prefix_tree.limits import too_small
+from lenscore.prefix_tree.sharing import ContextStates, States
+from lenscore.study.models import Matmul
 
 _log = logging.getLogger(__name__)
 
-LensOf = Callable[[Decoder], Lens]
+LensOf = Callable[[Unembedding], Lens]
 LOGIT: Mapping[str, LensOf] = MappingProxyType({"logit": LogitLens})
 
 
@@ -102,7 +102,7 @@ class LensEngine:
 
         Args:
             questions: each one's contexts, one or more.
-            lenses: by name, what makes a lens of the model's decoder.
+            lenses: by name, what makes a lens of the model's unembedding.
             top_k: how many of the most probable tokens to keep.
 
         Raises:
@@ -113,8 +113,8 @@ class LensEngine:
             return
         own = self._prepared(questions[0]) if self._run is None else None
         assert self._run is not None
-        decoder = Decoder.of(find_architecture(self.model))
-        by_name = {name: lens_of(decoder) for name, lens_of in lenses.items()}
+        unembedding = Unembedding.of(find_architecture(self.model))
+        by_name = {name: lens_of(unembedding) for name, lens_of in lenses.items()}
         ahead: list[Mapping[str, LensStatistics]] = []
         following = iter(questions)
         for contexts, states in self._run(questions):
@@ -157,8 +157,8 @@ class LensEngine:
                 states = self._run.of(contexts)
             else:
                 _log.info("contexts share their prefixes: states agree with those of a context alone")
-        decoder = Decoder.of(find_architecture(self.model))
-        self.self_check_difference = own.check_last_layer(decoder, own.states if rounded else states[:, of_own])
+        unembedding = Unembedding.of(find_architecture(self.model))
+        self.self_check_difference = own.check_last_layer(unembedding, own.states if rounded else states[:, of_own])
         _log.info(
             "self-check: the lens at the last layer is within %.1e of the model's logits", self.self_check_difference
         )

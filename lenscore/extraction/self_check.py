@@ -8,10 +8,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from lenscore.errors import SelfCheckError
-from lenscore.extraction.residuals import own_states_and_logits
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.lenses.architecture import Architecture
-from lenscore.lenses.decoder import Decoder
+from lenscore.models.architecture import Architecture
+from lenscore.models.residuals import own_states_and_logits
+from lenscore.models.unembedding import Unembedding
 
 # Largest difference allowed, as a share of the magnitude: some hundred units in the last place, since
 # the model multiplies its matrices in other shapes.
@@ -45,7 +45,7 @@ class OwnPass:
         name = f"{type(model).__name__} (model_type {model.config.model_type})"
         return cls(name, context, states, logits, _TOLERANCE[model.dtype])
 
-    def check_last_layer(self, decoder: Decoder, states: Float[Tensor, "layers positions width"]) -> float:
+    def check_last_layer(self, unembedding: Unembedding, states: Float[Tensor, "layers positions width"]) -> float:
         """Compare the decoded states of layer L with the model's own logits.
 
         Returns:
@@ -55,7 +55,7 @@ class OwnPass:
             SelfCheckError: it is larger than rounding explains.
         """
         with torch.inference_mode():
-            decoded = decoder(states[-1])
+            decoded = unembedding(states[-1])
         if decoded.shape != self.logits.shape:
             raise SelfCheckError(
                 self._message(f"its logits have shape {tuple(self.logits.shape)}, the lens's {tuple(decoded.shape)}")

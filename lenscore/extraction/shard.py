@@ -19,11 +19,12 @@ from lenscore.extraction.engine import LensEngine, LensOf, use_threads
 from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.extraction.tree_attention import IMPLEMENTATION
 from lenscore.lenses.lens import LogitLens
 from lenscore.lenses.tuned import Translators, TunedLens
+from lenscore.prefix_tree.attention_hook import IMPLEMENTATION
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
-from lenscore.study import ExtractionSpec, Matmul
+from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.models import Matmul
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lenscore.extraction.spent import spent_on
+from lenscore.jobs.spent import spent_on
 from lenscore.lenses.lens import Lens
 
 # The head's weights are read once for so many rows (layers × positions): enough to be worth it, few
@@ -73,7 +73,7 @@ def _lens_statistics(
     found = [
         _of_position(logits, target, top_k)
         for some, some_targets in zip(by_position.split(step), targets.split(step), strict=True)
-        for logits, target in zip(lens.decoder(some), some_targets.tolist(), strict=True)
+        for logits, target in zip(lens.unembedding(some), some_targets.tolist(), strict=True)
     ]
     return LensStatistics(**{name: torch.stack([of[name] for of in found], dim=1).cpu() for name in found[0]})
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lenscore.contexts.answers import occurrence
 from lenscore.errors import ContextError
-from lenscore.extraction.context_tree import common_length
+from lenscore.prefix_tree.tree import common_length
 
 Segments = Sequence[Mapping[str, Any]]
 

@@ -1,4 +1,4 @@
-"""The tuned lens: an affine translator per layer before the model's own decoder (Belrose et al. 2023)."""
+"""The tuned lens: an affine translator per layer before the model's own unembedding (Belrose et al. 2023)."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lenscore.errors import SourceError
 from lenscore.files import sha256_of_file, write_json, written_whole
-from lenscore.lenses.decoder import Decoder
+from lenscore.models.unembedding import Unembedding
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Translators:
         return Translators(self.weights.to(device), self.biases.to(device))
 
     def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:
-        """Return what the decoder is to read of a layer's states, in their own precision; layer L's as they are."""
+        """Return what the unembedding is to read of a layer's states, in their own precision; layer L's as they are."""
         if layer == self.n_layers:
             return states
         own = states.float()
@@ -83,9 +83,9 @@ class Translators:
 
 @dataclass(frozen=True)
 class TunedLens:
-    """Translators, then the model's own decoder. At layer L it is the model."""
+    """Translators, then the model's own unembedding. At layer L it is the model."""
 
-    decoder: Decoder
+    unembedding: Unembedding
     translators: Translators
 
     def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:

@@ -35,9 +35,9 @@ CHARTS: dict[str, ChartEntry] = {
     "depth_curves": ChartEntry(
         "refinement_curve",
         "The two layers behind the depth, and the model's own choice",
-        "Refinement depth is settled layer less first-correct layer. Prediction depth is the same with the model's own "
-        "final choice as the target, over all answer tokens, right or wrong. Means with bootstrap intervals over "
-        "questions.",
+        "Refinement depth is settled layer less first-correct layer. Own-token refinement depth is the same with the "
+        "model's own final choice as the target, over all answer tokens, right or wrong. Means with "
+        "bootstrap intervals over questions.",
     ),
     "layers_reached": ChartEntry(
         "layers_reached",
@@ -71,8 +71,8 @@ CHARTS: dict[str, ChartEntry] = {
         "refinement_curve",
         "Two targets, two populations",
         "The same curve asked in other ways. Left, refinement depth (the right answer as the target); right, "
-        "prediction depth (the model's own final choice). “Each position's”: the tokens that are right at that "
-        "position (for prediction depth, all tokens), so that the tokens change along the curve. “Same "
+        "own-token refinement depth (the model's own final choice). “Each position's”: the tokens that are right at "
+        "that position (for own-token refinement depth, all tokens), so that the tokens change along the curve. “Same "
         "everywhere”: only tokens that are right at every position, so that nothing but the position changes. "
         "Below, first answer tokens alone.",
     ),

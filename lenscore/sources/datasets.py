@@ -14,7 +14,7 @@ from lenscore.sources.download import check_hash, download, one_line
 from lenscore.sources.formats import Questions, read_questions
 from lenscore.sources.lines import local_file, read_json_lines
 from lenscore.sources.manifest import write_manifest
-from lenscore.study import DatasetSpec
+from lenscore.study.dataset import DatasetSpec
 
 logger = logging.getLogger(__name__)
 

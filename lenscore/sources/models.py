@@ -18,7 +18,7 @@ from lenscore.errors import SourceError
 from lenscore.files import folder_written_whole
 from lenscore.sources.download import check_hash, one_line
 from lenscore.sources.manifest import write_manifest
-from lenscore.study import ModelSpec
+from lenscore.study.models import ModelSpec
 
 logger = logging.getLogger(__name__)
 

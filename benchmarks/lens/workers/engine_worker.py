@@ -10,7 +10,7 @@ from benchmarks.lens.protocol import Lens, serve
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.study import Matmul
+from lenscore.study.models import Matmul
 
 
 def load(model: str, threads: int, matmul: Matmul) -> Lens:

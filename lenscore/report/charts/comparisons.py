@@ -19,13 +19,13 @@ from lenscore.report.charts.parts import (
     with_documents,
     with_filters,
 )
-from lenscore.report.theme import MUTED, QUIET
+from lenscore.report.charts.theme import MUTED, QUIET
 
 _CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
 _DIFFERENCES = {
     "accuracy": "answer tokens right",
     "target_logprob": "log p of the answer token (nats)",
-    "prediction_depth": "prediction depth (layers)",
+    "own_token_refinement_depth": "own-token refinement depth (layers)",
     "refinement_depth": "refinement depth (layers)",
 }
 _GROUPINGS = {

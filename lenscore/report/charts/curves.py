@@ -23,15 +23,15 @@ from lenscore.report.charts.parts import (
     with_documents,
     with_filters,
 )  # fmt: skip
-from lenscore.report.theme import QUIET
+from lenscore.report.charts.theme import QUIET
 
 _MEASURES = {
     "refinement_depth": "refinement depth (layers)",
     "first_correct_layer": "first-correct layer",
     "settled_layer": "settled layer",
-    "prediction_depth": "prediction depth (layers)",
+    "own_token_refinement_depth": "own-token refinement depth (layers)",
 }
-_TARGETS = ("refinement_depth", "prediction_depth")
+_TARGETS = ("refinement_depth", "own_token_refinement_depth")
 _TOKENS = {"all": "all tokens", "first": "first tokens"}
 _POPULATIONS = {"each_position": "each position's", "every_position": "same everywhere"}
 _NO_CURVE = "No answer token is right at the last layer, or no context has two documents or more."
@@ -64,7 +64,7 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
 
 
 def depth_curves(table: pd.DataFrame) -> ChartType:
-    """Return the layers of which refinement depth is the difference, and prediction depth, against position.
+    """Return the layers of which refinement depth is the difference, and own-token refinement depth, against position.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.

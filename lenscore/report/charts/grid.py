@@ -7,7 +7,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.parts import nothing, shown
-from lenscore.report.visible import visible
+from lenscore.report.charts.visible import visible
 
 Colour = Literal["probability", "entropy", "kl"]
 

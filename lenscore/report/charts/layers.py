@@ -23,7 +23,7 @@ from lenscore.report.charts.parts import (
     with_documents,
     with_filters,
 )
-from lenscore.report.theme import QUIET, REFERENCE
+from lenscore.report.charts.theme import QUIET, REFERENCE
 
 _WIDTH = 800
 _NONE_RIGHT = "No answer token is right at the last layer."

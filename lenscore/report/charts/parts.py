@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from lenscore.report.theme import QUIET
+from lenscore.report.charts.theme import QUIET
 
 POSITION = alt.X(
     "relative_position:Q",

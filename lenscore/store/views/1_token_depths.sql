@@ -2,7 +2,7 @@
 -- first_correct_layer  lowest layer whose top-1 is the answer token (null: at none)
 -- settled_layer        lowest layer from which on every layer's top-1 is the answer token (null: layer L is wrong)
 -- refinement_depth     settled − first correct, where layer L is right: the paper's gap (arXiv 2501.15054)
--- first_predicted_layer, settled_prediction_layer, prediction_depth
+-- first_predicted_layer, prediction_depth, own_token_refinement_depth
 --                      the same with the model's own layer-L top-1 as the target: always defined
 create view token_depths as
 with final as (
@@ -18,7 +18,7 @@ layers as (
         min(r.layer) filter (where r.top1_id = r.target_id) as first_correct_layer,
         coalesce(max(r.layer) filter (where r.top1_id <> r.target_id), -1) + 1 as after_last_wrong,
         min(r.layer) filter (where r.top1_id = f.final_top1_id) as first_predicted_layer,
-        coalesce(max(r.layer) filter (where r.top1_id <> f.final_top1_id), -1) + 1 as settled_prediction_layer
+        coalesce(max(r.layer) filter (where r.top1_id <> f.final_top1_id), -1) + 1 as prediction_depth
     from layer_records as r
     join final as f using (model, lens, context_id, answer_index)
     group by r.model, r.lens, r.context_id, r.answer_index
@@ -32,7 +32,7 @@ select
     case when l.final_top1_id = l.target_id then l.after_last_wrong end as settled_layer,
     case when l.final_top1_id = l.target_id then l.after_last_wrong - l.first_correct_layer end as refinement_depth,
     l.first_predicted_layer,
-    l.settled_prediction_layer,
-    l.settled_prediction_layer - l.first_predicted_layer as prediction_depth
+    l.prediction_depth,
+    l.prediction_depth - l.first_predicted_layer as own_token_refinement_depth
 from layers as l
 join contexts as c using (context_id);

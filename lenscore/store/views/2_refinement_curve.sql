@@ -1,5 +1,5 @@
 -- The paper's curve: mean depths by gold index. Refinement depth, first-correct and settled layer are means over
--- the answer tokens that layer L gets right (n_right of n_tokens); prediction depth is over all answer tokens.
+-- the answer tokens that layer L gets right (n_right of n_tokens); own-token refinement depth is over all answer tokens.
 -- Intervals are in tables/refinement_curve.csv.
 create view refinement_curve as
 select
@@ -10,7 +10,7 @@ select
     avg(refinement_depth) as refinement_depth,
     avg(first_correct_layer) filter (where final_right) as first_correct_layer,
     avg(settled_layer) as settled_layer,
-    avg(prediction_depth) as prediction_depth
+    avg(own_token_refinement_depth) as own_token_refinement_depth
 from token_depths
 where condition = 'documents'
 group by model, context_set, lens, n_documents, gold_index

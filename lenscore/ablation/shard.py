@@ -1,0 +1,136 @@
+"""One ablation job: one model over the contexts of one shard, with each of its blocks ablated."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from lenscore.ablation.engine import AblationEngine, Means, variants_of
+from lenscore.errors import ContextError
+from lenscore.extraction.engine import load_model, resolve_device, use_threads
+from lenscore.extraction.fitting import FittedContext
+from lenscore.extraction.shard import Progress, Reading, facts_of, fit_contexts, group_by_question, window_of
+from lenscore.extraction.statistics import LensStatistics
+from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.records import ABLATIONS
+from lenscore.study.ablation import AblationSpec, Replacement, Scope
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ShardAblations:
+    """What a job makes of its shard: a table of ``records``, and facts about the job and the model."""
+
+    ablations: pa.Table
+    facts: dict[str, Any]
+
+
+def ablate_shard(
+    contexts: pa.Table,
+    model_folder: Path,
+    *,
+    questions: Collection[str],
+    reading: Reading,
+    ablation: AblationSpec,
+    means: Path | None,
+    device: str,
+    threads: int,
+) -> ShardAblations:
+    """Ablate every block, one after the other, in the contexts of some of a shard's questions.
+
+    Args:
+        contexts: ``records.CONTEXTS``, each question's contexts together.
+        model_folder: safetensors, config and tokenizer.
+        questions: ids of the questions; others' contexts are passed by.
+        reading: precision, window, and what to do with a context that is longer.
+        ablation: numbers of documents, replacements and scopes.
+        means: the blocks' mean contributions (``reference_means``); None where no replacement needs them.
+        device: where to run.
+        threads: CPU threads.
+
+    Raises:
+        ContextError: a context cannot be tokenised or does not fit, or means are missing or of another model.
+        ArchitectureError: a part of the model was not found.
+        SelfCheckError: the model with nothing ablated is not the model.
+    """
+    use_threads(threads)
+    engine = AblationEngine(load_model(model_folder, reading.dtype, resolve_device(device)), reading.matmul)
+    tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
+    window = window_of(engine.model, reading.window)
+    # A question's contexts are cut to one budget, those that are not ablated included: hence fitted with them.
+    of_questions = contexts.filter(pa.array([name in questions for name in contexts["question_id"].to_pylist()]))
+    fitted = [
+        context
+        for context in fit_contexts(of_questions, tokenizer, reading.overflow, window)
+        if can_be_ablated(context, ablation.documents)
+    ]
+    by_question = group_by_question(fitted)
+    found = engine.predictions(
+        [[tokens for _, tokens in pairs] for pairs in by_question],
+        ablation.scopes,
+        ablation.replacements,
+        None if means is None else _read_means(means, engine),
+    )
+    progress = Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
+    batches = []
+    for pairs in by_question:
+        for context, tokens in pairs:
+            for scope, statistics in next(found).items():
+                columns = _columns(tokens, scope, ablation.replacements, statistics, engine.n_layers)
+                columns["context_id"] = [context["context_id"]] * len(columns["block"])
+                batches.append(pa.RecordBatch.from_pydict(columns, schema=ABLATIONS))
+        progress.done(pairs)
+    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(engine, window))
+
+
+def can_be_ablated(context: FittedContext, documents: Collection[int] | None) -> bool:
+    """Say whether blocks are ablated in a context: one of the set's own, in its first order of distractors."""
+    row = context.context
+    return (
+        row["condition"] == "documents"
+        and row["distractor_order"] == 0
+        and (documents is None or row["n_documents"] in documents)
+    )
+
+
+def _read_means(path: Path, engine: AblationEngine) -> Means:
+    means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
+    expected = (engine.n_layers, engine.model.config.get_text_config().hidden_size)
+    if {"all", "answer"} - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
+        shapes = {scope: tuple(mean.shape) for scope, mean in means.items()}
+        raise ContextError(f"{path}: mean contributions {shapes}; the model needs {expected} for all and for answer")
+    return means
+
+
+def _columns(
+    tokens: TokenisedContext,
+    scope: Scope,
+    replacements: Sequence[Replacement],
+    statistics: LensStatistics,
+    n_layers: int,
+) -> dict[str, list[Any]]:
+    """Return the rows of one context and scope: variant by variant, and in it token by token."""
+    variants = variants_of(n_layers, replacements)
+    n_tokens = len(tokens.answer_ids)
+
+    def each_token(values: Iterator[Any]) -> list[Any]:
+        return [value for value in values for _ in range(n_tokens)]
+
+    return {
+        "answer_index": list(range(n_tokens)) * len(variants),
+        "scope": [scope] * (n_tokens * len(variants)),
+        "replacement": each_token(variant.replacement or "none" for variant in variants),
+        "block": each_token(variant.block for variant in variants),
+        "top1_id": statistics.top1_id.flatten().tolist(),
+        "top1_logprob": statistics.top1_logprob.flatten().tolist(),
+        "target_id": tokens.answer_ids * len(variants),
+        "target_logprob": statistics.target_logprob.flatten().tolist(),
+        "target_rank": statistics.target_rank.flatten().tolist(),
+        "kl_from_intact": statistics.kl_to_final.flatten().tolist(),
+    }

@@ -1,0 +1,44 @@
+"""The model's own way from its last residual state to the logits, applied to any layer's state."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lenscore.models.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Unembedding:
+    """Final norm (its statistics taken from the state itself), projection, head with bias, scale, soft cap."""
+
+    norm: nn.Module | None
+    projection: nn.Module | None
+    head: nn.Module
+    logit_scale: float
+    soft_cap: float | None
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> "Unembedding":
+        """Return the unembedding of a model's parts."""
+        return cls(
+            norm=architecture.final_norm,
+            projection=architecture.projection,
+            head=architecture.head,
+            logit_scale=architecture.logit_scale,
+            soft_cap=architecture.soft_cap,
+        )
+
+    def __call__(self, states: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows vocabulary"]:
+        """Return the logits of residual states, in float32 whatever the model's precision.
+
+        At layer L these are the model's own logits (nostalgebraist 2020, the logit lens).
+        """
+        for part in (self.norm, self.projection, self.head):
+            if part is not None:
+                states = part(states)
+        logits = states * self.logit_scale if self.logit_scale != 1.0 else states
+        if self.soft_cap is not None:
+            logits = self.soft_cap * torch.tanh(logits / self.soft_cap)
+        return logits.float()

@@ -1,0 +1,82 @@
+"""The rows of the page's HTML tables, from the tables of the analysis."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from lenscore.analysis.shape.study_shapes import CURVE as SHAPE_CURVE
+from lenscore.report.page.sentences import WAYS, ablation_name, curve_name
+
+
+class _Column(NamedTuple):
+    name: str
+    title: str
+    write: Callable[[float], str]
+
+
+_OBSERVED = (
+    _Column("share_first_right", "first right", "{:.1%}".format),
+    _Column("share_settled", "settled", "{:.1%}".format),
+    _Column("mean_rise", "rise (nats)", "{:+.2f}".format),
+)
+_CAUSED = (
+    _Column("accuracy_drop", "accuracy lost", "{:+.1%}".format),
+    _Column("logprob_drop", "log p lost (nats)", "{:+.2f}".format),
+)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows, with None where a value is missing."""
+    return [
+        {str(key): None if pd.api.types.is_scalar(value) and pd.isna(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def essential_table(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the essential-layer table over all positions: columns, and rows of cells with the length of their bars.
+
+    A bar is as long as the value's share of the column's greatest in its model, context set and lens.
+    """
+    everywhere = table[(table["region"] == "all") & table["n_documents"].isna()]
+    columns = (*_OBSERVED, *(_CAUSED if ablation(table) else ()))
+    rows = []
+    for names, group in everywhere.groupby(["model", "context_set", "lens"]):
+        longest = group[[column.name for column in columns]].max()
+        for row in records(group):
+            cells = [_cell(", ".join(map(str, names)), text=True), _cell(str(row["layer"]), row["layer"])]
+            for column in columns:
+                value = row[column.name]
+                if value is None:
+                    cells.append(_cell("", ""))
+                    continue
+                share = max(0.0, 100 * value / longest[column.name]) if longest[column.name] > 0 else 0.0
+                cells.append(_cell(column.write(value), value, share=round(share, 1)))
+            rows.append({"model": row["model"], "lens": row["lens"], "cells": cells})
+    titles = [{"title": "model, set, lens", "text": True}, {"title": "layer", "text": False}]
+    return {
+        "columns": titles + [{"title": column.title, "text": False} for column in columns],
+        "rows": rows,
+    }
+
+
+def ablation(essential: pd.DataFrame) -> str | None:
+    """Return what was done to the blocks in the essential-layer table, in words; None if nothing was."""
+    ablated = essential.dropna(subset="logprob_drop")
+    return None if ablated.empty else ablation_name(ablated.iloc[0].to_dict())
+
+
+def verdict_table(shapes: pd.DataFrame) -> dict[str, Any]:
+    """Return the verdicts as a table: a row a curve, a column a way of asking."""
+    ways = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
+    rows = []
+    for names, group in shapes.groupby(SHAPE_CURVE):
+        said = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
+        curve = dict(zip(SHAPE_CURVE, names, strict=True))
+        rows.append({**curve, "curve": curve_name(curve), "said": [said.get(way) for way in ways]})
+    return {"ways": [[WAYS[part] for part in way] for way in ways], "rows": rows}
+
+
+def _cell(shown: str, value: Any = None, *, text: bool = False, share: float | None = None) -> dict[str, Any]:
+    return {"shown": shown, "value": shown if value is None else value, "text": text, "share": share}

@@ -1,0 +1,89 @@
+"""Section ``context_sets``: ways of making contexts."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from lenscore.study.section import Section, impossible
+
+
+def _form_of_positions(value: object) -> str | None:
+    """Say which form of ``positions`` a value takes, so that its faults are told of that form alone."""
+    if isinstance(value, str):
+        return "all" if value == "all" else None
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else "count"
+    return "list" if isinstance(value, list) else None
+
+
+Positions = Annotated[
+    Annotated[Literal["all"], Tag("all")]
+    | Annotated[int, Field(ge=2), Tag("count")]
+    | Annotated[list[Annotated[int, Field(ge=0)]], Tag("list")],
+    Discriminator(
+        _form_of_positions,
+        custom_error_type="positions",
+        custom_error_message="must be all, a count of 2 or more, or a list of gold indices",
+    ),
+]
+
+
+class ContextSetSpec(Section):
+    """One way of making contexts; each set is built and extracted by itself."""
+
+    documents: list[Annotated[int, Field(ge=1)]] = Field(
+        description="Numbers of documents in a context; may be empty where controls are asked for."
+    )
+    positions: Positions = Field(
+        default=5,
+        description="Gold indices: all; a count, evenly spread with both ends; or a list of indices.",
+    )
+    distractors: Literal["auto", "dataset", "bm25", "random"] = Field(
+        default="auto",
+        description="dataset: those it brings; bm25, random: from all other gold documents of the dataset; "
+        "auto: the dataset's where it brings any, else bm25.",
+    )
+    prompt: str = Field(
+        default="few_shot", description="A template of lenscore/data/prompts, or the path of a .yaml file of your own."
+    )
+    orders: int = Field(
+        default=1, ge=1, description="Orders of the distractors: the set's own, and orders − 1 drawn with the seed."
+    )
+    controls: list[Literal["closed_book", "oracle", "shuffled_gold"]] = Field(
+        default=[],
+        description="closed_book: no documents; oracle: the gold document alone; shuffled_gold: every context once "
+        "more, with one more distractor in the gold document's place.",
+    )
+    overflow: Literal["error", "skip", "truncate_documents"] = Field(
+        default="error", description="What to do where a context is longer than the model's window."
+    )
+    cut: Literal["answer", "start"] = Field(
+        default="answer",
+        description="With truncate_documents: keep the gold document's words around the answer, or every "
+        "document's start (a question whose answer is then lost is skipped).",
+    )
+    seed: int = Field(default=0, ge=0, description="Draws random distractors, and their further orders.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ContextSetSpec":
+        if not self.documents and not self.controls:
+            raise impossible("documents", "must not be empty where no controls are asked for: the set has no contexts")
+        for name, values in (("documents", self.documents), ("controls", self.controls)):
+            if len(set(values)) != len(values):
+                raise impossible(name, f"must not name a value twice; found {values}")
+        if isinstance(self.positions, list) and len(set(self.positions)) != max(len(self.positions), 1):
+            raise impossible("positions", f"must be one or more different gold indices; found {self.positions}")
+        for n in self.documents:
+            if isinstance(self.positions, list) and max(self.positions) >= n:
+                raise impossible(
+                    "positions", f"has gold index {max(self.positions)}, but the last of {n} has index {n - 1}"
+                )
+            if isinstance(self.positions, int) and n == 1:
+                raise impossible(
+                    "positions",
+                    f"asks for {self.positions} places, but 1 document has one place: leave 1 out of documents and "
+                    "set controls: [oracle], or set positions: all",
+                )
+            if isinstance(self.positions, int) and self.positions > n:
+                raise impossible("positions", f"asks for {self.positions} places among {n} documents; at most {n}")
+        return self

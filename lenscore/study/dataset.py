@@ -1,0 +1,64 @@
+"""Section ``dataset``: where the questions come from."""
+
+import hashlib
+import json
+import re
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lenscore.study.section import GitHash, Section, Sha256, impossible
+
+DATASET_SOURCE = r"^(embedded:questions|path:.+|url:https?://\S+|hub:[^/\s]+(/[^/\s]+)?)$"
+PATTERNS_IN_WORDS = {
+    DATASET_SOURCE: "must be embedded:questions, path:<file>, url:<https address> or hub:<owner/name>",
+}
+
+
+class DatasetSpec(Section):
+    """Where the questions come from."""
+
+    source: str = Field(
+        description="embedded:questions | path:<file> | url:<https address> | hub:<owner/name>",
+        pattern=DATASET_SOURCE,
+    )
+    format: Literal["auto", "questions", "lost_in_the_middle", "nq_open", "key_value"] = Field(
+        default="auto",
+        description="What a row is; auto recognises it by the keys of the first row.",
+    )
+    sha256: Sha256 | None = Field(default=None, description="Expected SHA-256 of the file (path: and url:).")
+    git_blob: GitHash | None = Field(
+        default=None, description="Expected git blob id of the file, instead of a SHA-256 (path: and url:)."
+    )
+    revision: GitHash | None = Field(default=None, description="Commit of a Hub dataset (required with hub:).")
+    config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
+    split: str = Field(default="validation", description="Split of a Hub dataset.")
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset's folder: what it is called, and a hash where two may be called the same."""
+        kind, _, place = self.source.partition(":")
+        stem = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].partition(".")[0].lower()).strip("-")
+        if kind == "embedded":
+            return f"embedded-{stem}"
+        identity = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return f"{stem or kind}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "DatasetSpec":
+        kind = self.source.partition(":")[0]
+        if kind == "url" and not (self.sha256 or self.git_blob):
+            raise impossible(
+                "sha256", "a url: dataset needs sha256 or git_blob, so that what is fetched is what was meant"
+            )
+        if kind == "hub" and not self.revision:
+            raise impossible("revision", "a hub: dataset needs its revision, the 40 hex digits of a commit")
+        for key, value, kinds in (
+            ("revision", self.revision, ("hub",)),
+            ("config", self.config, ("hub",)),
+            ("sha256", self.sha256, ("path", "url")),
+            ("git_blob", self.git_blob, ("path", "url")),
+        ):
+            if value and kind not in kinds:
+                raise impossible(key, f"belongs to {': and '.join(kinds)}: datasets, not to {kind}:; leave it out")
+        return self

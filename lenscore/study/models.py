@@ -1,0 +1,56 @@
+"""Section ``models``: where a model comes from, and the arithmetic it is run in."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lenscore.study.section import GitHash, Section, Sha256, impossible
+
+MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+|path:.+)$"
+PATTERNS_IN_WORDS = {MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder>"}
+
+# How a model's matrices are multiplied: in its own precision, or rounded to bfloat16.
+Matmul = Literal["exact", "bf16"]
+
+
+class ModelSpec(Section):
+    """Where a model comes from, and the arithmetic it is run in."""
+
+    source: str = Field(
+        description="hub:<owner/name> | wheel:<package>==<version> | path:<folder>",
+        pattern=MODEL_SOURCE,
+    )
+    revision: GitHash | None = Field(default=None, description="Commit of a Hub model (required with hub:).")
+    member: str | None = Field(default=None, description="Path of the GGUF file in the wheel (required with wheel:).")
+    sha256: Sha256 | None = Field(default=None, description="SHA-256 of the wheel (required with wheel:).")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="Precision of weights and residual stream; the lens's statistics are float32."
+    )
+    matmul: Matmul = Field(
+        default="exact",
+        description="Products of the blocks' matrices: exact, in dtype; bf16, rounded to bfloat16 while residual "
+        "stream, attention and head stay in float32 (dtype: float32 alone).",
+    )
+    window: int | None = Field(
+        default=None, ge=8, description="Longest context in tokens; null takes it from the model's own config."
+    )
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "ModelSpec":
+        kind = self.source.partition(":")[0]
+        if kind == "hub" and not self.revision:
+            raise impossible("revision", "a hub: model needs its revision, the 40 hex digits of a commit")
+        if kind == "wheel" and not self.member:
+            raise impossible("member", "a wheel: model needs member, the path of the GGUF file in the wheel")
+        if kind == "wheel" and not self.sha256:
+            raise impossible("sha256", "a wheel: model needs sha256, that of the wheel")
+        for key, value, owner in (
+            ("revision", self.revision, "hub"),
+            ("member", self.member, "wheel"),
+            ("sha256", self.sha256, "wheel"),
+        ):
+            if value and kind != owner:
+                raise impossible(key, f"belongs to {owner}: models, not to {kind}:; leave it out")
+        if self.matmul == "bf16" and self.dtype != "float32":
+            raise impossible("matmul", f"bf16 is for dtype: float32; with {self.dtype} set it to exact")
+        return self

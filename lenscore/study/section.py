@@ -1,0 +1,33 @@
+"""What all sections of the config share: strictness, names, hashes, and how an impossible combination is reported."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic_core import PydanticCustomError
+
+NAME = r"^[a-z0-9][a-z0-9._-]*$"
+SHA256 = r"^[0-9a-f]{64}$"
+GIT_HASH = r"^[0-9a-f]{40}$"
+
+# A name becomes part of paths and a wildcard of the workflow.
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=80)]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
+GitHash = Annotated[str, StringConstraints(pattern=GIT_HASH)]
+
+# What would be right, where pydantic speaks of patterns.
+PATTERNS_IN_WORDS = {
+    NAME: "must be a name of small letters, digits, '.', '_' and '-' that begins with a letter or digit",
+    SHA256: "must be a SHA-256: 64 hex digits, letters small",
+    GIT_HASH: "must be a full git id: 40 hex digits, letters small",
+}
+
+
+def impossible(key: str, message: str) -> PydanticCustomError:
+    """Return the error of a combination that cannot be run; ``key`` is the one to change."""
+    return PydanticCustomError("impossible", "{message}", {"key": key, "message": message})
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, types are not converted, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -1,0 +1,99 @@
+"""The whole config of a study: its defaults, and which combinations make sense."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from lenscore.errors import ConfigError
+from lenscore.study import dataset, models, section
+from lenscore.study.ablation import AblationSpec
+from lenscore.study.analysis import AnalysisSpec
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.dataset import DatasetSpec
+from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.lenses import TunedLensSpec
+from lenscore.study.messages import fault_in_words
+from lenscore.study.models import ModelSpec
+from lenscore.study.report import ReportSpec
+from lenscore.study.section import Name, Section, impossible
+
+
+class Study(Section):
+    """One study: dataset × context sets × models × lenses."""
+
+    study: Name = Field(description="Names the folder results/<study>/.")
+    dataset: DatasetSpec
+    questions: int = Field(ge=1, description="The first n of the dataset in a seeded order; a larger n only adds.")
+    seed: int = Field(default=0, ge=0, description="Orders the questions.")
+    shard_size: int = Field(default=25, ge=1, description="Questions a shard.")
+    missing_answer: Literal["error", "skip"] = Field(
+        default="error", description="What to do with a question none of whose answers occurs in its gold document."
+    )
+    context_sets: dict[Name, ContextSetSpec] = Field(min_length=1)
+    models: dict[Name, ModelSpec] = Field(min_length=1)
+    lenses: list[Literal["logit", "tuned"]] = Field(default=["logit"], min_length=1)
+    tuned_lens: TunedLensSpec = TunedLensSpec()
+    ablation: AblationSpec = AblationSpec()
+    extraction: ExtractionSpec = ExtractionSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
+    report: ReportSpec = ReportSpec()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Study":
+        for key, values in (
+            ("lenses", self.lenses),
+            ("ablation.replacements", self.ablation.replacements),
+            ("ablation.scopes", self.ablation.scopes),
+        ):
+            if len(set(values)) != len(values):
+                raise impossible(key, f"must not name a value twice; found {values}")
+        if self.ablation.questions > self.questions:
+            raise impossible(
+                "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
+            )
+        found = sorted({n for contexts in self.context_sets.values() for n in contexts.documents})
+        if missing := [n for n in self.ablation.documents or [] if n not in found]:
+            raise impossible("ablation.documents", f"{missing} are numbers of no context set; there are {found}")
+        return self
+
+    @property
+    def questions_of_lens(self) -> int:
+        """Number of questions outside the study that are needed, at the least."""
+        return self.tuned_lens.questions + self.tuned_lens.held_out if "tuned" in self.lenses else 0
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards of each context set."""
+        return -(-self.questions // self.shard_size)
+
+    def questions_of_shard(self, shard: int) -> tuple[int, int]:
+        """Return the places (first, end) of a shard's questions in the study's order."""
+        return shard * self.shard_size, min((shard + 1) * self.shard_size, self.questions)
+
+    def ablated_questions(self, shard: int) -> tuple[int, int]:
+        """Return the places (first, end) of those of a shard's questions in whose contexts blocks are ablated."""
+        first, end = self.questions_of_shard(shard)
+        return first, max(first, min(end, self.ablation.questions))
+
+    def ablated_documents(self, context_set: str) -> list[int]:
+        """Return the numbers of documents at which blocks are ablated in a context set."""
+        chosen = self.ablation.documents
+        return [n for n in self.context_sets[context_set].documents if chosen is None or n in chosen]
+
+
+_PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS
+
+
+def read_study(config: Mapping[str, Any]) -> Study:
+    """Validate a config as Snakemake has read it.
+
+    Raises:
+        ConfigError: with one line a fault: the key's path, what would be right, and what was found there.
+    """
+    try:
+        return Study.model_validate(config)
+    except ValidationError as error:
+        schema = Study.model_json_schema()
+        lines = [fault_in_words(dict(fault), config, schema, _PATTERNS) for fault in error.errors()]
+        raise ConfigError("the config cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None
