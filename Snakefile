@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# A study given by --configfile stands for itself: it must not be merged into the default one.
+# --configfile replaces config.yaml; the two are not merged.
 if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
@@ -24,4 +24,4 @@ include: "rules/report.smk"
 
 rule all:
     input:
-        final_targets(),
+        PLAN.page,

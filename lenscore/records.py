@@ -6,7 +6,7 @@ from 0; ranks count from 1, the best; log-probabilities, entropy and divergence 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 from lenscore.errors import StoreError
 from lenscore.files import written_whole
+
+# Most blocks of a model: the view token_layers keeps layers 0 to L as the bits of a hugeint, which has 127.
+MOST_BLOCKS = 126
 
 DOCUMENT = pa.struct([("title", pa.string()), ("text", pa.string())])
 
@@ -112,17 +115,6 @@ LAYER_RECORDS = pa.schema(
     ]
 )
 
-# results/<study>/lenses/<model>/tuned-divergence.parquet: one row a layer, 0 to L.
-LENS_DIVERGENCES = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("logit_kl", pa.float32()),  # KL(model ‖ logit lens) on the held-out tokens
-        ("tuned_kl", pa.float32()),  # KL(model ‖ tuned lens) on the same
-        ("best_step", pa.int32()),  # of gradient descent, at which validation was best; 0: least squares; null at L
-        ("n_tokens", pa.int32()),  # held out
-    ]
-)
-
 # results/<study>/ablation/<model>/<set>/shard-<i>.parquet: one row a context × answer token × scope × variant, where a
 # variant is the model with one block's contribution to the residual stream replaced, or the intact model.
 ABLATIONS = pa.schema(
@@ -182,16 +174,34 @@ def misplaced(path: Path, place: tuple[str, str, int]) -> str | None:
     return f"the file holds the records of model {found[0]}, context set {found[1]}, shard {found[2]}"
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a Parquet file and hold it to ``schema``.
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, and check that it has exactly the columns of ``schema``.
+
+    Args:
+        path: the file.
+        schema: what it must have.
+        columns: those to read; None for all.
 
     Raises:
         StoreError: a column is missing, or has another type.
     """
-    table = pq.read_table(path)
-    if not table.schema.equals(schema):
+    found = pq.read_schema(path)
+    if not found.equals(schema):
         raise StoreError(
-            f"{path}: columns {table.schema.names} with types {[str(t) for t in table.schema.types]}; "
+            f"{path}: columns {found.names} with types {[str(t) for t in found.types]}; "
             f"expected {schema.names} with {[str(t) for t in schema.types]}"
         )
-    return table
+    return pq.read_table(path, columns=None if columns is None else list(columns))
+
+
+def refuse_too_many_blocks(model: str, n_blocks: int) -> None:
+    """Refuse a model whose layers the database cannot hold.
+
+    Raises:
+        StoreError: it has more than ``MOST_BLOCKS`` blocks.
+    """
+    if n_blocks > MOST_BLOCKS:
+        raise StoreError(
+            f"models.{model}: the model has {n_blocks} blocks; the database keeps a token's layers as the bits of one "
+            f"number, which has room for {MOST_BLOCKS}: leave the model out of the study"
+        )

@@ -1,15 +1,12 @@
 rule reference_means:
     input:
-        model=MODEL_FOLDER,
-        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
-        contexts=reference_contexts,
+        unpack(PLAN.inputs("reference_means")),
     output:
-        means="results/{study}/ablation/{model}/{set}/means.safetensors",
-        spent="results/{study}/benchmarks/reference_means/{model}/{set}.json",
+        **paths.OUTPUTS["reference_means"],
     log:
-        "logs/{study}/reference_means/{model}/{set}.log",
+        paths.log("reference_means"),
     benchmark:
-        "results/{study}/benchmarks/reference_means/{model}/{set}.tsv"
+        paths.benchmark("reference_means")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -18,25 +15,20 @@ rule reference_means:
         mem_mb=grows(4000),
         runtime=grows(60),
     params:
-        spec=reference_spec,
-        source=model_source,
+        job=PLAN.job("reference_means"),
     script:
         "../workflow_scripts/reference_means.py"
 
 
 rule ablate_shard:
     input:
-        model=MODEL_FOLDER,
-        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
-        contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
-        means=means_file,
+        unpack(PLAN.inputs("ablate_shard")),
     output:
-        ablations="results/{study}/ablation/{model}/{set}/shard-{shard}.parquet",
-        spent="results/{study}/benchmarks/ablate_shard/{model}/{set}/{shard}.json",
+        **paths.OUTPUTS["ablate_shard"],
     log:
-        "logs/{study}/ablate_shard/{model}/{set}/{shard}.log",
+        paths.log("ablate_shard"),
     benchmark:
-        "results/{study}/benchmarks/ablate_shard/{model}/{set}/{shard}.tsv"
+        paths.benchmark("ablate_shard")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -45,7 +37,6 @@ rule ablate_shard:
         mem_mb=grows(4000),
         runtime=grows(240),
     params:
-        spec=ablation_spec,
-        source=model_source,
+        job=PLAN.job("ablate_shard"),
     script:
         "../workflow_scripts/ablate_shard.py"

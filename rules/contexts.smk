@@ -1,20 +1,19 @@
 rule build_contexts:
     input:
-        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
-        template=local(template_file),
+        unpack(PLAN.inputs("build_contexts")),
+        checked=ancient(PLAN.checked),
     output:
-        contexts="results/{study}/contexts/{set}/shard-{shard}.parquet",
-        left_out="results/{study}/contexts/{set}/left-out-{shard}.parquet",
+        **paths.OUTPUTS["build_contexts"],
     log:
-        "logs/{study}/build_contexts/{set}/{shard}.log",
+        paths.log("build_contexts"),
     benchmark:
-        "results/{study}/benchmarks/build_contexts/{set}/{shard}.tsv"
+        paths.benchmark("build_contexts")
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),
     params:
-        spec=contexts_spec,
+        job=PLAN.job("build_contexts"),
     script:
         "../workflow_scripts/build_contexts.py"

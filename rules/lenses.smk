@@ -1,16 +1,13 @@
 rule train_lens:
     input:
-        model=MODEL_FOLDER,
-        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
+        unpack(PLAN.inputs("train_lens")),
+        checked=ancient(PLAN.checked),
     output:
-        lens="results/{study}/lenses/{model}/tuned.safetensors",
-        manifest="results/{study}/lenses/{model}/tuned.json",
-        divergence="results/{study}/lenses/{model}/tuned-divergence.parquet",
-        spent="results/{study}/benchmarks/train_lens/{model}.json",
+        **paths.OUTPUTS["train_lens"],
     log:
-        "logs/{study}/train_lens/{model}.log",
+        paths.log("train_lens"),
     benchmark:
-        "results/{study}/benchmarks/train_lens/{model}.tsv"
+        paths.benchmark("train_lens")
     conda:
         "../envs/torch.yaml"
     # One, whatever cores there are: another number adds in another order, and so trains a slightly other lens.
@@ -20,7 +17,6 @@ rule train_lens:
         mem_mb=grows(6000),
         runtime=grows(240),
     params:
-        spec=train_lens_spec,
-        source=model_source,
+        job=PLAN.job("train_lens"),
     script:
         "../workflow_scripts/train_lens.py"

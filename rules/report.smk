@@ -1,97 +1,89 @@
 rule analyse:
     input:
-        database="results/{study}/{study}.duckdb",
+        unpack(PLAN.inputs("analyse")),
     output:
-        csv=expand("results/{{study}}/tables/{table}.csv", table=TABLES),
-        parquet=expand("results/{{study}}/tables/{table}.parquet", table=TABLES),
-        findings="results/{study}/tables/findings.json",
+        **paths.OUTPUTS["analyse"],
     log:
-        "logs/{study}/analyse.log",
+        paths.log("analyse"),
     benchmark:
-        "results/{study}/benchmarks/analyse.tsv"
+        paths.benchmark("analyse")
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(60),
     params:
-        spec=analysis_spec,
+        job=PLAN.job("analyse"),
     script:
         "../workflow_scripts/analyse.py"
 
 
 rule choose_examples:
     input:
-        database="results/{study}/{study}.duckdb",
+        unpack(PLAN.inputs("choose_examples")),
     output:
-        csv="results/{study}/tables/examples.csv",
-        parquet="results/{study}/tables/examples.parquet",
+        **paths.OUTPUTS["choose_examples"],
     log:
-        "logs/{study}/choose_examples.log",
+        paths.log("choose_examples"),
     benchmark:
-        "results/{study}/benchmarks/choose_examples.tsv"
+        paths.benchmark("choose_examples")
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),
     params:
-        spec=examples_spec,
+        job=PLAN.job("choose_examples"),
     script:
         "../workflow_scripts/choose_examples.py"
 
 
-rule render_chart:
+rule render_charts:
     input:
-        table=table_of_chart,
+        unpack(PLAN.inputs("render_charts")),
     output:
-        vega_lite="results/{study}/charts/{chart}.json",
-        svg=report(
-            "results/{study}/charts/{chart}.svg",
+        charts=report(
+            directory(paths.OUTPUTS["render_charts"]["charts"]),
+            patterns=["{chart}.svg"],
             caption="../reports/captions/chart.rst",
             category="Charts",
             labels={"chart": "{chart}", "format": "SVG"},
         ),
-        png="results/{study}/charts/{chart}.png",
     log:
-        "logs/{study}/render_chart/{chart}.log",
+        paths.log("render_charts"),
     benchmark:
-        "results/{study}/benchmarks/render_chart/{chart}.tsv"
-    conda:
-        "../envs/report.yaml"
-    resources:
-        mem_mb=grows(2000),
-        runtime=grows(15),
-    params:
-        spec=chart_spec,
-    script:
-        "../workflow_scripts/render_chart.py"
-
-
-rule render_report:
-    input:
-        database="results/{study}/{study}.duckdb",
-        tables=expand("results/{{study}}/tables/{table}.parquet", table=[*TABLES, EXAMPLES]),
-        findings="results/{study}/tables/findings.json",
-        charts=expand("results/{{study}}/charts/{chart}.json", chart=list(CHARTS)),
-    output:
-        page=report(
-            "results/{study}/report/index.html",
-            caption="../reports/captions/page.rst",
-            category="Report",
-            labels={"chart": "all", "format": "HTML page"},
-        ),
-    log:
-        "logs/{study}/render_report.log",
-    benchmark:
-        "results/{study}/benchmarks/render_report.tsv"
+        paths.benchmark("render_charts")
     conda:
         "../envs/report.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(30),
     params:
-        spec=report_spec,
-        benchmarks=lambda wildcards: benchmarks_of_jobs(),
+        job=PLAN.job("render_charts"),
+    script:
+        "../workflow_scripts/render_charts.py"
+
+
+rule render_report:
+    input:
+        unpack(PLAN.inputs("render_report")),
+    output:
+        page=report(
+            paths.OUTPUTS["render_report"]["page"],
+            caption="../reports/captions/page.rst",
+            category="Report",
+            labels={"chart": "all", "format": "HTML page"},
+        ),
+    log:
+        paths.log("render_report"),
+    benchmark:
+        paths.benchmark("render_report")
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
+    params:
+        job=PLAN.job("render_report"),
     script:
         "../workflow_scripts/render_report.py"

@@ -1,45 +1,62 @@
-# Compute nodes of a cluster often reach no network: downloads run where snakemake itself runs.
+# Compute nodes of a cluster often reach no network: downloads run where snakemake itself runs, and so does the check
+# of what they have brought.
 localrules:
     fetch_model,
     fetch_dataset,
+    check_study,
 
 
 rule fetch_model:
-    input:
-        local(model_files),
     output:
-        folder=directory(MODEL_FOLDER),
+        folder=directory(paths.MODEL),
     log:
-        "logs/fetch_model/{model}.log",
+        paths.log("fetch_model"),
     benchmark:
-        "resources/benchmarks/fetch_model/{model}.tsv"
+        paths.benchmark("fetch_model")
     conda:
         "../envs/torch.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(120),
     params:
-        spec=model_source,
+        job=PLAN.job("fetch_model"),
     script:
         "../workflow_scripts/fetch_model.py"
 
 
 rule fetch_dataset:
-    input:
-        local(dataset_files),
     output:
-        manifest="resources/datasets/{dataset}/manifest.json",
-        questions="resources/datasets/{dataset}/questions.parquet",
+        **paths.OUTPUTS["fetch_dataset"],
     log:
-        "logs/fetch_dataset/{dataset}.log",
+        paths.log("fetch_dataset"),
     benchmark:
-        "resources/benchmarks/fetch_dataset/{dataset}.tsv"
+        paths.benchmark("fetch_dataset")
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),
     params:
-        spec=dataset_source,
+        job=PLAN.job("fetch_dataset"),
     script:
         "../workflow_scripts/fetch_dataset.py"
+
+
+rule check_study:
+    input:
+        unpack(PLAN.inputs("check_study")),
+    output:
+        **paths.OUTPUTS["check_study"],
+    log:
+        paths.log("check_study"),
+    benchmark:
+        paths.benchmark("check_study")
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
+    params:
+        job=PLAN.job("check_study"),
+    script:
+        "../workflow_scripts/check_study.py"

@@ -1,22 +1,12 @@
 rule load_database:
     input:
-        questions=f"resources/datasets/{STUDY.dataset.name}/questions.parquet",
-        dataset=f"resources/datasets/{STUDY.dataset.name}/manifest.json",
-        models=expand(MODEL_FOLDER, model=STUDY.models),
-        contexts=files_of_contexts("shard"),
-        left_out=files_of_contexts("left-out"),
-        records=files_of_records("records"),
-        answer_tokens=files_of_records("answer_tokens"),
-        fits=files_of_records("fits"),
-        divergences=files_of_lenses("tuned-divergence.parquet"),
-        lens_manifests=files_of_lenses("tuned.json"),
-        ablations=ablation_files,
+        unpack(PLAN.inputs("load_database")),
     output:
-        database="results/{study}/{study}.duckdb",
+        **paths.OUTPUTS["load_database"],
     log:
-        "logs/{study}/load_database.log",
+        paths.log("load_database"),
     benchmark:
-        "results/{study}/benchmarks/load_database.tsv"
+        paths.benchmark("load_database")
     conda:
         "../envs/data.yaml"
     threads: 4
@@ -24,6 +14,6 @@ rule load_database:
         mem_mb=grows(8000),
         runtime=grows(60),
     params:
-        spec=store_spec,
+        job=PLAN.job("load_database"),
     script:
         "../workflow_scripts/load_database.py"

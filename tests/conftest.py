@@ -1,5 +1,6 @@
 """What several test modules share: a tiny model on disk, and a copy of the project to run the workflow in."""
 
+import copy
 import shutil
 import signal
 import subprocess
@@ -144,27 +145,38 @@ def fresh(browser: Any, page_file: Path) -> Iterator[Any]:
     assert seen.requests == [page_file.as_uri()]
 
 
+# A study that takes seconds, of everything that a study can have.
+STUDY: dict[str, Any] = {
+    "study": "tiny",
+    "dataset": {"source": "embedded:questions"},
+    "questions": 4,
+    "shard_size": 2,
+    "context_sets": {
+        "main": {
+            "documents": [2, 4],
+            "positions": 2,
+            "controls": ["closed_book", "oracle"],
+            "overflow": "truncate_documents",
+        }
+    },
+    "models": {"tiny": {"source": "path:tiny"}},
+    "lenses": ["logit", "tuned"],
+    "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
+    "ablation": {"questions": 2, "documents": [2], "replacements": ["skip", "mean"], "reference": 2},
+    "analysis": {"resamples": 200, "permutations": 199},
+}
+
+
+@pytest.fixture
+def study_config() -> dict[str, Any]:
+    """The config of the tiny study, for a plan: it names a model that nobody fetches."""
+    return copy.deepcopy(STUDY)
+
+
 @pytest.fixture(scope="session")
 def config(tiny_gpt2: Path) -> dict[str, Any]:
-    return {
-        "study": "tiny",
-        "dataset": {"source": "embedded:questions"},
-        "questions": 4,
-        "shard_size": 2,
-        "context_sets": {
-            "main": {
-                "documents": [2, 4],
-                "positions": 2,
-                "controls": ["closed_book", "oracle"],
-                "overflow": "truncate_documents",
-            }
-        },
-        "models": {"tiny": {"source": f"path:{tiny_gpt2}"}},
-        "lenses": ["logit", "tuned"],
-        "tuned_lens": {"questions": 8, "held_out": 4, "tokens_per_document": 8, "steps": 4},
-        "ablation": {"questions": 2, "documents": [2], "replacements": ["skip", "mean"], "reference": 2},
-        "analysis": {"resamples": 200, "permutations": 199},
-    }
+    """The config of the tiny study, for a run."""
+    return {**copy.deepcopy(STUDY), "models": {"tiny": {"source": f"path:{tiny_gpt2}"}}}
 
 
 @pytest.fixture(scope="session")

@@ -1,28 +1,28 @@
-"""What a change of each key runs again: docs/configuration.md says it in a table, and `snakemake -n` does it."""
+"""What a change of each key runs again: docs/configuration.md says it in a table, and the plan does it.
+
+tests/test_workflow.py has Snakemake itself agree on some of them.
+"""
 
 import copy
 import re
-import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from lenscore.plan import plan
 from lenscore.study.section import Section
 from lenscore.study.study import Study
-from tests.conftest import ROOT, Checkout
+from tests.conftest import ROOT
+from tests.plans import MadeContents, changed_code, jobs_of, plan_of, stale
 
-pytestmark = pytest.mark.slow
+DATABASE = {"load_database", "analyse", "choose_examples", "render_charts", "render_report"}
+STATISTICS = {"analyse", "render_charts", "render_report"}
 
-DATABASE = {"load_database", "analyse", "choose_examples", "render_chart", "render_report"}
-STATISTICS = {"analyse", "render_chart", "render_report"}
-
-# Key → a value that the finished study does not have. {…} stands for a name of the study's own.
+# Key → a value that the study does not have.
 CHANGES: dict[str, Any] = {
     "study": "another",
     "dataset.format": "questions",
@@ -40,8 +40,8 @@ CHANGES: dict[str, Any] = {
     "context_sets.main.seed": 1,
     "context_sets.main.overflow": "skip",
     "context_sets.main.cut": "start",
-    "models.second": {"source": "path:{model}"},
-    "models.tiny.source": "path:{other model}",
+    "models.second": {"source": "path:tiny"},
+    "models.tiny.source": "path:other",
     "models.tiny.dtype": "bfloat16",
     "models.tiny.matmul": "bf16",
     "models.tiny.window": 1000,
@@ -176,66 +176,59 @@ def changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return made
 
 
-@pytest.fixture(scope="module")
-def other_model(tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("other") / "model"
-    shutil.copytree(tiny_gpt2, folder)
-    return folder
-
-
 @pytest.mark.parametrize("key", CHANGES)
-def test_a_change_runs_what_the_table_says(
-    finished: Checkout, config: dict[str, Any], tiny_gpt2: Path, other_model: Path, key: str
-) -> None:
-    value = CHANGES[key]
-    if key == "models.second":
-        value = {"source": f"path:{tiny_gpt2}"}
-    if key == "models.tiny.source":
-        value = f"path:{other_model}"
-    planned = finished.planned(finished.write_config(changed(config, key, value), "changed.yaml"))
-    assert set(planned) == RULES[row_of(key)]
+def test_a_change_runs_what_the_table_says(study_config: dict[str, Any], key: str) -> None:
+    after = plan_of(changed(study_config, key, CHANGES[key]))
+    jobs = stale(plan_of(study_config), after)
+    assert set(jobs) == RULES[row_of(key)]
     if key in ("questions", "context_sets.more", "models.second"):
         # Of the two shards that there were, none is made again.
         new = {"questions": 1, "context_sets.more": 2, "models.second": 2}[key]
-        assert planned["extract_shard"] == new
+        assert jobs["extract_shard"] == new
 
 
-def test_the_reference_of_the_means_is_nothing_where_there_are_none(finished: Checkout, config: dict[str, Any]) -> None:
+def test_nothing_runs_without_a_change(study_config: dict[str, Any]) -> None:
+    assert stale(plan_of(study_config), plan_of(copy.deepcopy(study_config))) == {}
+
+
+def test_the_reference_of_the_means_is_nothing_where_there_are_none(study_config: dict[str, Any]) -> None:
     """Without means, of what `ablation.reference` runs only the change to no means is left."""
-    without = changed(config, "ablation.replacements", ["skip"])
-    planned = finished.planned(finished.write_config(changed(without, "ablation.reference", 2), "changed.yaml"))
-    assert set(planned) == RULES["ablation.replacements"]
-
-
-def test_a_lens_that_is_added_is_extracted_alone(checkout: Checkout, config: dict[str, Any]) -> None:
-    """The records are those of a study that had both lenses from the start."""
-
-    def records(study: str, lenses: list[str]) -> pa.Table:
-        """Make the study's one file of records, and read it."""
-        changed = {**config, "study": study, "questions": 1, "shard_size": 1, "lenses": lenses}
-        name = checkout.write_config({**changed, "ablation": {"questions": 0}}, f"{study}.yaml")
-        file = f"results/{study}/records/tiny/main/shard-0000.parquet"
-        done = checkout.snakemake(file, "--configfile", name)
-        assert done.returncode == 0, done.stderr
-        return pq.read_table(checkout.folder / file)
-
-    log = checkout.folder / "logs/grown/extract_shard/tiny/main/0000.log"
-    records("grown", ["logit"])
-    assert "kept" not in log.read_text()
-    both = records("grown", ["logit", "tuned"])
-    assert "kept: the records of lens logit;" in log.read_text()
-    assert set(both["lens"].to_pylist()) == {"logit", "tuned"}
-    assert both.equals(records("at-once", ["logit", "tuned"]))
-    # One that is taken away is dropped, without the model.
-    fewer = records("grown", ["logit"])
-    assert "kept: the records of lens logit;" in log.read_text()
-    assert "self-check" not in log.read_text()
-    assert fewer.equals(both.filter(pc.equal(both["lens"], "logit")))
+    without = changed(study_config, "ablation.replacements", ["skip"])
+    jobs = stale(plan_of(study_config), plan_of(changed(without, "ablation.reference", 2)))
+    assert set(jobs) == RULES["ablation.replacements"]
 
 
 @pytest.mark.parametrize("lenses", [["logit"], ["tuned"]])
-def test_a_lens_that_is_taken_away_runs_what_the_table_says(
-    finished: Checkout, config: dict[str, Any], lenses: list[str]
+def test_a_lens_that_is_taken_away_runs_what_the_table_says(study_config: dict[str, Any], lenses: list[str]) -> None:
+    jobs = stale(plan_of(study_config), plan_of(changed(study_config, "lenses", lenses)))
+    assert set(jobs) == RULES["lenses"] - {"train_lens"}
+
+
+def test_a_lens_that_is_added_runs_what_the_table_says(study_config: dict[str, Any]) -> None:
+    jobs = stale(plan_of(changed(study_config, "lenses", ["logit"])), plan_of(study_config))
+    assert set(jobs) == RULES["lenses"]
+
+
+def test_other_content_of_a_dataset_or_a_model_runs_all_that_is_made_of_it(study_config: dict[str, Any]) -> None:
+    before = plan_of(study_config)
+    of_dataset = stale(before, plan_of(study_config, MadeContents(dataset="replaced")))
+    assert set(of_dataset) == RULES["dataset.source"]
+    of_model = stale(before, plan_of(study_config, MadeContents(model="replaced")))
+    assert set(of_model) == RULES["models.<model>.source"]
+
+
+@pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers"])
+def test_another_version_of_what_runs_models_extracts_anew(
+    study_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    planned = finished.planned(finished.write_config(changed(config, "lenses", lenses), "changed.yaml"))
-    assert set(planned) == RULES["lenses"] - {"train_lens"}
+    before = jobs_of(plan_of(study_config))
+    monkeypatch.setattr(plan, "_version", lambda name: "99" if name == library else version(name))
+    after = jobs_of(plan_of(study_config))
+    differing = {rule for outputs, (rule, job) in after.items() if before[outputs] != (rule, job)}
+    assert differing == {"train_lens", "extract_shard", "reference_means", "ablate_shard"}
+
+
+def test_no_job_knows_where_the_checkout_is(study_config: dict[str, Any], tmp_path: Path) -> None:
+    moved = changed_code(tmp_path, "lenscore/__init__.py", '"""', '"""')
+    assert jobs_of(plan_of(study_config, code=moved)) == jobs_of(plan_of(study_config))
+    assert str(ROOT) not in repr(jobs_of(plan_of(study_config)))

@@ -4,42 +4,33 @@ tests/test_incremental.py holds which rules they are, for every key.
 """
 
 import copy
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Checkout
-
-pytestmark = pytest.mark.slow
+from tests.plans import jobs_of, plan_of, stale
 
 Config = dict[str, Any]
 # What a change of anything before it runs: the database, and all that is made of it.
-AFTER = ("load_database", "analyse", "choose_examples", "render_chart", "render_report")
+AFTER = ("load_database", "analyse", "choose_examples", "render_charts", "render_report")
 OF_A_MODEL = {"extract_shard": 4, "reference_means": 1, "ablate_shard": 1}
 
 
-@pytest.fixture(scope="module")
-def wide(checkout: Checkout, config: Config) -> tuple[Checkout, Config]:
-    """A study that was run to its database: three questions in shards of two; one set has contexts for ablation."""
-    model = Path(config["models"]["tiny"]["source"].removeprefix("path:"))
-    shutil.copytree(model, checkout.folder / "copy")
-    study = {
-        **config,
+@pytest.fixture
+def wide(study_config: Config) -> Config:
+    """Three questions in shards of two; one of two sets has contexts for ablation; two models."""
+    return {
+        **study_config,
         "questions": 3,
         "context_sets": {
             "main": {"documents": [2, 3], "positions": 2, "overflow": "truncate_documents"},
             "other": {"documents": [2], "positions": 2, "seed": 1},
         },
-        "models": {name: {"source": f"path:{model}"} for name in ("first", "second")},
+        "models": {name: {"source": "path:tiny"} for name in ("first", "second")},
         "lenses": ["logit"],
         "ablation": {"questions": 1, "documents": [3], "replacements": ["mean"], "reference": 1},
     }
-    done = checkout.snakemake("results/tiny/tiny.duckdb", "--configfile", checkout.write_config(study))
-    assert done.returncode == 0, done.stderr
-    return checkout, study
 
 
 def put(*path: str, value: Any) -> Callable[[Config], None]:
@@ -105,29 +96,21 @@ def drop(*path: str) -> Callable[[Config], None]:
     ],
 )
 def test_a_change_runs_only_the_jobs_it_must(
-    wide: tuple[Checkout, Config], change: Callable[[Config], None], jobs: dict[str, int]
+    wide: Config, change: Callable[[Config], None], jobs: dict[str, int]
 ) -> None:
-    checkout, study = wide
-    changed = copy.deepcopy(study)
+    changed = copy.deepcopy(wide)
     change(changed)
-    planned = checkout.planned(checkout.write_config(changed, "changed.yaml"))
-    assert {rule: count for rule, count in planned.items() if rule not in AFTER} == jobs
-    assert planned["load_database"] == 1
+    found = stale(plan_of(wide), plan_of(changed))
+    assert {rule: count for rule, count in found.items() if rule not in (*AFTER, "check_study")} == jobs
+    assert found["load_database"] == 1
 
 
-def test_a_model_of_another_source_is_refused_where_snakemake_has_forgotten_it(wide: tuple[Checkout, Config]) -> None:
-    """The last test here: it takes from the checkout what Snakemake knows of it."""
-    checkout, study = wide
-    shutil.rmtree(checkout.folder / ".snakemake")
-    records = "results/tiny/records/second/other/shard-0001.parquet"
-    (checkout.folder / records).unlink()
-    changed = copy.deepcopy(study)
-    put("models", "second", "source", value="path:copy")(changed)
-    command = (records, "--configfile", checkout.write_config(changed, "changed.yaml"))
-    done = checkout.snakemake(*command)
-    assert done.returncode != 0
-    assert "resources/models/second was fetched with source 'path:/" in done.stderr
-    assert "models.second.source is 'path:copy': fetch it anew (snakemake --forcerun fetch_model)" in done.stderr
-    assert not (checkout.folder / records).exists()
-    done = checkout.snakemake(*command, "--forcerun", "fetch_model")
-    assert done.returncode == 0, done.stderr
+def test_two_models_of_one_name_have_folders_of_their_own(wide: Config) -> None:
+    other = copy.deepcopy(wide)
+    put("models", "second", "source", value="path:copy")(other)
+    folders = [
+        {job["outputs"]["folder"] for rule, job in jobs_of(plan_of(config)).values() if rule == "fetch_model"}
+        for config in (wide, other)
+    ]
+    assert len(folders[0]) == len(folders[1]) == 2
+    assert len(folders[0] & folders[1]) == 1

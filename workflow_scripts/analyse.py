@@ -1,31 +1,28 @@
-"""Make the study's tables and findings from its database."""
+"""Make a study's tables and findings from its database."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.analyse import AnalyseJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(database: Path, spec: Mapping[str, Any], findings: Path) -> None:
-    """Write each table as CSV and Parquet, and the findings, into the findings' folder."""
+def run(job: AnalyseJob) -> None:
+    """Write each table as CSV and as Parquet, and the findings."""
+    from lenscore.analysis.table_files import write_csv, write_parquet
     from lenscore.analysis.tables import study_tables
-    from lenscore.files import write_json, written_whole
-    from lenscore.study.analysis import AnalysisSpec
+    from lenscore.files import write_json
 
-    settings = AnalysisSpec.model_validate({key: value for key, value in spec.items() if key != "code"})
-    tables, found = study_tables(database, settings)
-    for name, table in tables.items():
-        with written_whole(findings.with_name(f"{name}.csv")) as beside:
-            table.to_csv(beside, index=False)
-        with written_whole(findings.with_name(f"{name}.parquet")) as beside:
-            table.to_parquet(beside, index=False)
-    write_json(findings, found)
+    tables, findings = study_tables(job.inputs.database, job.settings)
+    for csv, parquet in zip(job.outputs.csv, job.outputs.parquet, strict=True):
+        write_csv(tables[csv.stem], csv)
+        write_parquet(tables[parquet.stem], parquet)
+    write_json(job.outputs.findings, findings)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(Path(snakemake.input.database), snakemake.params.spec, Path(snakemake.output.findings))
+        job = AnalyseJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job)

@@ -1,45 +1,35 @@
 """Build the contexts of one shard of a context set."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.build_contexts import ContextsJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    questions: Path, template: Path, set_name: str, spec: Mapping[str, Any], contexts: Path, left_out: Path
-) -> None:
-    """Read the dataset and the template, build, write both tables."""
+def run(job: ContextsJob) -> None:
+    """Read the dataset, build the shard's contexts, write both tables."""
     from lenscore.contexts.build import build_contexts
-    from lenscore.contexts.prompts import read_template
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.records import QUESTIONS, read_table, write_table
-    from lenscore.study.context_sets import ContextSetSpec
 
-    dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
-    built, without = build_contexts(
+    dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
+    contexts, left_out = build_contexts(
         dataset,
-        questions_of_shard(dataset, spec["order"], spec["first"], spec["end"]),
-        set_name=set_name,
-        spec=ContextSetSpec.model_validate(spec["set"]),
-        template=read_template(template),
-        missing_answer=spec["missing_answer"],
+        questions_of_shard(dataset, job.order, job.first, job.end),
+        first_place=job.first,
+        set_name=job.context_set,
+        spec=job.spec,
+        template=job.template,
+        missing_answer=job.missing_answer,
     )
-    write_table(without, left_out)
-    write_table(built, contexts)
+    write_table(left_out, job.outputs.left_out)
+    write_table(contexts, job.outputs.contexts)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(
-            Path(snakemake.input.questions),
-            Path(snakemake.input.template),
-            snakemake.wildcards.set,
-            snakemake.params.spec,
-            Path(snakemake.output.contexts),
-            Path(snakemake.output.left_out),
-        )
+        job = ContextsJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job)

@@ -1,31 +1,25 @@
 """Choose the contexts that the explorer shows, and write down all that was recorded of them."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.choose_examples import ExamplesJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(database: Path, per_cell: int, csv: Path, parquet: Path) -> None:
-    """Write the table of examples as CSV and Parquet."""
+def run(job: ExamplesJob) -> None:
+    """Write the table of examples as CSV and as Parquet."""
     from lenscore.analysis.examples import study_examples
-    from lenscore.files import written_whole
+    from lenscore.analysis.table_files import write_csv, write_parquet
 
-    table = study_examples(database, per_cell)
-    with written_whole(csv) as beside:
-        table.to_csv(beside, index=False)
-    with written_whole(parquet) as beside:
-        table.to_parquet(beside, index=False)
+    table = study_examples(job.inputs.database, job.per_cell)
+    write_csv(table, job.outputs.csv)
+    write_parquet(table, job.outputs.parquet)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(
-            Path(snakemake.input.database),
-            snakemake.params.spec["per_cell"],
-            Path(snakemake.output.csv),
-            Path(snakemake.output.parquet),
-        )
+        job = ExamplesJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job)

@@ -1,67 +1,52 @@
-"""Run the lens over the contexts of one shard."""
+"""Run the lenses over the contexts of one shard."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
-from lenscore.sources.manifest import check_source
+from lenscore.plan.rules.extract_shard import ExtractJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    contexts: Path,
-    model: Path,
-    identity: Mapping[str, Any],
-    spec: Mapping[str, Any],
-    tuned_lens: Path | None,
-    threads: int,
-    outputs: Mapping[str, Path],
-    kept: Path,
-) -> None:
-    """Read the contexts, extract what an earlier extraction has not left, write the three tables."""
-    from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.record_cache import keep, keys_of_lenses, with_kept
-    from lenscore.extraction.shard import Reading, extract_shard
-    from lenscore.jobs.spent import write_spent
-    from lenscore.records import CONTEXTS, read_table, write_table
-    from lenscore.study.extraction import ExtractionSpec
+def run(job: ExtractJob, threads: int) -> None:
+    """Read the contexts, extract what the cache does not hold, write the three tables."""
+    from lenscore.models.device import resolve_device
 
-    lenses = {name: tuned_lens if name == "tuned" else None for name in spec["lenses"]}
-    settings = {key: value for key, value in spec.items() if key != "lenses"}
-    shard = with_kept(
-        kept,
-        lenses,
-        keys_of_lenses(contexts, model, lenses, settings),
-        lambda missing: extract_shard(
-            read_table(contexts, CONTEXTS),
-            model,
-            reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
-            extraction=ExtractionSpec.model_validate(spec["extraction"]),
-            lenses=missing,
+    from lenscore.extraction.record_cache import RecordCache, record_keys
+    from lenscore.extraction.shard import extract_shard
+    from lenscore.jobs.spent import write_spent
+    from lenscore.lenses.files import model_files
+    from lenscore.records import CONTEXTS, read_table, write_table
+
+    contexts = read_table(job.inputs.contexts, CONTEXTS)
+    lenses = dict.fromkeys(job.lenses) | dict(zip(job.trained, job.inputs.lenses, strict=True))
+    settings = {
+        "reading": job.reading.model_dump(mode="json"),
+        "top_k": job.extraction.top_k,
+        "device": resolve_device(job.extraction.device),
+        "libraries": job.libraries,
+    }
+    keys = record_keys(contexts, model_files(job.inputs.model), lenses, job.lens_code, settings)
+    shard = RecordCache(job.cache).shard(
+        keys,
+        lambda names: extract_shard(
+            contexts,
+            job.inputs.model,
+            reading=job.reading,
+            lenses={name: lenses[name] for name in names},
+            extraction=job.extraction,
             threads=threads,
         ),
     )
-    write_table(shard.fits, outputs["fits"])
-    write_table(shard.answer_tokens, outputs["answer_tokens"])
-    write_table(shard.records, outputs["records"], {**shard.facts, **identity})
-    write_spent(outputs["spent"])
-    keep(outputs, kept)
+    write_table(shard.fits, job.outputs.fits)
+    write_table(shard.answer_tokens, job.outputs.answer_tokens)
+    identity = {"model": job.model, "context_set": job.context_set, "shard": job.shard}
+    write_table(shard.records, job.outputs.records, {**shard.facts, **identity})
+    write_spent(job.outputs.spent)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        check_source(Path(snakemake.input.model), snakemake.params.source)
-        wildcards = snakemake.wildcards
-        main(
-            Path(snakemake.input.contexts),
-            Path(snakemake.input.model),
-            {"model": wildcards.model, "context_set": wildcards.set, "shard": int(wildcards.shard)},
-            snakemake.params.spec,
-            Path(snakemake.input.lens[0]) if snakemake.input.lens else None,
-            snakemake.threads,
-            {name: Path(path) for name, path in snakemake.output.items()},
-            Path(snakemake.params.kept),
-        )
+        job = ExtractJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job, snakemake.threads)

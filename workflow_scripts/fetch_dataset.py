@@ -1,23 +1,22 @@
-"""Rule fetch_dataset: DatasetSpec → resources/datasets/<dataset>/."""
+"""Fetch a dataset."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.fetch_dataset import FetchDatasetJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(spec: Mapping[str, Any], manifest: Path) -> None:
-    """Fill the folder of ``manifest`` with the dataset that ``spec`` (fields of a DatasetSpec) describes."""
+def run(job: FetchDatasetJob) -> None:
+    """Write the table of questions and the manifest, which share a folder."""
     from lenscore.sources.datasets import fetch_dataset
-    from lenscore.study.dataset import DatasetSpec
 
-    fetch_dataset(DatasetSpec.model_validate(spec), manifest.parent)
+    fetch_dataset(job.source, job.outputs.manifest.parent, job.content)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(snakemake.params.spec, Path(snakemake.output.manifest))
+        job = FetchDatasetJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job)

@@ -1,23 +1,22 @@
-"""Rule fetch_model: ModelSpec → resources/models/<model>/."""
+"""Fetch a model."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.fetch_model import FetchModelJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(spec: Mapping[str, Any], folder: Path) -> None:
-    """Fill ``folder`` with the model that ``spec`` (fields of a ModelSpec) describes."""
+def run(job: FetchModelJob) -> None:
+    """Fill the model's folder."""
     from lenscore.sources.models import fetch_model
-    from lenscore.study.models import ModelSpec
 
-    fetch_model(ModelSpec.model_validate(spec), folder)
+    fetch_model(job.source, job.outputs.folder, job.model, job.contents)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(snakemake.params.spec, Path(snakemake.output.folder))
+        job = FetchModelJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job)

@@ -1,76 +1,62 @@
 """Load every shard of a study into its database."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.load_database import LoadJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
-
 
 # Of a job's memory, DuckDB's share; the rest is for Python, tokenizers, and tables on their way.
 SHARE_OF_DATABASE = 0.75
 
 
-def main(
-    inputs: Mapping[str, list[Path]], spec: Mapping[str, Any], threads: int, memory_mb: float, database: Path
-) -> None:
-    """Pair each shard's files with its names, and load them."""
-    import duckdb
+def run(job: LoadJob, threads: int, memory_mb: float) -> None:
+    """Give each model and shard its files, and load them."""
+    import json
+    from importlib.metadata import version
+    from pathlib import Path
 
-    from lenscore.contexts.questions import documents_of, questions_of_shard, read_questions
-    from lenscore.lenses.texts import refuse_overlap
+    from lenscore.contexts.questions import documents_of, read_questions
     from lenscore.records import QUESTIONS, read_table
     from lenscore.store.ablations import AblationShard
-    from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
+    from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
-    config = spec["config"]
-    dataset = read_questions(read_table(inputs["questions"][0], QUESTIONS).to_pylist())
-    questions = questions_of_shard(dataset, config["seed"], 0, config["questions"])
-    divergences: Sequence[Path | None] = inputs["divergences"]
-    for path in inputs["lens_manifests"]:
-        lens = json.loads(path.read_text(encoding="utf-8"))
-        trained_on = [*lens["train"], *lens["validation"], *lens["held_out"]]
-        refuse_overlap(trained_on, [question.question_id for question in questions])
-    manifest = json.loads(inputs["dataset"][0].read_text(encoding="utf-8"))
+    files = job.inputs
+    dataset = read_questions(read_table(files.questions, QUESTIONS).to_pylist())
+    divergences: dict[str, dict[str, Path]] = {model.name: {} for model in job.models}
+    for (model, lens), file in zip(job.divergences, files.divergences, strict=True):
+        divergences[model][lens] = file
     load_database(
-        database,
+        job.outputs.database,
         study={
-            "study": config["study"],
-            "config": config,
-            "dataset": manifest,
-            "extraction_code": spec["extraction_code"],
-            "versions": {"snakemake": spec["snakemake"], "duckdb": duckdb.__version__},
+            "study": job.study,
+            "config": job.config,
+            "dataset": json.loads(files.dataset.read_text(encoding="utf-8")),
+            "extraction_code": job.extraction_code,
+            "versions": {name: version(name) for name in ("snakemake", "duckdb")},
         },
-        questions=questions,
+        questions=dataset,
         documents=documents_of(dataset),
         models=[
-            LoadedModel(name, model["dtype"], model["matmul"], folder, lens)
-            for (name, model), folder, lens in zip(
-                config["models"].items(), inputs["models"], divergences or [None] * len(inputs["models"]), strict=True
-            )
+            ModelEntry(model.name, model.dtype, model.matmul, folder, divergences[model.name])
+            for model, folder in zip(job.models, files.models, strict=True)
         ],
-        lenses=config["lenses"],
+        lenses=job.lenses,
         context_shards=[
-            ContextShard(*names, *files)
-            for names, *files in zip(spec["context_shards"], inputs["contexts"], inputs["left_out"], strict=True)
+            ContextShard(*names, *of_shard)
+            for names, *of_shard in zip(job.context_shards, files.contexts, files.left_out, strict=True)
         ],
         record_shards=[
-            RecordShard(*names, *files)
-            for names, *files in zip(
-                spec["record_shards"], inputs["records"], inputs["answer_tokens"], inputs["fits"], strict=True
-            )
+            RecordShard(*names, *of_shard)
+            for names, *of_shard in zip(job.record_shards, files.records, files.answer_tokens, files.fits, strict=True)
         ],
-        # A study without ablation has neither.
         ablation_shards=[
-            AblationShard(*names, file)
-            for names, file in zip(spec.get("ablation_shards", ()), inputs.get("ablations", ()), strict=True)
+            AblationShard(*names, file) for names, file in zip(job.ablation_shards, files.ablations, strict=True)
         ],
-        scopes=config["ablation"]["scopes"],
-        replacements=config["ablation"]["replacements"],
+        scopes=job.scopes,
+        replacements=job.replacements,
         threads=threads,
         memory_gb=SHARE_OF_DATABASE * memory_mb / 1000,
     )
@@ -78,13 +64,5 @@ def main(
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(
-            {
-                name: [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
-                for name, paths in snakemake.input.items()
-            },
-            snakemake.params.spec,
-            snakemake.threads,
-            snakemake.resources.mem_mb,
-            Path(snakemake.output.database),
-        )
+        job = LoadJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job, snakemake.threads, snakemake.resources.mem_mb)

@@ -1,59 +1,36 @@
-"""Take the blocks' mean contributions over a context set's first questions."""
+"""Take the blocks' mean contributions over contexts of the study's first questions."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
-from lenscore.sources.manifest import check_source
+from lenscore.plan.rules.reference_means import MeansJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    questions: Path,
-    contexts: Sequence[Path],
-    model: Path,
-    spec: Mapping[str, Any],
-    threads: int,
-    outputs: Mapping[str, Path],
-) -> None:
-    """Find the first questions' contexts, run the model over them, write the means."""
+def run(job: MeansJob, threads: int) -> None:
+    """Run the model over the first questions' contexts, write the means."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     from lenscore.ablation.means import reference_means, write_means
-    from lenscore.contexts.questions import questions_of_shard, read_questions
-    from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.shard import Reading
     from lenscore.jobs.spent import write_spent
-    from lenscore.records import CONTEXTS, QUESTIONS, read_table
+    from lenscore.records import CONTEXTS, read_table
 
-    dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
-    first = [question.question_id for question in questions_of_shard(dataset, spec["order"], 0, spec["questions"])]
-    table = pa.concat_tables([read_table(path, CONTEXTS) for path in contexts])
     reference = reference_means(
-        table.filter(pc.is_in(table["question_id"], pa.array(first))),
-        model,
-        questions=spec["questions"],
-        documents=spec["documents"],
-        reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
-        device=spec["device"],
+        pa.concat_tables([read_table(path, CONTEXTS) for path in job.inputs.contexts]),
+        job.inputs.model,
+        n_questions=job.n_questions,
+        documents=job.documents,
+        reading=job.reading,
+        device=job.device,
         threads=threads,
     )
-    write_means(reference, outputs["means"])
-    write_spent(outputs["spent"])
+    write_means(reference, job.outputs.means)
+    write_spent(job.outputs.spent)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        check_source(Path(snakemake.input.model), snakemake.params.source)
-        main(
-            Path(snakemake.input.questions),
-            [Path(path) for path in snakemake.input.contexts],
-            Path(snakemake.input.model),
-            snakemake.params.spec,
-            snakemake.threads,
-            {name: Path(path) for name, path in snakemake.output.items()},
-        )
+        job = MeansJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job, snakemake.threads)

@@ -1,45 +1,39 @@
-"""Make the report's page."""
+"""Make a study's page."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.rules.render_report import PageJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def main(
-    database: Path,
-    findings: Path,
-    charts: Path,
-    benchmarks: Mapping[str, Sequence[str]],
-    title: str | None,
-    page: Path,
-) -> None:
-    """Render the page beside its place, then rename it."""
+def run(job: PageJob) -> None:
+    """Render the page, and say in the log what the study's jobs took."""
     from lenscore.files import written_whole
     from lenscore.report.page.render import render_page
     from lenscore.report.run_times import in_words, run_times, table_in_text
 
-    times = run_times({rule: [Path(file) for file in files] for rule, files in benchmarks.items()})
-    html = render_page(database, findings, findings.parent, charts, title, times)
-    with written_whole(page) as beside:
+    times = run_times(job.benchmarks)
+    html = render_page(
+        job.inputs.database,
+        job.inputs.findings,
+        {table.stem: table for table in job.inputs.tables},
+        job.inputs.charts,
+        config=job.config,
+        title=job.title,
+        times=times,
+    )
+    with written_whole(job.outputs.page) as beside:
         beside.write_text(html, encoding="utf-8")
     log = logging.getLogger("lenscore")
     log.info("what the jobs took:\n%s\n%s", table_in_text(times), in_words(times))
-    log.info("the report: %s", page.resolve())
+    log.info("the report: %s", job.outputs.page.resolve())
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        main(
-            Path(snakemake.input.database),
-            Path(snakemake.input.findings),
-            Path(snakemake.input.charts[0]).parent,
-            snakemake.params.benchmarks,
-            snakemake.params.spec["title"],
-            Path(snakemake.output.page),
-        )
+        job = PageJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
+        run(job)

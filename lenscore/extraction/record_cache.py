@@ -1,15 +1,14 @@
-"""What an earlier extraction of a shard may leave to a later one: the records of lenses that nothing has changed for.
+"""Cache of records, addressed by content: an entry holds one lens's records of one shard.
 
-A lens that is added, taken away or trained anew leaves those of the others as they are. They are told by a key that
-holds all that a lens's records are made from. They are kept in a folder of their own, beside what the workflow knows
-of: a job's outputs are Snakemake's to remove, and one that has failed must leave none.
+An entry's name is a hash of all that its records are made from. So a lens that is added leaves the others' records as
+they are, and contexts that are built anew and come out the same cost no extraction. Entries never change; whoever
+removes one has it extracted again.
 """
 
 import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,121 +16,122 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
-import transformers
 
 from lenscore.errors import StoreError
 from lenscore.extraction.shard import ShardRecords
 from lenscore.files import folder_written_whole, sha256_of_file
-from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, read_table, shard_facts
+from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, read_table, shard_facts, write_table
 
 _log = logging.getLogger(__name__)
-_MADE_FROM = "made_from"
-_FILES = ("records", "answer_tokens", "fits")
+
+# Columns of contexts that an extraction does not read: the same contexts may get other ones in another study.
+_UNREAD = ("question_place", "relative_position", "document_ids")
 
 
-def keys_of_lenses(
-    contexts: Path, model_folder: Path, lenses: Mapping[str, Path | None], settings: Mapping[str, Any]
+def record_keys(
+    contexts: pa.Table,
+    model_files: Mapping[str, str],
+    lenses: Mapping[str, Path | None],
+    code: Mapping[str, str],
+    settings: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Return, for each lens, a digest of all that its records of a shard are made from.
+    """Return, for each lens, a hash of all that its records of a shard are made from.
 
     Args:
-        contexts: the shard's contexts.
-        model_folder: whose manifest holds the hashes of the model's files.
-        lenses: by name, the file of its translators, if it has one.
-        settings: of the reading and the extraction, and the digest of their code.
+        contexts: ``records.CONTEXTS``.
+        model_files: SHA-256 of each of the model's files.
+        lenses: by name, the file of a trained lens; None for one that is not trained.
+        code: by name, the version of the code that makes the lens's records.
+        settings: whatever else decides them; JSON-able.
     """
+    read = [name for name in contexts.schema.names if name not in _UNREAD]
     shared = {
-        "contexts": sha256_of_file(contexts),
-        "model": sha256_of_file(model_folder / "manifest.json"),
-        "settings": settings,
-        "versions": [torch.__version__, transformers.__version__],
-        # What device: auto comes to.
-        "gpu": torch.cuda.is_available(),
+        "contexts": _hash(contexts.select(read).to_pylist()),
+        "model": dict(model_files),
+        "settings": dict(settings),
     }
-    texts = {
-        name: json.dumps({**shared, "lens": file and sha256_of_file(file)}, sort_keys=True)
+    return {
+        name: _hash({**shared, "code": code[name], "lens": file and sha256_of_file(file)})
         for name, file in lenses.items()
     }
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
-def keep(outputs: Mapping[str, Path], folder: Path) -> None:
-    """Keep the files of a job that has done its work: as further names of theirs, which take no room.
-
-    Args:
-        outputs: the files ``records``, ``answer_tokens`` and ``fits``.
-        folder: replaced as a whole, so that they are all of one job.
-    """
-    with folder_written_whole(folder) as beside:
-        for name in _FILES:
-            try:
-                (beside / f"{name}.parquet").hardlink_to(outputs[name])
-            except OSError:  # not on every file system
-                shutil.copyfile(outputs[name], beside / f"{name}.parquet")
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def with_kept(
-    folder: Path,
-    lenses: Mapping[str, Path | None],
-    keys: Mapping[str, str],
-    extract: Callable[[Mapping[str, Path | None]], ShardRecords],
-) -> ShardRecords:
-    """Return a shard of all lenses, extracting only those of which an earlier extraction has not left the records.
+class RecordCache:
+    """The cache in a folder, which several jobs may use at once."""
 
-    Args:
-        folder: what :func:`keep` has kept of it, if it has.
-        lenses: by name, the file of its translators, if it has one.
-        keys: of :func:`keys_of_lenses`.
-        extract: extracts the lenses that it is given.
-    """
-    earlier = _earlier_shard(folder, keys)
-    kept = [] if earlier is None else [name for name in keys if _same(earlier.facts, name, keys)]
-    missing = {name: file for name, file in lenses.items() if name not in kept}
-    if kept:
-        _log.info("kept: the records of lens %s; nothing that they are made from has changed", " and ".join(kept))
-    parts = [earlier] if earlier is not None else []
-    if missing:
-        parts.append(extract(missing))
-    last = parts[-1]
-    records = pa.concat_tables([shard.records for shard in parts])
-    # As one extraction of all lenses makes it: context by context, lens by lens.
-    contexts = _places(records["context_id"], last.fits["context_id"])
-    order = np.lexsort((_places(records["lens"], pa.chunked_array([list(keys)])), contexts))
-    ordered = records.take(pa.array(order)).combine_chunks()
-    return replace(last, records=ordered, facts={**last.facts, _MADE_FROM: dict(keys)})
+    def __init__(self, folder: Path):
+        self._folder = folder
 
+    def shard(self, keys: Mapping[str, str], extract: Callable[[Sequence[str]], ShardRecords]) -> ShardRecords:
+        """Return a shard's records of all lenses, and extract those alone that the cache does not hold.
 
-def _earlier_shard(folder: Path, keys: Mapping[str, str]) -> ShardRecords | None:
-    """Return what an earlier extraction left of the lenses whose keys are the same; None if that is nothing.
+        Args:
+            keys: of :func:`record_keys`.
+            extract: extracts the lenses that it is given.
 
-    Or if it is all: who asks for the same once more wants it made anew.
-    """
-    records, answer_tokens, fits = (folder / f"{name}.parquet" for name in _FILES)
-    if not folder.is_dir():
-        return None
-    try:
-        facts = shard_facts(records)
-        kept = [name for name in keys if _same(facts, name, keys)]
-        if not kept or facts[_MADE_FROM] == keys:
+        Returns:
+            The shard as one extraction of all lenses makes it.
+        """
+        found = {name: shard for name, key in keys.items() if (shard := self._read(key)) is not None}
+        parts = list(found.values())
+        if found:
+            _log.info("from the cache: the records of lens %s", " and ".join(found))
+        if missing := [name for name in keys if name not in found]:
+            extracted = extract(missing)
+            parts.append(extracted)
+            for name in missing:
+                self._write(keys[name], _of_lens(extracted, name))
+        return _joined(parts, list(keys))
+
+    def _entry(self, key: str) -> Path:
+        return self._folder / key[:2] / key
+
+    def _read(self, key: str) -> ShardRecords | None:
+        """Return an entry; None if there is none, or it is damaged."""
+        entry = self._entry(key)
+        if not entry.is_dir():
             return None
-        rows = read_table(records, LAYER_RECORDS)
-        of_kept = rows.filter(pc.is_in(rows["lens"], pa.array(kept))).replace_schema_metadata(None)
-        shard = ShardRecords(of_kept, read_table(answer_tokens, ANSWER_TOKENS), read_table(fits, FITS), facts)
-    except (OSError, pa.ArrowInvalid, StoreError) as error:
-        # Damaged, or of another version of the project: then there is nothing to keep.
-        _log.info("nothing is kept of an earlier extraction: %s", error)
-        return None
-    n_wanted = shard.answer_tokens.num_rows * (facts["n_layers"] + 1) * len(kept)
-    fitted = pc.is_in(shard.answer_tokens["context_id"], shard.fits["context_id"].combine_chunks())
-    if shard.records.num_rows != n_wanted or not pc.all(fitted, min_count=0).as_py():
-        _log.warning("nothing is kept of an earlier extraction: rows are missing in %s", records)
-        return None
-    return shard
+        files = [entry / f"{name}.parquet" for name in ("records", "answer_tokens", "fits")]
+        try:
+            tables = [read_table(*pair) for pair in zip(files, (LAYER_RECORDS, ANSWER_TOKENS, FITS), strict=True)]
+            records, answer_tokens, fits = (table.replace_schema_metadata(None) for table in tables)
+            shard = ShardRecords(records, answer_tokens, fits, shard_facts(files[0]))
+            complete = records.num_rows == answer_tokens.num_rows * (shard.facts["n_layers"] + 1)
+        except (OSError, pa.ArrowInvalid, StoreError, KeyError) as error:
+            _log.warning("%s: a damaged entry of the cache, extracted again: %s", entry, error)
+            return None
+        if not complete:
+            _log.warning("%s: an entry of the cache with rows missing, extracted again", entry)
+        return shard if complete else None
+
+    def _write(self, key: str, shard: ShardRecords) -> None:
+        try:
+            with folder_written_whole(self._entry(key)) as entry:
+                write_table(shard.answer_tokens, entry / "answer_tokens.parquet")
+                write_table(shard.fits, entry / "fits.parquet")
+                write_table(shard.records, entry / "records.parquet", shard.facts)
+        except OSError as error:
+            # The job has its records all the same. Two jobs that write one entry at once get in each other's way.
+            _log.warning("not kept in the cache: %s", error)
 
 
-def _same(facts: Mapping[str, Any], lens: str, keys: Mapping[str, str]) -> bool:
-    return bool(facts.get(_MADE_FROM, {}).get(lens) == keys[lens])
+def _of_lens(shard: ShardRecords, lens: str) -> ShardRecords:
+    return replace(shard, records=shard.records.filter(pc.equal(shard.records["lens"], lens)))
+
+
+def _joined(parts: Sequence[ShardRecords], lenses: Sequence[str]) -> ShardRecords:
+    """Return the parts' records in one table: context by context, and in each lens by lens."""
+    last = parts[-1]
+    if len(parts) == 1:
+        return last
+    records = pa.concat_tables([part.records for part in parts])
+    contexts = _places(records["context_id"], last.fits["context_id"])
+    order = np.lexsort((_places(records["lens"], pa.chunked_array([list(lenses)])), contexts))
+    return replace(last, records=records.take(pa.array(order)).combine_chunks())
 
 
 def _places(values: pa.ChunkedArray, among: pa.ChunkedArray) -> np.ndarray:

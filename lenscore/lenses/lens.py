@@ -1,6 +1,5 @@
-"""What a lens is, and the logit lens."""
+"""What a lens is."""
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -18,18 +17,7 @@ class Lens(Protocol):
 
     @property
     def unembedding(self) -> Unembedding:
-        """The model's own way from residual states to logits."""
+        """The model's own map from residual states to logits."""
 
     def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:
         """Return what the unembedding is to read of ``states``, which are of ``layer`` (0 the embedding output)."""
-
-
-@dataclass(frozen=True)
-class LogitLens:
-    """The model's own unembedding at every layer (nostalgebraist 2020): nothing is translated."""
-
-    unembedding: Unembedding
-
-    def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:
-        """Return the states as they are."""
-        return states

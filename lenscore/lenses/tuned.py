@@ -1,19 +1,15 @@
 """The tuned lens: an affine translator per layer before the model's own unembedding (Belrose et al. 2023)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lenscore.errors import SourceError
-from lenscore.files import sha256_of_file, write_json, written_whole
+from lenscore.lenses.files import read_lens, wrong_tensors
+from lenscore.models.loading import LoadedModel
 from lenscore.models.unembedding import Unembedding
 
 
@@ -34,6 +30,11 @@ class Translators:
         """L: the layers that have a translator."""
         return len(self.weights)
 
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors as they stand in the lens's file."""
+        return {"weights": self.weights, "biases": self.biases}
+
     def to(self, device: torch.device) -> "Translators":
         """Return the translators on a device."""
         return Translators(self.weights.to(device), self.biases.to(device))
@@ -44,41 +45,6 @@ class Translators:
             return states
         own = states.float()
         return (own + own @ self.weights[layer] + self.biases[layer]).to(states.dtype)
-
-    def save(self, file: Path, facts: Mapping[str, Any]) -> None:
-        """Write safetensors, and beside them ``facts`` with the file's SHA-256, as ``<name>.json``."""
-        with written_whole(file) as beside:
-            save_file({"weights": self.weights.contiguous(), "biases": self.biases.contiguous()}, beside)
-        write_json(file.with_suffix(".json"), {**facts, "sha256": sha256_of_file(file)})
-
-    @classmethod
-    def load(cls, file: Path, n_layers: int, width: int) -> "Translators":
-        """Read what :meth:`save` has written.
-
-        Args:
-            file: the safetensors.
-            n_layers: L of the model that they are for.
-            width: of its residual stream.
-
-        Raises:
-            SourceError: the file is missing, not what its manifest says, or for a model of another shape.
-        """
-        advice = "train the lens anew (delete the file, or force rule train_lens)"
-        try:
-            manifest = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-            found = sha256_of_file(file)
-            if found != manifest["sha256"]:
-                raise SourceError(f"{file}: its SHA-256 is {found}, in its manifest {manifest['sha256']}; {advice}")
-            tensors = load_file(file)
-            translators = cls(tensors["weights"], tensors["biases"])
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise SourceError(f"{file}: no tuned lens ({type(error).__name__}: {error}); {advice}") from error
-        shape = tuple(translators.weights.shape)
-        if shape != (n_layers, width, width) or tuple(translators.biases.shape) != (n_layers, width):
-            raise SourceError(
-                f"{file}: translators of shape {shape}, but the model has {n_layers} blocks of width {width}; {advice}"
-            )
-        return translators
 
 
 @dataclass(frozen=True)
@@ -91,3 +57,18 @@ class TunedLens:
     def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:
         """Return the translated states."""
         return self.translators.translate(states, layer)
+
+
+def load(model: LoadedModel, model_folder: Path, file: Path | None) -> TunedLens:
+    """Return the tuned lens that a training has written for a model.
+
+    Raises:
+        SourceError: the file is no lens of this model.
+    """
+    assert file is not None, "the tuned lens is trained: it has a file"
+    tensors = read_lens(file, model_folder)
+    shapes = {name: tuple(tensor.shape) for name, tensor in sorted(tensors.items())}
+    wanted = {"biases": (model.n_layers, model.width), "weights": (model.n_layers, model.width, model.width)}
+    if shapes != wanted:
+        raise wrong_tensors(file, f"has tensors of shapes {shapes}; the model needs {wanted}")
+    return TunedLens(model.unembedding, Translators(tensors["weights"], tensors["biases"]).to(model.device))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -14,13 +15,14 @@ from tokenizers import Tokenizer
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import StoreError
 from lenscore.files import written_whole
+from lenscore.lenses.divergences import LENS_DIVERGENCES
 from lenscore.records import (
     ANSWER_TOKENS,
     CONTEXTS,
     FITS,
     LAYER_RECORDS,
     LEFT_OUT,
-    LENS_DIVERGENCES,
+    MOST_BLOCKS,
     misplaced,
     read_table,
     shard_facts,
@@ -29,8 +31,6 @@ from lenscore.store.ablations import AblationShard, check_ablation_shards, check
 from lenscore.store.rows import insert_rows
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
 
-# A hugeint's bits, from layer 0 on: view token_layers.
-_MOST_BLOCKS = 126
 _HERE = Path(__file__).parent
 
 
@@ -60,23 +60,31 @@ class RecordShard:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """What the database says of a model, and where its tokenizer and its lens are."""
+class ModelEntry:
+    """What the database says of a model, and where its files are.
+
+    Attributes:
+        model: its name in the study.
+        dtype: of weights and states.
+        matmul: how its matrices were multiplied.
+        folder: its files and manifest.
+        divergences: by trained lens, the file of its divergences.
+    """
 
     model: str
     dtype: str
     matmul: str
     folder: Path
-    tuned_lens: Path | None = None  # its divergences; None where the study has no tuned lens
+    divergences: Mapping[str, Path] = MappingProxyType({})
 
 
 def load_database(
     target: Path,
     *,
     study: Mapping[str, Any],
-    questions: Sequence[Question],
+    questions: Iterable[Question],
     documents: Iterable[Document],
-    models: Sequence[LoadedModel],
+    models: Sequence[ModelEntry],
     lenses: Sequence[str],
     context_shards: Sequence[ContextShard],
     record_shards: Sequence[RecordShard],
@@ -91,7 +99,7 @@ def load_database(
     Args:
         target: the .duckdb file.
         study: key → JSON-able value, the rows of table ``study``.
-        questions: the study's questions, in its order.
+        questions: the dataset's questions, among which are the study's.
         documents: the dataset's documents, among which are all that stand in the study's contexts.
         models: the study's models.
         lenses: the study's lenses.
@@ -118,7 +126,7 @@ def load_database(
         connection.executemany("insert into study values (?, ?)", [(k, json.dumps(v)) for k, v in study.items()])
         _insert_models(connection, models, record_shards)
         _insert_divergences(connection, models)
-        _insert_questions(connection, questions)
+        _insert_questions(connection, questions, context_shards)
         for contexts in context_shards:
             _insert_contexts(connection, contexts)
         for records in record_shards:
@@ -141,7 +149,7 @@ def load_database(
 
 
 def _check_shards(
-    models: Sequence[LoadedModel], context_shards: Sequence[ContextShard], record_shards: Sequence[RecordShard]
+    models: Sequence[ModelEntry], context_shards: Sequence[ContextShard], record_shards: Sequence[RecordShard]
 ) -> None:
     wanted = {(model.model, shard.context_set, shard.shard) for model in models for shard in context_shards}
     given: set[tuple[str, str, int]] = set()
@@ -163,16 +171,11 @@ def _check_shards(
 
 
 def _insert_models(
-    connection: duckdb.DuckDBPyConnection, models: Sequence[LoadedModel], shards: Sequence[RecordShard]
+    connection: duckdb.DuckDBPyConnection, models: Sequence[ModelEntry], shards: Sequence[RecordShard]
 ) -> None:
     for model in models:
         manifest = json.loads((model.folder / "manifest.json").read_text(encoding="utf-8"))
         facts = next(shard_facts(shard.records) for shard in shards if shard.model == model.model)
-        if facts["n_layers"] > _MOST_BLOCKS:
-            raise StoreError(
-                f"model {model.model} has {facts['n_layers']} blocks; the views keep a token's layers as the bits of a "
-                f"number, which has room for {_MOST_BLOCKS}"
-            )
         row = [facts[key] for key in ("family", "n_layers", "hidden_size", "vocabulary_size", "window")]
         connection.execute(
             "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -180,27 +183,47 @@ def _insert_models(
         )
 
 
-def _insert_divergences(connection: duckdb.DuckDBPyConnection, models: Sequence[LoadedModel]) -> None:
+def _insert_divergences(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelEntry]) -> None:
     for model in models:
-        if model.tuned_lens is not None:
-            connection.register("new_divergences", read_table(model.tuned_lens, LENS_DIVERGENCES))
+        for lens, file in model.divergences.items():
+            connection.register("new_divergences", read_table(file, LENS_DIVERGENCES))
             connection.execute(
-                "insert into lens_divergences select $model, * from new_divergences", {"model": model.model}
+                "insert into lens_divergences by name select $model as model, $lens as lens, * from new_divergences",
+                {"model": model.model, "lens": lens},
             )
 
 
-def _insert_questions(connection: duckdb.DuckDBPyConnection, questions: Iterable[Question]) -> None:
+def _insert_questions(
+    connection: duckdb.DuckDBPyConnection, dataset: Iterable[Question], shards: Sequence[ContextShard]
+) -> None:
+    """Insert the questions that have contexts or were left out, with their places in the study's order."""
+    places: dict[str, int] = {}
+    for shard in shards:
+        for file, schema in ((shard.contexts, CONTEXTS), (shard.left_out, LEFT_OUT)):
+            columns = read_table(file, schema, columns=["question_id", "question_place"]).to_pydict()
+            for name, place in zip(columns["question_id"], columns["question_place"], strict=True):
+                if places.setdefault(name, place) != place:
+                    raise StoreError(
+                        f"{file}: question {name} has place {place} in the study's order, and {places[name]} in "
+                        "another file; build the contexts anew"
+                    )
+    questions = {question.question_id: question for question in dataset if question.question_id in places}
+    if missing := sorted(places.keys() - questions.keys()):
+        raise StoreError(
+            f"{len(missing)} questions of contexts are not in the dataset, the first is {missing[0]}: build the "
+            "contexts anew from the dataset as it is now"
+        )
     rows = [
         (
-            question.question_id,
+            name,
             place,
-            question.question,
-            list(question.answers),
-            question.topic,
-            question.gold.title if question.gold else None,
-            question.gold.text if question.gold else None,
+            questions[name].question,
+            list(questions[name].answers),
+            questions[name].topic,
+            gold.title if (gold := questions[name].gold) else None,
+            gold.text if gold else None,
         )
-        for place, question in enumerate(questions)
+        for name, place in sorted(places.items(), key=lambda item: item[1])
     ]
     columns = ["question_id", "place", "question", "answers", "topic", "gold_title", "gold_text"]
     insert_rows(connection, "questions", columns, rows)
@@ -291,7 +314,7 @@ def _insert_files(
 _FOUND = f"""
     create temp table found as
     select model, context_id, answer_index, lens, count(*) as n_rows, min(layer) as lowest, max(layer) as highest,
-        bit_count(bit_or(case when layer between 0 and {_MOST_BLOCKS} then 1::hugeint << layer end)) as n_layers,
+        bit_count(bit_or(case when layer between 0 and {MOST_BLOCKS} then 1::hugeint << layer end)) as n_layers,
         min(target_id) as least_target, max(target_id) as greatest_target, bool_and(isfinite(target_logprob)) as finite
     from layer_records group by all
 """

@@ -18,14 +18,15 @@ create table models (
     manifest json not null           -- revision and the SHA-256 of every file
 );
 
-create table lens_divergences (      -- how far each lens is from the model, on documents of questions outside the study
+create table lens_divergences (      -- how far each trained lens is from the model, on documents outside the study
     model varchar not null references models,
+    lens varchar not null,
     layer integer not null,
     logit_kl float not null,         -- KL(model ‖ logit lens), nats, mean over n_tokens held-out tokens
-    tuned_kl float not null,         -- KL(model ‖ tuned lens) on the same
-    best_step integer,               -- of the training, at which it was best; 0: least squares; null at L
+    lens_kl float not null,          -- KL(model ‖ this lens) on the same
+    best_step integer,               -- of the training, at which it was best; 0: its start; null at L
     n_tokens integer not null,
-    primary key (model, layer)
+    primary key (model, lens, layer)
 );
 
 create table questions (

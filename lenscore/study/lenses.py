@@ -1,8 +1,39 @@
-"""Sections ``lenses`` and ``tuned_lens``: which lenses, and how one is trained."""
+"""Sections ``lenses`` and ``tuned_lens``: the lenses that there are, and how one is trained."""
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from lenscore.study.section import Section
+
+
+class LensEntry(NamedTuple):
+    """One lens that a study can name.
+
+    Attributes:
+        module: has ``load`` (:class:`lenscore.lenses.registry.LensModule`).
+        training: module that has ``train`` (:class:`lenscore.lenses.registry.TrainingModule`); None for a lens that
+            is not trained.
+    """
+
+    module: str
+    training: str | None = None
+
+
+LENSES: Mapping[str, LensEntry] = {
+    "logit": LensEntry("lenscore.lenses.logit"),
+    "tuned": LensEntry("lenscore.lenses.tuned", training="lenscore.lenses.training"),
+}
+
+
+def _known(name: str) -> str:
+    if name not in LENSES:
+        raise ValueError(f"must be {' or '.join(LENSES)}")
+    return name
+
+
+LensName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(LENSES), "type": "string"})]
 
 
 class TunedLensSpec(Section):

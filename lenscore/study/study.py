@@ -12,7 +12,7 @@ from lenscore.study.analysis import AnalysisSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.lenses import TunedLensSpec
+from lenscore.study.lenses import LensName, TunedLensSpec
 from lenscore.study.messages import fault_in_words
 from lenscore.study.models import ModelSpec
 from lenscore.study.report import ReportSpec
@@ -32,7 +32,7 @@ class Study(Section):
     )
     context_sets: dict[Name, ContextSetSpec] = Field(min_length=1)
     models: dict[Name, ModelSpec] = Field(min_length=1)
-    lenses: list[Literal["logit", "tuned"]] = Field(default=["logit"], min_length=1)
+    lenses: list[LensName] = Field(default=["logit"], min_length=1)
     tuned_lens: TunedLensSpec = TunedLensSpec()
     ablation: AblationSpec = AblationSpec()
     extraction: ExtractionSpec = ExtractionSpec()

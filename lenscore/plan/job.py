@@ -1,0 +1,51 @@
+"""What all jobs of the workflow have in common."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Files(BaseModel):
+    """The files of one side of a job, by the names that the rule gives them; a list where there are several."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def named(cls, files: Mapping[str, Any]) -> Self:
+        """Return the files among those that Snakemake names; it has others, which only order the jobs."""
+        return cls.model_validate({name: files[name] for name in cls.model_fields})
+
+    def paths(self) -> dict[str, str | list[str]]:
+        """Return the paths by name, as Snakemake takes them."""
+        return self.model_dump(mode="json")
+
+
+In = TypeVar("In", bound=Files)
+Out = TypeVar("Out", bound=Files)
+
+
+class Job(BaseModel, Generic[In, Out]):
+    """One job of the workflow: all that decides its result, and where its files are.
+
+    It travels as JSON, in the rule's parameter ``job``: Snakemake runs a job again where that has changed.
+
+    Attributes:
+        inputs: relative to the working directory.
+        outputs: relative to the working directory.
+        code: version of all code that the rule's script can reach (``lenscore.plan.code_versions``).
+        libraries: versions of the libraries on which the result depends.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: In
+    outputs: Out
+    code: str
+    libraries: dict[str, str] = {}
+
+    def at(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Self:
+        """Return the job with its files where Snakemake has them: a storage plugin keeps copies elsewhere."""
+        return self.model_copy(
+            update={"inputs": type(self.inputs).named(inputs), "outputs": type(self.outputs).named(outputs)}
+        )

@@ -1,0 +1,63 @@
+"""The plan of one study, as the rules read it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lenscore.plan import paths
+from lenscore.plan.code_versions import CodeVersions
+from lenscore.plan.job import Job
+from lenscore.plan.study_jobs import Contents, StudyJobs, Wildcards
+from lenscore.study.lenses import LENSES
+from lenscore.study.study import Study
+
+
+class Plan:
+    """What the rules ask of a study.
+
+    Args:
+        study: the config.
+        code: versions of the code.
+        contents: of the files that sources name.
+    """
+
+    def __init__(self, study: Study, code: CodeVersions, contents: Contents):
+        self._study = study
+        self._jobs = StudyJobs(study, code, contents)
+
+    def job(self, rule: str) -> Callable[[Wildcards], dict[str, Any]]:
+        """Return the function that gives the parameter ``job`` of a rule: the job as JSON."""
+        return lambda wildcards: self._job(rule, wildcards).model_dump(mode="json")
+
+    def inputs(self, rule: str) -> Callable[[Wildcards], dict[str, str | list[str]]]:
+        """Return the function that gives a rule's inputs by name."""
+        return lambda wildcards: self._job(rule, wildcards).inputs.paths()
+
+    def all_jobs(self) -> dict[str, list[Wildcards]]:
+        """Return the wildcards of every job of the study, by rule, in the order in which the rules run."""
+        return self._jobs.wildcards()
+
+    @property
+    def page(self) -> str:
+        """The study's page, for which everything else is made."""
+        return str(paths.OUTPUTS["render_report"]["page"]).format(study=self._study.study)
+
+    @property
+    def checked(self) -> str:
+        """What check_study writes. Every job that takes time waits for it, and none is made stale by it."""
+        return paths.CHECKED.format(study=self._study.study)
+
+    @property
+    def wildcards(self) -> dict[str, list[str]]:
+        """The values that wildcards may have, but for shards, which are numbers."""
+        return {
+            "study": [self._study.study],
+            "dataset": [self._study.dataset.name],
+            "model": list(self._study.models),
+            "model_folder": list(self._jobs.model_of_folder),
+            "set": list(self._study.context_sets),
+            "lens": list(LENSES),
+        }
+
+    def _job(self, rule: str, wildcards: Wildcards) -> Job[Any, Any]:
+        job: Job[Any, Any] = getattr(self._jobs, rule)(dict(wildcards.items()))
+        return job

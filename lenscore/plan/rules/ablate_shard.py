@@ -1,0 +1,49 @@
+"""Rule ablate_shard: what one model predicts in one shard's contexts with each of its blocks ablated."""
+
+from pathlib import Path
+from typing import Literal
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.ablation import Replacement, Scope
+from lenscore.study.reading import Reading
+
+
+class AblateInputs(Files):
+    """The model's folder, the shard's contexts, and the blocks' means where a replacement needs them."""
+
+    model: Path
+    contexts: Path
+    means: list[Path]
+
+
+class AblateOutputs(Files):
+    """The table of ablations, and the time that the model and the lens took."""
+
+    ablations: Path
+    spent: Path
+
+
+class AblateJob(Job[AblateInputs, AblateOutputs]):
+    """Ablate every block in the contexts of a shard.
+
+    Attributes:
+        model: its name in the study.
+        context_set: the set's name.
+        shard: its number.
+        reading: how the model reads contexts.
+        device: where to run.
+        n_questions: the study's first questions; contexts of later ones are passed over.
+        documents: numbers of documents of the contexts.
+        replacements: what replaces a block's contribution.
+        scopes: at which tokens.
+    """
+
+    model: str
+    context_set: str
+    shard: int
+    reading: Reading
+    device: Literal["auto", "cpu", "cuda"]
+    n_questions: int
+    documents: list[int]
+    replacements: list[Replacement]
+    scopes: list[Scope]

@@ -1,0 +1,30 @@
+"""Rule analyse: a study's tables and findings, from its database."""
+
+from pathlib import Path
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.analysis import AnalysisSpec
+
+
+class AnalyseInputs(Files):
+    """The database."""
+
+    database: Path
+
+
+class AnalyseOutputs(Files):
+    """Each table as CSV and as Parquet, in one order, and the findings."""
+
+    csv: list[Path]
+    parquet: list[Path]
+    findings: Path
+
+
+class AnalyseJob(Job[AnalyseInputs, AnalyseOutputs]):
+    """Make the tables.
+
+    Attributes:
+        settings: of the statistics.
+    """
+
+    settings: AnalysisSpec

@@ -1,0 +1,43 @@
+"""Rule build_contexts: the contexts of one shard of a context set."""
+
+from pathlib import Path
+from typing import Literal
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.prompt import Template
+
+
+class ContextsInputs(Files):
+    """The dataset's questions."""
+
+    questions: Path
+
+
+class ContextsOutputs(Files):
+    """The contexts, and the questions that have none."""
+
+    contexts: Path
+    left_out: Path
+
+
+class ContextsJob(Job[ContextsInputs, ContextsOutputs]):
+    """Build the contexts of a block of questions.
+
+    Attributes:
+        context_set: its name.
+        spec: the context set; what concerns a model's window has its default here, and no part in contexts.
+        template: the wording.
+        order: seed of the study's order of questions.
+        first: place in that order of the shard's first question.
+        end: place after its last.
+        missing_answer: what to do with a question none of whose answers is in its gold document.
+    """
+
+    context_set: str
+    spec: ContextSetSpec
+    template: Template
+    order: int
+    first: int
+    end: int
+    missing_answer: Literal["error", "skip"]

@@ -1,0 +1,51 @@
+"""Rule extract_shard: what the lenses say of one model at the answer tokens of one shard of contexts."""
+
+from pathlib import Path
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.reading import Reading
+
+
+class ExtractInputs(Files):
+    """The model's folder, the shard's contexts, and of each trained lens its file and its manifest."""
+
+    model: Path
+    contexts: Path
+    lenses: list[Path]
+    lens_manifests: list[Path]
+
+
+class ExtractOutputs(Files):
+    """The three tables of the shard, and the time that the model and the lenses took."""
+
+    records: Path
+    answer_tokens: Path
+    fits: Path
+    spent: Path
+
+
+class ExtractJob(Job[ExtractInputs, ExtractOutputs]):
+    """Extract one shard.
+
+    Attributes:
+        model: its name in the study.
+        context_set: the set's name.
+        shard: its number.
+        reading: how the model reads contexts.
+        extraction: what is kept, and where to run.
+        lenses: names of the study's lenses.
+        trained: those of them that are trained, in the order of their files.
+        lens_code: by lens, version of the code that makes its records.
+        cache: the folder of the cache of records.
+    """
+
+    model: str
+    context_set: str
+    shard: int
+    reading: Reading
+    extraction: ExtractionSpec
+    lenses: list[str]
+    trained: list[str]
+    lens_code: dict[str, str]
+    cache: Path

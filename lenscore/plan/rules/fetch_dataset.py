@@ -1,0 +1,25 @@
+"""Rule fetch_dataset: a dataset from wherever its source says, as one table of questions."""
+
+from pathlib import Path
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.dataset import DatasetSpec
+
+
+class FetchDatasetOutputs(Files):
+    """The table of questions, and what it was made from."""
+
+    manifest: Path
+    questions: Path
+
+
+class FetchDatasetJob(Job[Files, FetchDatasetOutputs]):
+    """Fetch one dataset.
+
+    Attributes:
+        source: where it comes from, and its format.
+        content: SHA-256 of the file of a ``path:`` or the embedded dataset; None for other sources.
+    """
+
+    source: DatasetSpec
+    content: str | None

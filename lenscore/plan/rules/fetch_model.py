@@ -1,0 +1,26 @@
+"""Rule fetch_model: a model from wherever its source says, into a folder of its own."""
+
+from pathlib import Path
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.models import ModelSpec
+
+
+class FetchModelOutputs(Files):
+    """The folder of the model."""
+
+    folder: Path
+
+
+class FetchModelJob(Job[Files, FetchModelOutputs]):
+    """Fetch one model.
+
+    Attributes:
+        model: its name in the study, for messages.
+        source: where it comes from.
+        contents: of a ``path:`` model, the SHA-256 of each file that is read; empty for other sources.
+    """
+
+    model: str
+    source: ModelSpec
+    contents: dict[str, str]

@@ -1,0 +1,37 @@
+"""Rule reference_means: the blocks' mean contributions over contexts of the study's first questions."""
+
+from pathlib import Path
+from typing import Literal
+
+from lenscore.plan.job import Files, Job
+from lenscore.study.reading import Reading
+
+
+class MeansInputs(Files):
+    """The model's folder, and the contexts of the shards that hold the first questions."""
+
+    model: Path
+    contexts: list[Path]
+
+
+class MeansOutputs(Files):
+    """The means, and the time that the model took."""
+
+    means: Path
+    spent: Path
+
+
+class MeansJob(Job[MeansInputs, MeansOutputs]):
+    """Take the means.
+
+    Attributes:
+        reading: how the model reads contexts.
+        device: where to run.
+        n_questions: the study's first questions, over whose contexts means are taken.
+        documents: numbers of documents of those contexts.
+    """
+
+    reading: Reading
+    device: Literal["auto", "cpu", "cuda"]
+    n_questions: int
+    documents: list[int]

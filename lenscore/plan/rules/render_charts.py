@@ -1,0 +1,21 @@
+"""Rule render_charts: all charts of a study, drawn in one process."""
+
+from pathlib import Path
+
+from lenscore.plan.job import Files, Job
+
+
+class ChartsInputs(Files):
+    """The tables that charts are drawn from."""
+
+    tables: list[Path]
+
+
+class ChartsOutputs(Files):
+    """The folder of the charts: of each a Vega-Lite, an SVG and a PNG file."""
+
+    charts: Path
+
+
+class ChartsJob(Job[ChartsInputs, ChartsOutputs]):
+    """Draw the charts."""

@@ -1,0 +1,35 @@
+"""Rule render_report: the study's page."""
+
+from pathlib import Path
+from typing import Any
+
+from lenscore.plan.job import Files, Job
+
+
+class PageInputs(Files):
+    """All that the page shows."""
+
+    database: Path
+    tables: list[Path]
+    findings: Path
+    charts: Path
+
+
+class PageOutputs(Files):
+    """The page."""
+
+    page: Path
+
+
+class PageJob(Job[PageInputs, PageOutputs]):
+    """Render the page.
+
+    Attributes:
+        title: its heading; None makes one of the study's name.
+        config: the whole config, with which the study can be made again.
+        benchmarks: by rule, the benchmark files of its jobs.
+    """
+
+    title: str | None
+    config: dict[str, Any]
+    benchmarks: dict[str, list[Path]]

@@ -1,0 +1,42 @@
+"""Files known by their content: SHA-256, computed once a file and remembered.
+
+A file is taken for the one remembered while its path, size, times of change and inode are the same. A file that is put
+in its place with an older date has another inode or another ctime, and is hashed anew.
+"""
+
+import json
+from pathlib import Path
+
+from lenscore.files import sha256_of_file, write_json
+
+
+class KnownContents:
+    """SHA-256 of files, remembered in a file of JSON.
+
+    Args:
+        memory: where they are remembered; it may be missing, or be removed at any time.
+    """
+
+    def __init__(self, memory: Path):
+        self._memory = memory
+        self._known: dict[str, list[object]] = self._remembered()
+
+    def sha256(self, file: Path) -> str:
+        """Return the hex SHA-256 of a file's bytes."""
+        status = file.stat()
+        identity = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        known = self._known.get(str(file.resolve()))
+        if known is not None and known[:-1] == identity:
+            return str(known[-1])
+        found = sha256_of_file(file)
+        # Who else has remembered files in the meantime keeps them.
+        self._known = {**self._remembered(), str(file.resolve()): [*identity, found]}
+        write_json(self._memory, self._known)
+        return found
+
+    def _remembered(self) -> dict[str, list[object]]:
+        try:
+            found = json.loads(self._memory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}

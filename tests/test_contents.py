@@ -1,0 +1,68 @@
+"""Files known by their content: hashed once, and again when something else is in their place."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from lenscore.sources import contents
+from lenscore.sources.contents import KnownContents
+
+
+class Hashing:
+    """Counts which files are read."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def __call__(self, file: Path) -> str:
+        self.read.append(file.name)
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> Hashing:
+    counted = Hashing()
+    monkeypatch.setattr(contents, "sha256_of_file", counted)
+    return counted
+
+
+def test_a_file_is_hashed_once(tmp_path: Path, hashing: Hashing) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    for _ in range(2):
+        # A new process remembers what an earlier one has hashed.
+        known = KnownContents(tmp_path / "memory.json")
+        assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()
+    assert hashing.read == ["weights"]
+
+
+def test_a_file_that_is_replaced_by_an_older_one_of_its_size_is_noticed(tmp_path: Path, hashing: Hashing) -> None:
+    file, other = tmp_path / "weights", tmp_path / "other"
+    other.write_bytes(b"two")
+    file.write_bytes(b"one")
+    status = file.stat()
+    known = KnownContents(tmp_path / "memory.json")
+    known.sha256(file)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))  # as cp -p and rsync -t keep a date
+    other.replace(file)
+    assert file.stat().st_mtime_ns == status.st_mtime_ns
+    assert known.sha256(file) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_file_that_is_only_touched_has_the_same_content(tmp_path: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    known = KnownContents(tmp_path / "memory.json")
+    before = known.sha256(file)
+    os.utime(file, (1, 1))
+    assert known.sha256(file) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}'])
+def test_a_damaged_memory_is_forgotten(tmp_path: Path, text: str) -> None:
+    (tmp_path / "memory.json").write_text(text)
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    assert KnownContents(tmp_path / "memory.json").sha256(file) == hashlib.sha256(b"one").hexdigest()
