@@ -54,12 +54,13 @@ def main() -> None:
         contexts, _ = build_contexts(
             dataset,
             study_order(dataset, seed=0)[:1],
+            first_place=0,
             set_name="cost",
             spec=ContextSetSpec(documents=[n], positions=arguments.positions),
             template=read_template(template_path("few_shot")),
             missing_answer="skip",
         )
-        question = [tokenizer.tokenise(row["segments"], row["answer"]) for row in contexts.to_pylist()]
+        question = [tokenizer.tokenise(context.segments, context.answer) for context in contexts]
         list(engine.statistics([question]))  # the first pass is also the self-check
         intact = min(seconds(lambda question=question: list(engine.statistics([question]))) for _ in range(2))
         for scope in SCOPES:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 
 def main(
-    questions: Path,
     contexts: Path,
     model: Path,
     means: Path | None,
@@ -21,21 +20,19 @@ def main(
     threads: int,
     outputs: Mapping[str, Path],
 ) -> None:
-    """Find the questions by their places in the study's order, ablate, write the table."""
+    """Ablate in the contexts of the study's first questions, write the table."""
     from lenscore.ablation.shard import ablate_shard
-    from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.tables import contexts_from_table
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.shard import Reading
     from lenscore.jobs.spent import write_spent
-    from lenscore.records import CONTEXTS, QUESTIONS, read_table, write_table
+    from lenscore.records import CONTEXTS, read_table, write_table
     from lenscore.study.ablation import AblationSpec
 
-    dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
-    chosen = questions_of_shard(dataset, spec["order"], spec["first"], spec["end"])
     shard = ablate_shard(
-        read_table(contexts, CONTEXTS),
+        contexts_from_table(read_table(contexts, CONTEXTS)),
         model,
-        questions={question.question_id for question in chosen},
+        n_questions=spec["end"],
         reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
         ablation=AblationSpec.model_validate(spec["ablation"]),
         means=means,
@@ -51,7 +48,6 @@ if __name__ == "__main__":
         check_source(Path(snakemake.input.model), snakemake.params.source)
         wildcards = snakemake.wildcards
         main(
-            Path(snakemake.input.questions),
             Path(snakemake.input.contexts),
             Path(snakemake.input.model),
             Path(snakemake.input.means[0]) if snakemake.input.means else None,

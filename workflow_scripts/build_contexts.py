@@ -17,20 +17,22 @@ def main(
     from lenscore.contexts.build import build_contexts
     from lenscore.contexts.prompts import read_template
     from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.tables import contexts_to_table, left_out_to_table
     from lenscore.records import QUESTIONS, read_table, write_table
     from lenscore.study.context_sets import ContextSetSpec
 
     dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
-    built, without = build_contexts(
+    built, without_answer = build_contexts(
         dataset,
         questions_of_shard(dataset, spec["order"], spec["first"], spec["end"]),
+        first_place=spec["first"],
         set_name=set_name,
         spec=ContextSetSpec.model_validate(spec["set"]),
         template=read_template(template),
         missing_answer=spec["missing_answer"],
     )
-    write_table(without, left_out)
-    write_table(built, contexts)
+    write_table(left_out_to_table(without_answer), left_out)
+    write_table(contexts_to_table(built), contexts)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ def main(
     kept: Path,
 ) -> None:
     """Read the contexts, extract what an earlier extraction has not left, write the three tables."""
+    from lenscore.contexts.tables import contexts_from_table
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.record_cache import keep, keys_of_lenses, with_kept
     from lenscore.extraction.shard import Reading, extract_shard
@@ -36,7 +37,7 @@ def main(
         lenses,
         keys_of_lenses(contexts, model, lenses, settings),
         lambda missing: extract_shard(
-            read_table(contexts, CONTEXTS),
+            contexts_from_table(read_table(contexts, CONTEXTS)),
             model,
             reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
             extraction=ExtractionSpec.model_validate(spec["extraction"]),

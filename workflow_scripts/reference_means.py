@@ -12,31 +12,24 @@ if TYPE_CHECKING:
 
 
 def main(
-    questions: Path,
     contexts: Sequence[Path],
     model: Path,
     spec: Mapping[str, Any],
     threads: int,
     outputs: Mapping[str, Path],
 ) -> None:
-    """Find the first questions' contexts, run the model over them, write the means."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Run the model over the first questions' contexts, write the means."""
     from lenscore.ablation.means import reference_means, write_means
-    from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.tables import contexts_from_table
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.shard import Reading
     from lenscore.jobs.spent import write_spent
-    from lenscore.records import CONTEXTS, QUESTIONS, read_table
+    from lenscore.records import CONTEXTS, read_table
 
-    dataset = read_questions(read_table(questions, QUESTIONS).to_pylist())
-    first = [question.question_id for question in questions_of_shard(dataset, spec["order"], 0, spec["questions"])]
-    table = pa.concat_tables([read_table(path, CONTEXTS) for path in contexts])
     reference = reference_means(
-        table.filter(pc.is_in(table["question_id"], pa.array(first))),
+        [context for path in contexts for context in contexts_from_table(read_table(path, CONTEXTS))],
         model,
-        questions=spec["questions"],
+        n_questions=spec["questions"],
         documents=spec["documents"],
         reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
         device=spec["device"],
@@ -50,7 +43,6 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         check_source(Path(snakemake.input.model), snakemake.params.source)
         main(
-            Path(snakemake.input.questions),
             [Path(path) for path in snakemake.input.contexts],
             Path(snakemake.input.model),
             snakemake.params.spec,

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lenscore.contexts.context import Segment
 from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
 
@@ -16,26 +17,17 @@ PROMPTS = Path(__file__).parent.parent / "data" / "prompts"
 _FIELD = re.compile(r"\{(number|title|text|question|answer)\}")
 
 
-class Segment(NamedTuple):
-    """A run of a prompt; see ``records.SEGMENT``."""
-
-    kind: Literal["frame", "document", "question"]
-    document: int | None
-    role: str | None
-    text: str
-
-
 def _fields(*known: str, needed: str | None = None) -> AfterValidator:
-    """Return the check that a part of a wording uses no field but those that have a value in it."""
+    """Return the check that a part of a template uses only fields that have a value there."""
 
     def check(part: str) -> str:
         found = _FIELD.findall(part)
         for field in found:
             if field not in known:
-                there = ", ".join(f"{{{field}}}" for field in known) or "none"
-                raise ValueError(f"holds {{{field}}}, which has no value there; those that have: {there}")
+                allowed = ", ".join(f"{{{field}}}" for field in known) or "none"
+                raise ValueError(f"contains {{{field}}}, which has no value here; allowed: {allowed}")
         if needed and needed not in found:
-            raise ValueError(f"must hold {{{needed}}}")
+            raise ValueError(f"must contain {{{needed}}}")
         return part
 
     return AfterValidator(check)
@@ -43,7 +35,7 @@ def _fields(*known: str, needed: str | None = None) -> AfterValidator:
 
 def _answer_last(reply: str) -> str:
     if reply.find("{answer}") != len(reply) - len("{answer}"):
-        raise ValueError("must end with {answer}, and hold it only there")
+        raise ValueError("must end with {answer}, and contain it only there")
     return reply
 
 
@@ -51,29 +43,29 @@ class _Wording(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     head: Annotated[str, _fields("question")] = Field(
-        default="", description="Stands before the documents; may hold {question}."
+        default="", description="Text before the documents; may contain {question}."
     )
     tail: Annotated[str, _fields("question", needed="question")] = Field(
-        description="Stands after the documents; holds {question}."
+        description="Text after the documents; contains {question}."
     )
     reply: Annotated[str, _fields("question", "answer", needed="answer"), AfterValidator(_answer_last)] = Field(
-        description="Leads up to {answer}, which ends it; may hold {question}."
+        description="Leads up to {answer}, which ends it; may contain {question}."
     )
 
 
 class _WithDocuments(_Wording):
     document: Annotated[str, _fields("number", "title", "text", needed="text")] = Field(
-        description="One document; holds {text}, and {number} (from 1) and {title} if wanted."
+        description="One document; contains {text}, and {number} (from 1) and {title} if wanted."
     )
-    separator: Annotated[str, _fields()] = Field(default="\n", description="Stands between two documents.")
+    separator: Annotated[str, _fields()] = Field(default="\n", description="Text between two documents.")
 
 
 class Template(BaseModel):
     """A prompt template: how contexts with and without documents are worded.
 
-    In ``style: text`` the parts simply follow one another. In ``style: chat`` head, documents
-    and tail are the user's turn and the reply opens the assistant's; the model's own chat
-    template is put around them when the context meets its tokenizer.
+    In ``style: text`` the parts follow one another. In ``style: chat`` head, documents and tail
+    are the user's turn and the reply opens the assistant's; the model's own chat template is
+    put around them when the context is tokenised.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,7 +79,7 @@ class Template(BaseModel):
     @model_validator(mode="after")
     def _system_in_chat(self) -> "Template":
         if self.system is not None and self.style != "chat":
-            raise ValueError("system is a turn of a chat; put the text into head where style is text")
+            raise ValueError("system is a turn of a chat; with style: text, put the text into head")
         return self
 
     def render(self, question: str, documents: list[Document] | None, answer: str) -> tuple[list[Segment], str]:
@@ -99,8 +91,8 @@ class Template(BaseModel):
             answer: the answer's words.
 
         Returns:
-            The segments up to the answer, and the answer with the space that stands before
-            it (tokenizers of GPT-2's kind join a word to the space before, not after it).
+            The segments up to the answer, and the answer with the space before it
+            (tokenizers like GPT-2's join a word to the space before it, not after it).
         """
         wording = self.closed_book if documents is None else self.with_documents
         turn, reply_turn = ("user", "assistant") if self.style == "chat" else (None, None)
@@ -123,9 +115,9 @@ class Template(BaseModel):
 
 
 def _fill(wording: str, values: Mapping[str, str], role: str | None, document: int | None) -> Iterator[Segment]:
-    """Split a wording at its fields; what stands in a field is never searched for fields again.
+    """Split a part of a template at its fields, and fill them; a field's value is not searched for fields again.
 
-    A question that brings its own question mark does not get a second one from the wording.
+    A question that ends with a question mark does not get a second one from the template.
     """
     frame = ""
     pieces = _FIELD.split(wording)
@@ -153,7 +145,7 @@ def template_path(prompt: str) -> Path:
     path = Path(prompt) if prompt.endswith((".yaml", ".yml")) else PROMPTS / f"{prompt}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
-        raise ContextError(f"prompt {prompt!r}: no such template; there are {known}, or give the path of a .yaml file")
+        raise ContextError(f"prompt {prompt!r}: no such template; available: {known}; or give the path of a .yaml file")
     return path
 
 
@@ -161,7 +153,7 @@ def read_template(path: Path) -> Template:
     """Read and validate a template file.
 
     Raises:
-        ContextError: it is not YAML, or not a template; names the file and the key.
+        ContextError: it is not YAML, or not a template; the message names file and key.
     """
     try:
         return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
