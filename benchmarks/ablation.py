@@ -20,13 +20,13 @@ from transformers import AutoTokenizer
 
 from lenscore.ablation.engine import AblationEngine
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.engine import load_model
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
 from lenscore.study.ablation import Scope
 from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.prompt import read_template, template_path
 
 SCOPES: list[Scope] = ["answer", "all"]
 
@@ -54,12 +54,13 @@ def main() -> None:
         contexts, _ = build_contexts(
             dataset,
             study_order(dataset, seed=0)[:1],
+            first_place=0,
             set_name="cost",
             spec=ContextSetSpec(documents=[n], positions=arguments.positions),
             template=read_template(template_path("few_shot")),
             missing_answer="skip",
         )
-        question = [tokenizer.tokenise(row["segments"], row["answer"]) for row in contexts.to_pylist()]
+        question = [tokenizer.tokenise(context.segments, context.answer) for context in contexts]
         list(engine.statistics([question]))  # the first pass is also the self-check
         intact = min(seconds(lambda question=question: list(engine.statistics([question]))) for _ in range(2))
         for scope in SCOPES:

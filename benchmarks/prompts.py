@@ -18,32 +18,32 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import PROMPTS, read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
 from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.prompt import PROMPTS, read_template, template_path
 
 
-def measure(model, tokenizer, rows) -> dict[str, float]:
-    """Return the accuracies over contexts' rows, by the model's own logits."""
+def measure(model, tokenizer, contexts) -> dict[str, float]:
+    """Return the accuracies over contexts, by the model's own logits."""
     first, tokens, whole, lengths = [], [], [], []
-    for row in rows:
-        context = tokenizer.tokenise(row["segments"], row["answer"])
-        keep = len(context.answer_ids) + 1
+    for context in contexts:
+        tokenised = tokenizer.tokenise(context.segments, context.answer)
+        keep = len(tokenised.answer_ids) + 1
         with torch.inference_mode():
-            logits = model(torch.tensor([context.ids]), use_cache=False, logits_to_keep=keep).logits[0, :-1]
-        right = (logits.argmax(-1) == torch.tensor(context.answer_ids)).tolist()
+            logits = model(torch.tensor([tokenised.ids]), use_cache=False, logits_to_keep=keep).logits[0, :-1]
+        right = (logits.argmax(-1) == torch.tensor(tokenised.answer_ids)).tolist()
         first.append(right[0])
         whole.append(all(right))
         tokens += right
-        lengths.append(len(context.ids))
+        lengths.append(len(tokenised.ids))
 
     def mean(values: list) -> float:
         return round(sum(values) / len(values), 3)
 
     return {
-        "contexts": len(rows),
+        "contexts": len(contexts),
         "tokens": mean(lengths),
         "first_token": mean(first),
         "answer_tokens": mean(tokens),
@@ -73,14 +73,15 @@ def main() -> None:
         contexts, left_out = build_contexts(
             dataset,
             shard,
+            first_place=0,
             set_name="prompts",
             spec=spec,
             template=read_template(template_path(name)),
             missing_answer="skip",
         )
-        figures = measure(model, tokenizer, contexts.to_pylist())
+        figures = measure(model, tokenizer, contexts)
         seconds = round(time.perf_counter() - start)
-        print(json.dumps({"template": name, **figures, "left_out": left_out.num_rows, "seconds": seconds}), flush=True)
+        print(json.dumps({"template": name, **figures, "left_out": len(left_out), "seconds": seconds}), flush=True)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def made_contexts(numbers: range) -> list[dict[str, Any]]:
             "context_id": f"main/q-{number:06d}/{n}/{place * (n - 1) // (PLACES - 1)}",
             "context_set": "main",
             "question_id": f"q-{number:06d}",
+            "question_place": number,
             "condition": "documents",
             "n_documents": n,
             "distractor_order": 0,

@@ -1,4 +1,4 @@
-"""The schemas of the files that one stage hands to the next (Parquet, by way of Arrow).
+"""The schemas of the files that one stage hands to the next (Parquet, read and written through Arrow).
 
 The words are those of docs/definitions.md. Layers count from 0, the embedding output,
 to L, the output of the last block; documents, answer tokens and token positions count
@@ -22,7 +22,7 @@ MOST_BLOCKS = 126
 DOCUMENT = pa.struct([("title", pa.string()), ("text", pa.string())])
 
 # resources/datasets/<dataset>/questions.parquet: one row a question. `gold` is null in a
-# dataset that brings no documents (such as nq_open): only closed-book contexts can be made.
+# dataset without documents (such as nq_open): only closed-book contexts can be built.
 QUESTIONS = pa.schema(
     [
         ("question_id", pa.string()),
@@ -53,14 +53,15 @@ CONTEXTS = pa.schema(
         ("context_id", pa.string()),
         ("context_set", pa.string()),
         ("question_id", pa.string()),
+        ("question_place", pa.int32()),  # in the study's seeded order of questions, from 0
         ("condition", pa.string()),  # documents | shuffled_gold | oracle | closed_book
         ("n_documents", pa.int32()),
-        ("distractor_order", pa.int32()),  # 0: the set's own; 1, 2, …: drawn
-        ("gold_index", pa.int32()),  # null in closed_book; in shuffled_gold the place of the document in its stead
+        ("distractor_order", pa.int32()),  # 0: as ranked for the set; 1, 2, …: shuffled with the set's seed
+        ("gold_index", pa.int32()),  # null in closed_book; in shuffled_gold the index of the document that replaces it
         ("relative_position", pa.float64()),  # null where there are fewer than two documents
         ("segments", pa.list_(SEGMENT)),
         ("answer", pa.string()),  # as it follows the prompt, its leading space included
-        ("document_ids", pa.list_(pa.string())),  # question_id of each document's origin
+        ("document_ids", pa.list_(pa.string())),  # in the prompt's order; a gold document has its question's id
     ]
 )
 
@@ -69,6 +70,7 @@ LEFT_OUT = pa.schema(
     [
         ("context_set", pa.string()),
         ("question_id", pa.string()),
+        ("question_place", pa.int32()),  # in the study's seeded order of questions, from 0
         ("reason", pa.string()),
     ]
 )
@@ -149,27 +151,27 @@ def write_table(table: pa.Table, path: Path, facts: Mapping[str, Any] | None = N
 
 
 def shard_facts(path: Path) -> dict[str, Any]:
-    """Return what a records file says of the job that wrote it: model, context set, shard, device, versions and so on.
+    """Return the facts in a file's metadata: model, context set, shard, device, versions and so on of its job.
 
     Raises:
-        StoreError: it says nothing: the file is not one of ours.
+        StoreError: there are none: no job of the project wrote the file.
     """
     metadata = pq.read_schema(path).metadata or {}
     if _FACTS not in metadata:
-        raise StoreError(f"{path}: does not say which job wrote it; extract the shard anew")
+        raise StoreError(f"{path}: its metadata does not say which job wrote it; extract the shard anew")
     facts: dict[str, Any] = json.loads(metadata[_FACTS])
     return facts
 
 
-def misplaced(path: Path, place: tuple[str, str, int]) -> str | None:
-    """Say whose rows a job's file holds, if not those of model, context set and shard of its place.
+def identity_mismatch(path: Path, expected: tuple[str, str, int]) -> str | None:
+    """Return None where a file has the rows of the expected model, context set and shard; else whose rows it has.
 
     Raises:
-        StoreError: it does not say which job wrote it.
+        StoreError: its metadata does not say which job wrote it.
     """
     facts = shard_facts(path)
     found = tuple(facts.get(key) for key in ("model", "context_set", "shard"))
-    if found == place:
+    if found == expected:
         return None
     return f"the file holds the records of model {found[0]}, context set {found[1]}, shard {found[2]}"
 

@@ -83,6 +83,7 @@ class MadeStudy(SmallStudy):
             "context_id": f"main/q{number}/{n}/{place}",
             "context_set": "main",
             "question_id": f"q{number}",
+            "question_place": number,
             "condition": "documents" if n else "closed_book",
             "n_documents": n,
             "distractor_order": 0,

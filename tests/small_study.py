@@ -114,6 +114,7 @@ class SmallStudy:
                 "context_id": f"main/q{number}/2/{place}",
                 "context_set": "main",
                 "question_id": f"q{number}",
+                "question_place": number,
                 "condition": "documents",
                 "n_documents": 2,
                 "distractor_order": 0,

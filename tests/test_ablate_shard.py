@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 import torch
 from safetensors import safe_open
@@ -14,17 +13,18 @@ from safetensors.torch import load_file, save_file
 from lenscore.ablation.means import reference_means, write_means
 from lenscore.ablation.shard import ShardAblations, ablate_shard
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.errors import ContextError
-from lenscore.extraction.fitting import Overflow
-from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
+from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.records import ABLATIONS, read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.prompt import read_template, template_path
+from lenscore.study.reading import Overflow, Reading
 from lenscore.study.study import read_study
 from tests.conftest import Checkout
 
@@ -33,7 +33,7 @@ CUT = Reading("float32", "exact", None, Overflow("truncate_documents"))
 
 
 @pytest.fixture(scope="module")
-def contexts() -> pa.Table:
+def contexts() -> list[Context]:
     rows = list(read_json_lines(EMBEDDED, "embedded"))[:20]
     dataset = read_questions(read_rows(rows, "embedded").table.to_pylist())
     spec = ContextSetSpec(
@@ -41,15 +41,15 @@ def contexts() -> pa.Table:
     )
     template = read_template(template_path("few_shot"))
     built, _ = build_contexts(
-        dataset, dataset[:3], set_name="main", spec=spec, template=template, missing_answer="error"
+        dataset, dataset[:3], first_place=1, set_name="main", spec=spec, template=template, missing_answer="error"
     )
     return built
 
 
 def ablate(
-    contexts: pa.Table,
+    contexts: list[Context],
     folder: Path,
-    questions: set[str],
+    n_questions: int,
     means: Path | None = None,
     reading: Reading = CUT,
     **spec: Any,
@@ -57,7 +57,7 @@ def ablate(
     return ablate_shard(
         contexts,
         folder,
-        questions=questions,
+        n_questions=n_questions,
         reading=reading,
         ablation=AblationSpec.model_validate(spec),
         means=means,
@@ -66,33 +66,41 @@ def ablate(
     )
 
 
-def names(contexts: pa.Table) -> list[str]:
-    return list(dict.fromkeys(contexts["question_id"].to_pylist()))
+def names(contexts: list[Context]) -> list[str]:
+    return list(dict.fromkeys(context.question_id for context in contexts))
+
+
+def primary(contexts: list[Context], questions: list[str]) -> set[str]:
+    """Return the ids of the questions' contexts that are no control, and whose distractors are in the first order."""
+    return {
+        context.context_id
+        for context in contexts
+        if context.question_id in questions and context.condition == "documents" and context.distractor_order == 0
+    }
 
 
 @pytest.fixture(scope="module")
-def means(contexts: pa.Table, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def means(contexts: list[Context], tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("means") / "means.safetensors"
     reference = reference_means(
-        contexts, tiny_gpt2, questions=2, documents=[2, 4], reading=CUT, device="cpu", threads=1
+        contexts, tiny_gpt2, n_questions=3, documents=[2, 4], reading=CUT, device="cpu", threads=1
     )
     write_means(reference, path)
     return path
 
 
 @pytest.fixture(scope="module")
-def extracted(contexts: pa.Table, tiny_gpt2: Path) -> ShardRecords:
+def extracted(contexts: list[Context], tiny_gpt2: Path) -> ShardRecords:
     extraction = ExtractionSpec(device="cpu")
     return extract_shard(contexts, tiny_gpt2, reading=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
 
 
-def test_means_say_over_what_they_were_taken(contexts: pa.Table, means: Path, extracted: ShardRecords) -> None:
+def test_means_say_over_what_they_were_taken(contexts: list[Context], means: Path, extracted: ShardRecords) -> None:
     with safe_open(means, "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["questions"]) == names(contexts)[:2]
     assert metadata["contexts"] == str(2 * 2 * 2)
-    rows = contexts.to_pandas().query("condition == 'documents' and distractor_order == 0")
-    own = set(rows.loc[rows["question_id"].isin(names(contexts)[:2]), "context_id"])
+    own = primary(contexts, names(contexts)[:2])
     fits, tokens = extracted.fits.to_pandas(), extracted.answer_tokens.to_pandas()
     assert json.loads(metadata["tokens"]) == {
         "all": (fits.loc[fits["context_id"].isin(own), "n_tokens"] - 1).sum(),  # the last one predicts nothing
@@ -103,22 +111,20 @@ def test_means_say_over_what_they_were_taken(contexts: pa.Table, means: Path, ex
     )
 
 
-def test_nothing_to_take_means_over_is_an_error(contexts: pa.Table, tiny_gpt2: Path) -> None:
+def test_nothing_to_take_means_over_is_an_error(contexts: list[Context], tiny_gpt2: Path) -> None:
     with pytest.raises(ContextError, match=r"no context with \[3\] documents.*take mean out of ablation.replacements"):
-        reference_means(contexts, tiny_gpt2, questions=2, documents=[3], reading=CUT, device="cpu", threads=1)
+        reference_means(contexts, tiny_gpt2, n_questions=3, documents=[3], reading=CUT, device="cpu", threads=1)
 
 
 def test_every_variant_of_the_sets_own_contexts_is_recorded_once(
-    contexts: pa.Table, tiny_gpt2: Path, means: Path, extracted: ShardRecords
+    contexts: list[Context], tiny_gpt2: Path, means: Path, extracted: ShardRecords
 ) -> None:
-    chosen = set(names(contexts)[1:])
-    shard = ablate(contexts, tiny_gpt2, chosen, means, replacements=["skip", "mean"])
+    shard = ablate(contexts, tiny_gpt2, 3, means, replacements=["skip", "mean"])
     assert shard.ablations.schema.equals(ABLATIONS)
     assert shard.facts["prefix_sharing"] == "shared"
     assert shard.facts["self_check_difference"] < 1e-4
     table = shard.ablations.to_pandas()
-    rows = contexts.to_pandas().query("condition == 'documents' and distractor_order == 0")
-    assert set(table["context_id"]) == set(rows.loc[rows["question_id"].isin(chosen), "context_id"])
+    assert set(table["context_id"]) == primary(contexts, names(contexts)[:2])
     assert not table.duplicated(["context_id", "answer_index", "scope", "replacement", "block"]).any()
     variants = set(zip(table["scope"], table["replacement"], table["block"], strict=True))
     assert len(variants) == 2 * (2 * BLOCKS + 1)
@@ -139,26 +145,27 @@ def test_every_variant_of_the_sets_own_contexts_is_recorded_once(
     )
 
 
-def test_documents_and_scopes_are_those_asked_for(contexts: pa.Table, tiny_gpt2: Path) -> None:
-    table = ablate(contexts, tiny_gpt2, {names(contexts)[0]}, documents=[2], scopes=["answer"]).ablations.to_pandas()
+def test_documents_and_scopes_are_those_asked_for(contexts: list[Context], tiny_gpt2: Path) -> None:
+    table = ablate(contexts, tiny_gpt2, 2, documents=[2], scopes=["answer"]).ablations.to_pandas()
     assert {name.split("/")[2] for name in table["context_id"]} == {"2"}
     assert set(table["scope"]) == {"answer"}
     assert set(table["replacement"]) == {"skip", "none"}
 
 
-def test_what_does_not_fit_or_is_left_out_has_no_rows(contexts: pa.Table, tiny_gpt2: Path) -> None:
+def test_what_does_not_fit_or_is_left_out_has_no_rows(contexts: list[Context], tiny_gpt2: Path) -> None:
     short = Reading("float32", "exact", 40, Overflow("skip"))
-    for questions, reading in (({names(contexts)[0]}, short), ({"left-out"}, CUT)):
-        shard = ablate(contexts, tiny_gpt2, questions, reading=reading)
+    # The shard begins with the study's second question.
+    for n_questions, reading in ((2, short), (1, CUT)):
+        shard = ablate(contexts, tiny_gpt2, n_questions, reading=reading)
         assert shard.ablations.num_rows == 0
         assert shard.facts["prefix_sharing"] == "nothing was run"
 
 
-def test_means_of_another_model_are_refused(contexts: pa.Table, tiny_gpt2: Path, tmp_path: Path) -> None:
+def test_means_of_another_model_are_refused(contexts: list[Context], tiny_gpt2: Path, tmp_path: Path) -> None:
     path = tmp_path / "means.safetensors"
     save_file({"all": torch.zeros(3, 32), "answer": torch.zeros(3, 32)}, path)
     with pytest.raises(ContextError, match=r"means.safetensors: mean contributions .*the model needs \(2, 32\)"):
-        ablate(contexts, tiny_gpt2, {names(contexts)[0]}, path, replacements=["mean"])
+        ablate(contexts, tiny_gpt2, 2, path, replacements=["mean"])
 
 
 STUDY: dict[str, Any] = {

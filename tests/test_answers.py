@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenscore.contexts.answers import answer_in_document, holds_an_answer, occurrence
+from lenscore.contexts.answers import answer_in_document, contains_an_answer, occurrence
 from lenscore.errors import ContextError
 
 TEXT = "The chief engineer was Joseph Strauss,\nwho had campaigned for years; Charles Ellis did the calculation."
@@ -64,7 +64,7 @@ def test_answer_that_does_not_occur(answers: list[str], text: str) -> None:
     with pytest.raises(ContextError) as raised:
         answer_in_document(answers, text)
     assert str(answers) in str(raised.value)
-    assert not holds_an_answer(text, answers)
+    assert not contains_an_answer(text, answers)
 
 
 def test_first_occurrence_is_the_one_found() -> None:
@@ -78,7 +78,7 @@ def test_first_occurrence_is_the_one_found() -> None:
     [("THE ANSWER IS JOSEPH  STRAUSS.", True), ("Josephine Strauss", False), ("strauss of vienna", False), ("", False)],
 )
 def test_distractors_are_searched_in_any_case(text: str, holds: bool) -> None:
-    assert holds_an_answer(text, ["Charles Ellis", "Joseph Strauss"]) is holds
+    assert contains_an_answer(text, ["Charles Ellis", "Joseph Strauss"]) is holds
 
 
 WORDS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1, max_size=6)

@@ -2,17 +2,27 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import read_template, template_path
-from lenscore.contexts.questions import Document, Question, questions_of_shard, read_questions, study_order
+from lenscore.contexts.context import Context, LeftOutQuestion
+from lenscore.contexts.questions import (
+    Document,
+    Question,
+    documents_of,
+    questions_of_shard,
+    read_questions,
+    study_order,
+)
+from lenscore.contexts.tables import contexts_from_table, contexts_to_table, left_out_to_table
 from lenscore.errors import ConfigError, ContextError
-from lenscore.records import CONTEXTS, LEFT_OUT, QUESTIONS
+from lenscore.records import CONTEXTS, LEFT_OUT, QUESTIONS, read_table, write_table
 from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.prompt import read_template, template_path
 
 ANIMALS = ["ant", "bear", "cat", "dog", "eel", "fox", "goat", "hare", "ibis", "jay", "kite", "lynx", "mole", "newt"]
 
@@ -32,22 +42,19 @@ def spec(**keys: Any) -> ContextSetSpec:
 
 def build(
     shard: Sequence[Question], keys: dict[str, Any] | None = None, dataset: Sequence[Question] = ZOO, **rest: Any
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[Context], list[LeftOutQuestion]]:
     asked = spec(**(keys or {}))
     template = read_template(template_path(asked.prompt))
-    arguments: dict[str, Any] = {"set_name": "main", "missing_answer": "error"} | rest
-    contexts, left_out = build_contexts(dataset, shard, spec=asked, template=template, **arguments)
-    assert contexts.schema == CONTEXTS
-    assert left_out.schema == LEFT_OUT
-    return contexts.to_pylist(), left_out.to_pylist()
+    arguments: dict[str, Any] = {"first_place": 0, "set_name": "main", "missing_answer": "error"} | rest
+    return build_contexts(dataset, shard, spec=asked, template=template, **arguments)
 
 
-def prompt(context: dict[str, Any]) -> str:
-    return "".join(segment["text"] for segment in context["segments"])
+def prompt(context: Context) -> str:
+    return "".join(segment.text for segment in context.segments)
 
 
-def of_question(contexts: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    return [list(group) for _, group in itertools.groupby(contexts, key=lambda context: context["question_id"])]
+def of_question(contexts: list[Context]) -> list[list[Context]]:
+    return [list(group) for _, group in itertools.groupby(contexts, key=lambda context: context.question_id)]
 
 
 @pytest.mark.parametrize(
@@ -61,26 +68,26 @@ def of_question(contexts: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def test_every_question_number_and_gold_index_once(positions: object, indices: dict[int, list[int]]) -> None:
     contexts, left_out = build(ZOO[:4], {"documents": [5, 3, 10], "positions": positions})
     assert not left_out
-    made = [(context["question_id"], context["n_documents"], context["gold_index"]) for context in contexts]
+    made = [(context.question_id, context.n_documents, context.gold_index) for context in contexts]
     assert made == [(q.question_id, n, index) for q in ZOO[:4] for n in (3, 5, 10) for index in indices[n]]
-    identities = [context["context_id"] for context in contexts]
+    identities = [context.context_id for context in contexts]
     assert len(set(identities)) == len(identities)
     assert identities[0] == "main/q-ant/3/0"
-    assert {context["context_set"] for context in contexts} == {"main"}
-    assert {context["condition"] for context in contexts} == {"documents"}
+    assert {context.context_set for context in contexts} == {"main"}
+    assert {context.condition for context in contexts} == {"documents"}
 
 
-def test_gold_document_stands_at_its_index_and_relative_position() -> None:
+def test_gold_document_is_at_its_index_and_relative_position() -> None:
     contexts, _ = build(ZOO[:2], {"documents": [1, 3, 5]})
     for context in contexts:
-        n, index = context["n_documents"], context["gold_index"]
-        assert len(context["document_ids"]) == n == len(set(context["document_ids"]))
-        assert context["document_ids"][index] == context["question_id"]
-        assert context["relative_position"] == (index / (n - 1) if n > 1 else None)
-        documents = [segment for segment in context["segments"] if segment["kind"] == "document"]
-        assert [segment["document"] for segment in documents] == list(range(n))
+        n, index = context.n_documents, context.gold_index
+        assert len(context.document_ids) == n == len(set(context.document_ids))
+        assert context.document_ids[index] == context.question_id
+        assert context.relative_position == (index / (n - 1) if n > 1 else None)
+        documents = [segment for segment in context.segments if segment.kind == "document"]
+        assert [segment.document for segment in documents] == list(range(n))
         texts = {question.question_id: question.gold.text for question in ZOO if question.gold}
-        assert [segment["text"] for segment in documents] == [texts[identity] for identity in context["document_ids"]]
+        assert [segment.text for segment in documents] == [texts[identity] for identity in context.document_ids]
 
 
 @pytest.mark.parametrize("distractors", ["bm25", "random"])
@@ -89,8 +96,8 @@ def test_order_of_distractors_is_one_for_all_contexts_of_a_question(distractors:
     for contexts_of_question in of_question(contexts):
         orders = []
         for context in contexts_of_question:
-            order = list(context["document_ids"])
-            del order[context["gold_index"]]
+            order = list(context.document_ids)
+            del order[context.gold_index]
             orders.append(order)
         longest = max(orders, key=len)
         assert len(longest) == 8
@@ -103,9 +110,9 @@ def test_contexts_share_the_text_before_the_gold_document() -> None:
         # Across numbers of documents too: the text before the k-th document is the same wherever gold comes later.
         before: dict[int, set[str]] = {}
         for context in contexts_of_question:
-            for place in range(context["gold_index"] + 1):
-                texts = itertools.takewhile(lambda s, place=place: s["document"] != place, context["segments"])
-                before.setdefault(place, set()).add("".join(segment["text"] for segment in texts))
+            for place in range(context.gold_index + 1):
+                texts = itertools.takewhile(lambda s, place=place: s.document != place, context.segments)
+                before.setdefault(place, set()).add("".join(segment.text for segment in texts))
         assert sorted(before) == [0, 1, 2, 3, 4, 5]
         assert all(len(texts) == 1 for texts in before.values())
         assert len({text for texts in before.values() for text in texts}) == 6
@@ -114,63 +121,62 @@ def test_contexts_share_the_text_before_the_gold_document() -> None:
 def test_question_and_answer_are_those_of_the_dataset() -> None:
     contexts, _ = build(ZOO[:2], {"prompt": "lost_in_the_middle"})
     for context in contexts:
-        name = context["question_id"].removeprefix("q-")
+        name = context.question_id.removeprefix("q-")
         assert prompt(context).endswith(f"\n\nQuestion: when was the {name} born\nAnswer:")
-        assert context["answer"] == f" {1900 + ANIMALS.index(name)}"
+        assert context.answer == f" {1900 + ANIMALS.index(name)}"
 
 
 def test_answer_is_the_first_accepted_one_in_the_gold_document() -> None:
     asked = Question("q", "who was born", ("Smith", "THE ANT", "ant"), None, ZOO[0].gold, ())
     contexts, _ = build([asked], {"prompt": "lost_in_the_middle"})
     # "ant" occurs to the letter and so comes before "THE ANT".
-    assert {context["answer"] for context in contexts} == {" ant"}
+    assert {context.answer for context in contexts} == {" ant"}
 
 
 def test_controls() -> None:
     contexts, _ = build(ZOO[:1], {"documents": [3], "positions": [1], "controls": ["oracle", "closed_book"]})
     closed_book, oracle, documents = contexts
-    assert [context["context_id"] for context in contexts] == [
+    assert [context.context_id for context in contexts] == [
         "main/q-ant/closed_book",
         "main/q-ant/oracle",
         "main/q-ant/3/1",
     ]
-    assert closed_book["condition"] == "closed_book"
-    assert (closed_book["n_documents"], closed_book["gold_index"], closed_book["relative_position"]) == (0, None, None)
-    assert closed_book["document_ids"] == []
+    assert closed_book.condition == "closed_book"
+    assert (closed_book.n_documents, closed_book.gold_index, closed_book.relative_position) == (0, None, None)
+    assert closed_book.document_ids == ()
     assert ZOO[0].gold.text not in prompt(closed_book)
     assert ZOO[0].question in prompt(closed_book)
 
-    assert oracle["condition"] == "oracle"
-    assert (oracle["n_documents"], oracle["gold_index"], oracle["relative_position"]) == (1, 0, None)
-    assert oracle["document_ids"] == ["q-ant"]
-    assert [segment["text"] for segment in oracle["segments"] if segment["kind"] == "document"] == [ZOO[0].gold.text]
-    assert closed_book["answer"] == oracle["answer"] == documents["answer"]
+    assert oracle.condition == "oracle"
+    assert (oracle.n_documents, oracle.gold_index, oracle.relative_position) == (1, 0, None)
+    assert oracle.document_ids == ("q-ant",)
+    assert [segment.text for segment in oracle.segments if segment.kind == "document"] == [ZOO[0].gold.text]
+    assert closed_book.answer == oracle.answer == documents.answer
 
 
-def test_shuffled_gold_puts_one_document_more_where_the_gold_one_stood() -> None:
+def test_shuffled_gold_has_one_more_distractor_in_place_of_the_gold_document() -> None:
     contexts, _ = build(ZOO[:2], {"documents": [3, 5], "controls": ["shuffled_gold"]})
-    by_id = {context["context_id"]: context for context in contexts}
-    controls = [context for context in contexts if context["condition"] == "shuffled_gold"]
+    by_id = {context.context_id: context for context in contexts}
+    controls = [context for context in contexts if context.condition == "shuffled_gold"]
     assert len(controls) == len(contexts) / 2 == 2 * (3 + 5)
-    stand_ins: dict[str, set[str]] = {}
+    substitutes: dict[str, set[str]] = {}
     for control in controls:
-        original = by_id[control["context_id"].removesuffix("/shuffled_gold")]
-        index = control["gold_index"]
-        assert [control[key] for key in ("answer", "n_documents", "gold_index", "relative_position")] == [
-            original[key] for key in ("answer", "n_documents", "gold_index", "relative_position")
-        ]
-        others = [list(context["document_ids"]) for context in (control, original)]
-        stand_ins.setdefault(control["question_id"], set()).add(others[0].pop(index))
-        assert others[1].pop(index) == control["question_id"]
+        original = by_id[control.context_id.removesuffix("/shuffled_gold")]
+        index = control.gold_index
+        for key in ("answer", "n_documents", "gold_index", "relative_position", "question_place"):
+            assert getattr(control, key) == getattr(original, key)
+        others = [list(context.document_ids) for context in (control, original)]
+        substitutes.setdefault(control.question_id, set()).add(others[0].pop(index))
+        assert others[1].pop(index) == control.question_id
         assert others[0] == others[1]
-        assert control["answer"].strip() not in prompt(control)
-    # One document a question at all lengths and places, which stands nowhere else in its contexts.
-    for question, documents in stand_ins.items():
+        assert control.answer.strip() not in prompt(control)
+    # One document a question at all lengths and places, which is in none of its other contexts.
+    for question, documents in substitutes.items():
         assert len(documents) == 1
         assert not any(
-            documents & set(context["document_ids"])
+            documents & set(context.document_ids)
             for context in contexts
-            if context["question_id"] == question and context["condition"] == "documents"
+            if context.question_id == question and context.condition == "documents"
         )
 
 
@@ -182,47 +188,47 @@ def test_shuffled_gold_needs_one_document_more() -> None:
 
 
 @pytest.mark.parametrize("distractors", ["bm25", "random"])
-def test_orders_hold_the_same_documents_otherwise_placed(distractors: str) -> None:
+def test_orders_have_the_same_documents_in_other_places(distractors: str) -> None:
     keys = {"documents": [2, 4, 8], "positions": 2, "distractors": distractors}
     contexts, _ = build(ZOO[:4], {**keys, "orders": 3})
-    by_id = {context["context_id"]: context for context in contexts}
-    redrawn = [context for context in contexts if context["distractor_order"] > 0]
+    by_id = {context.context_id: context for context in contexts}
+    reordered = [context for context in contexts if context.distractor_order > 0]
     # Two documents have one distractor, which has one order.
-    assert {context["n_documents"] for context in redrawn} == {4, 8}
-    assert len(redrawn) == 4 * 2 * 2 * 2
+    assert {context.n_documents for context in reordered} == {4, 8}
+    assert len(reordered) == 4 * 2 * 2 * 2
     moved: dict[int, list[bool]] = {4: [], 8: []}
-    for context in redrawn:
-        original = by_id[context["context_id"].rpartition("/order-")[0]]
-        index = context["gold_index"]
-        assert context["document_ids"][index] == original["document_ids"][index] == context["question_id"]
-        assert sorted(context["document_ids"]) == sorted(original["document_ids"])
-        moved[context["n_documents"]].append(context["document_ids"] != original["document_ids"])
+    for context in reordered:
+        original = by_id[context.context_id.rpartition("/order-")[0]]
+        index = context.gold_index
+        assert context.document_ids[index] == original.document_ids[index] == context.question_id
+        assert sorted(context.document_ids) == sorted(original.document_ids)
+        moved[context.n_documents].append(context.document_ids != original.document_ids)
     assert all(moved[8])
     assert any(moved[4])
     # At each place of the gold document the others stand in one order, so that prefixes are shared.
     orders = {
         (
-            c["question_id"],
-            c["n_documents"],
-            c["distractor_order"],
-            tuple(d for d in c["document_ids"] if d != c["question_id"]),
+            c.question_id,
+            c.n_documents,
+            c.distractor_order,
+            tuple(d for d in c.document_ids if d != c.question_id),
         )
         for c in contexts
     }
     assert len(orders) == 4 * (1 + 3 + 3)
-    assert [c for c in contexts if c["distractor_order"] == 0] == build(ZOO[:4], keys)[0]
+    assert [c for c in contexts if c.distractor_order == 0] == build(ZOO[:4], keys)[0]
 
 
-def test_orders_are_drawn_with_the_seed() -> None:
+def test_orders_depend_on_the_seed() -> None:
     keys = {"documents": [8], "positions": 2, "orders": 2}
     zero, again, one = (build(ZOO[:3], {**keys, "seed": seed})[0] for seed in (0, 0, 1))
     assert zero == again
-    assert [c["document_ids"] for c in zero] != [c["document_ids"] for c in one]
+    assert [c.document_ids for c in zero] != [c.document_ids for c in one]
 
 
 def test_controls_alone_need_no_distractors() -> None:
     contexts, _ = build(ZOO[:2], {"documents": [], "controls": ["oracle"]}, dataset=ZOO[:2])
-    assert [context["context_id"] for context in contexts] == ["main/q-ant/oracle", "main/q-bear/oracle"]
+    assert [context.context_id for context in contexts] == ["main/q-ant/oracle", "main/q-bear/oracle"]
 
 
 WITHOUT = Question("q-owl", "when was the owl born", ("1999", "'99"), None, ZOO[0].gold, ())
@@ -233,12 +239,12 @@ def test_missing_answer_is_an_error_that_names_the_question() -> None:
         build([ZOO[0], WITHOUT])
 
 
-def test_missing_answer_may_be_skipped_and_is_written_down() -> None:
+def test_missing_answer_may_be_skipped_and_is_recorded() -> None:
     contexts, left_out = build([ZOO[0], WITHOUT, ZOO[1]], missing_answer="skip")
-    assert contexts == build(ZOO[:2])[0]
+    assert contexts == build([ZOO[0]])[0] + build([ZOO[1]], first_place=2)[0]
     (row,) = left_out
-    assert (row["context_set"], row["question_id"]) == ("main", "q-owl")
-    assert "1999" in row["reason"]
+    assert (row.context_set, row.question_id, row.question_place) == ("main", "q-owl", 1)
+    assert "1999" in row.reason
 
 
 def test_shard_of_which_every_question_is_left_out() -> None:
@@ -255,8 +261,8 @@ def test_questions_without_documents_are_asked_closed_book(distractors: str) -> 
     keys = {"documents": [], "controls": ["closed_book"], "distractors": distractors, "prompt": "lost_in_the_middle"}
     contexts, left_out = build(BARE, keys, dataset=BARE)
     assert not left_out
-    assert [context["answer"] for context in contexts] == [" answer 0", " answer 1", " answer 2"]
-    assert [context["condition"] for context in contexts] == ["closed_book"] * 3
+    assert [context.answer for context in contexts] == [" answer 0", " answer 1", " answer 2"]
+    assert [context.condition for context in contexts] == ["closed_book"] * 3
     assert prompt(contexts[1]).endswith("Question: question 1\nAnswer:")
 
 
@@ -266,7 +272,7 @@ def test_questions_without_documents_cannot_have_others(keys: dict[str, Any], mi
     with pytest.raises(ContextError) as raised:
         build(BARE, keys, dataset=BARE, missing_answer=missing_answer)
     message = str(raised.value)
-    assert message.startswith("question b0 ('question 0'): the dataset brings no gold document")
+    assert message.startswith("question b0 ('question 0'): the dataset has no gold document")
     assert "set documents: [] and controls: [closed_book] in context set main" in message
 
 
@@ -283,13 +289,63 @@ def test_more_questions_keep_every_context_there_is() -> None:
     few, _ = build(shard(ZOO, 0, 5))
     many, _ = build(shard(ZOO, 0, 12))
     assert many[: len(few)] == few
-    parts = [build(shard(ZOO, first, end))[0] for first, end in ((0, 5), (5, 10), (10, 12))]
+    parts = [build(shard(ZOO, first, end), first_place=first)[0] for first, end in ((0, 5), (5, 10), (10, 12))]
     assert list(itertools.chain(*parts)) == many
+
+
+def test_contexts_have_the_place_of_their_question_in_the_study_order() -> None:
+    keys = {"controls": ["closed_book", "oracle", "shuffled_gold"], "orders": 2}
+    contexts, _ = build(shard(ZOO, 4, 7), keys, first_place=4)
+    place_of = {question.question_id: place for place, question in enumerate(study_order(ZOO, 0))}
+    assert {context.question_place for context in contexts} == {4, 5, 6}
+    assert all(context.question_place == place_of[context.question_id] for context in contexts)
+
+
+def test_tables_have_every_field_in_the_columns_of_the_schema(tmp_path: Path) -> None:
+    keys = {"controls": ["closed_book", "oracle", "shuffled_gold"], "orders": 2, "prompt": "chat_sentence"}
+    contexts, left_out = build([ZOO[0], WITHOUT], keys, missing_answer="skip", first_place=7)
+    table = contexts_to_table(contexts)
+    write_table(table, tmp_path / "contexts")
+    written = read_table(tmp_path / "contexts", CONTEXTS)
+    assert contexts_from_table(written) == contexts
+    row = written.to_pylist()[2]
+    assert {key: value for key, value in row.items() if key != "segments"} == {
+        "context_id": "main/q-ant/3/0",
+        "context_set": "main",
+        "question_id": "q-ant",
+        "question_place": 7,
+        "condition": "documents",
+        "n_documents": 3,
+        "distractor_order": 0,
+        "gold_index": 0,
+        "relative_position": 0.0,
+        "answer": " 1900",
+        "document_ids": list(contexts[2].document_ids),
+    }
+    assert [tuple(segment.values()) for segment in row["segments"]] == [tuple(s) for s in contexts[2].segments]
+    assert {tuple(segment) for segment in row["segments"]} == {("kind", "document", "role", "text")}
+    assert left_out_to_table(left_out).to_pylist() == [
+        {"context_set": "main", "question_id": "q-owl", "question_place": 8, "reason": left_out[0].reason}
+    ]
+    assert contexts_to_table([]).schema == CONTEXTS
+    assert left_out_to_table([]).schema == LEFT_OUT
+
+
+def test_primary_contexts_are_neither_controls_nor_reordered() -> None:
+    keys = {"controls": ["closed_book", "oracle", "shuffled_gold"], "orders": 3}
+    contexts, _ = build(ZOO[:1], keys)
+    primary, _ = build(ZOO[:1])
+    assert [context.context_id for context in contexts if context.is_primary] == [c.context_id for c in primary]
+    for context in contexts:
+        texts = [s.text for s in context.segments if s.kind == "document" and s.document == context.answer_document]
+        has_gold = context.condition not in ("closed_book", "shuffled_gold")
+        assert texts == ([ZOO[0].gold.text] if has_gold else []), context.context_id
 
 
 @pytest.mark.parametrize("distractors", ["bm25", "random"])
 def test_two_builds_are_equal(distractors: str) -> None:
     arguments: dict[str, Any] = {
+        "first_place": 0,
         "set_name": "main",
         "spec": spec(distractors=distractors),
         "template": read_template(template_path("few_shot")),
@@ -297,14 +353,13 @@ def test_two_builds_are_equal(distractors: str) -> None:
     }
     first = build_contexts(ZOO, shard(ZOO, 0, 6), **arguments)
     second = build_contexts(list(ZOO), shard(list(ZOO), 0, 6), **arguments)
-    assert first[0].equals(second[0])
-    assert first[1].equals(second[1])
+    assert first == second
 
 
-def test_seed_of_the_set_draws_other_random_distractors() -> None:
+def test_another_seed_of_the_set_gives_other_random_distractors() -> None:
     zero, _ = build(ZOO[:3], {"distractors": "random", "seed": 0})
     one, _ = build(ZOO[:3], {"distractors": "random", "seed": 1})
-    assert [context["document_ids"] for context in zero] != [context["document_ids"] for context in one]
+    assert [context.document_ids for context in zero] != [context.document_ids for context in one]
 
 
 def test_order_of_the_study_is_seeded_and_complete() -> None:
@@ -344,3 +399,28 @@ def test_rows_of_a_dataset_become_questions() -> None:
                  (Document("a/0", "D", "d"), Document("a/1", "E", "e"))),
         Question("b", "why", ("z",), None, None, ()),
     ]  # fmt: skip
+
+
+def row_of_dataset(question_id: str, distractors: int) -> dict[str, Any]:
+    return {
+        "question_id": question_id,
+        "question": "who",
+        "answers": ["x"],
+        "topic": None,
+        "gold": {"title": "", "text": f"x of {question_id}"},
+        "distractors": [{"title": "", "text": f"{i} of {question_id}"} for i in range(distractors)],
+    }
+
+
+def test_no_two_documents_have_one_id_where_questions_are_called_like_distractors() -> None:
+    rows = [row_of_dataset(name, 3) for name in ("q", "q/0", "q/0/distractor", "q/2/distractor", "q/0/0", "r")]
+    documents = list(documents_of(read_questions(rows)))
+    assert len(documents) == len(rows) * 4
+    ids = [document.document_id for document in documents]
+    assert len(set(ids)) == len(ids)
+    by_text = {document.text: document.document_id for document in documents}
+    for row in rows:
+        assert by_text[row["gold"]["text"]] == row["question_id"]
+    # Only ids that would collide are others than in a dataset without the collisions.
+    assert [by_text[f"{i} of q"] for i in range(3)] == ["q/0/distractor/distractor", "q/1", "q/2"]
+    assert [by_text[f"{i} of r"] for i in range(3)] == ["r/0", "r/1", "r/2"]

@@ -1,4 +1,4 @@
-"""Which documents stand around the gold one."""
+"""Which documents surround the gold one."""
 
 import math
 import random
@@ -79,7 +79,7 @@ def test_bm25_ranks_as_plain_bm25_does() -> None:
     wanted = [identity for identity in wanted if identity not in ("gold", "holds", "titled", equal)]
     assert wanted[-2:] == ["stone", "iron"], "without a word of the question: in the dataset's order"
 
-    assert ids(DistractorSource("bm25", POOL, 0).draw(GOLD, 7)) == wanted
+    assert ids(DistractorSource("bm25", POOL, 0).distractors_of(GOLD, 7)) == wanted
 
 
 def test_bm25_ranks_as_plain_bm25_does_on_many_pools() -> None:
@@ -89,39 +89,39 @@ def test_bm25_ranks_as_plain_bm25_does_on_many_pools() -> None:
         texts = [" ".join(draw.choices(words, k=draw.randint(2, 25))) + f" number{i}" for i in range(12)]
         pool = [question(str(i), "asked", ["x"], "", text) for i, text in enumerate(texts)]
         asked = " ".join(draw.choices(words, k=3))
-        drawn = DistractorSource("bm25", pool, 0).draw(replace(pool[0], question=asked), 11)
+        found = DistractorSource("bm25", pool, 0).distractors_of(replace(pool[0], question=asked), 11)
         scores = plain_bm25(asked, texts)
-        ranked = [scores[int(document.document_id)] for document in drawn]
+        ranked = [scores[int(document.document_id)] for document in found]
         assert all(better > worse - 1e-5 for better, worse in pairwise(ranked))
 
 
-@pytest.mark.parametrize("way", ["bm25", "random"])
-def test_gold_answers_and_repeated_texts_are_never_drawn(way: str) -> None:
+@pytest.mark.parametrize("method", ["bm25", "random"])
+def test_gold_answers_and_repeated_texts_are_never_distractors(method: str) -> None:
     for seed in range(20):
-        drawn = DistractorSource(way, POOL, seed).draw(GOLD, 7)
-        assert len({document.text for document in drawn}) == 7
-        assert not {"gold", "holds", "titled"} & set(ids(drawn))
-        assert {"banana", "twice"} - set(ids(drawn))
+        found = DistractorSource(method, POOL, seed).distractors_of(GOLD, 7)
+        assert len({document.text for document in found}) == 7
+        assert not {"gold", "holds", "titled"} & set(ids(found))
+        assert {"banana", "twice"} - set(ids(found))
 
 
-@pytest.mark.parametrize("way", ["bm25", "random"])
-def test_gold_text_under_another_title_is_never_drawn(way: str) -> None:
+@pytest.mark.parametrize("method", ["bm25", "random"])
+def test_gold_text_under_another_title_is_never_a_distractor(method: str) -> None:
     double = replace(GOLD, question_id="double", answers=("x",), gold=Document("double", "Other", GOLD.gold.text))
     asked = replace(GOLD, answers=("Granada",))  # so that no answer keeps the double out
-    assert "double" not in ids(DistractorSource(way, [asked, *POOL[1:], double], 0).draw(asked, 9))
+    assert "double" not in ids(DistractorSource(method, [asked, *POOL[1:], double], 0).distractors_of(asked, 9))
 
 
 def test_fewer_are_a_prefix_of_more() -> None:
-    for way in ("bm25", "random"):
-        source = DistractorSource(way, POOL, 3)
-        whole = source.draw(GOLD, 7)
-        assert [source.draw(GOLD, count) for count in range(8)] == [whole[:count] for count in range(8)]
+    for method in ("bm25", "random"):
+        source = DistractorSource(method, POOL, 3)
+        whole = source.distractors_of(GOLD, 7)
+        assert [source.distractors_of(GOLD, count) for count in range(8)] == [whole[:count] for count in range(8)]
 
 
 def test_bm25_without_a_known_word_takes_the_dataset_s_order() -> None:
     for asked in ("zebra", "?", "who is the"):
-        drawn = DistractorSource("bm25", POOL, 0).draw(replace(POOL[3], question=asked), 4)
-        assert ids(drawn) == ["gold", "holds", "titled", "orange"]
+        found = DistractorSource("bm25", POOL, 0).distractors_of(replace(POOL[3], question=asked), 4)
+        assert ids(found) == ["gold", "holds", "titled", "orange"]
 
 
 def test_bm25_puts_equal_scores_in_the_dataset_s_order() -> None:
@@ -130,30 +130,32 @@ def test_bm25_puts_equal_scores_in_the_dataset_s_order() -> None:
         for i in range(90)
     ]
     lemons, limes = [f"q{i}" for i in range(1, 90) if i % 3], [f"q{i}" for i in range(3, 90) if i % 3 == 0]
-    assert ids(DistractorSource("bm25", pool, 0).draw(pool[0], 89)) == lemons + limes
+    assert ids(DistractorSource("bm25", pool, 0).distractors_of(pool[0], 89)) == lemons + limes
 
 
 def test_bm25_of_documents_without_words() -> None:
     pool = [question(str(i), "who", ["x"], "", text) for i, text in enumerate(("...", "!", "the"))]
-    assert ids(DistractorSource("bm25", pool, 0).draw(pool[0], 2)) == ["1", "2"]
+    assert ids(DistractorSource("bm25", pool, 0).distractors_of(pool[0], 2)) == ["1", "2"]
 
 
 def many(count: int) -> list[Question]:
     return [question(f"q{i}", f"asked {i}", [f"answer{i}"], f"Title {i}", f"Text number {i}.") for i in range(count)]
 
 
-def test_random_is_drawn_by_seed_and_question() -> None:
+def test_random_depends_on_seed_and_question() -> None:
     pool = many(40)
     orders = {
-        (seed, asked.question_id): tuple(ids(DistractorSource("random", pool, seed).draw(asked, 39)))
+        (seed, asked.question_id): tuple(ids(DistractorSource("random", pool, seed).distractors_of(asked, 39)))
         for seed in (0, 1)
         for asked in pool[:3]
     }
     others = [tuple(identity for identity in order if identity not in ("q0", "q1", "q2")) for order in orders.values()]
     assert len(set(others)) == 6
-    assert orders[0, "q0"] == tuple(ids(DistractorSource("random", pool, 0).draw(pool[0], 39)))
+    assert orders[0, "q0"] == tuple(ids(DistractorSource("random", pool, 0).distractors_of(pool[0], 39)))
     # Each other document comes first about as often: 400 draws of 39.
-    firsts = Counter(DistractorSource("random", pool, seed).draw(pool[0], 1)[0].document_id for seed in range(400))
+    firsts = Counter(
+        DistractorSource("random", pool, seed).distractors_of(pool[0], 1)[0].document_id for seed in range(400)
+    )
     assert len(firsts) == 39
     assert max(firsts.values()) < 30
 
@@ -161,8 +163,8 @@ def test_random_is_drawn_by_seed_and_question() -> None:
 def test_random_order_of_old_documents_survives_new_ones() -> None:
     old, asked = many(20), many(20)[4]
     grown = [*many(35)[20:], *reversed(old)]
-    before = ids(DistractorSource("random", old, 0).draw(asked, 19))
-    after = ids(DistractorSource("random", grown, 0).draw(asked, 34))
+    before = ids(DistractorSource("random", old, 0).distractors_of(asked, 19))
+    after = ids(DistractorSource("random", grown, 0).distractors_of(asked, 34))
     assert [identity for identity in after if identity in before] == before
 
 
@@ -171,30 +173,30 @@ BROUGHT = [("a", "first"), ("b", "second, with yellow answer"), ("a", "first"), 
 
 def test_those_of_the_dataset_are_taken_as_they_are() -> None:
     asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", BROUGHT)
-    for way in ("auto", "dataset"):
-        source = DistractorSource(way, [asked, *POOL], 0)
-        assert source.way == "dataset"
-        assert ids(source.draw(asked, 4)) == ["own/0", "own/1", "own/2", "own/3"]
+    for method in ("auto", "dataset"):
+        source = DistractorSource(method, [asked, *POOL], 0)
+        assert source.method == "dataset"
+        assert ids(source.distractors_of(asked, 4)) == ["own/0", "own/1", "own/2", "own/3"]
 
 
 def test_gold_document_among_those_of_the_dataset_is_passed_over() -> None:
     asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", [("Gold", "It is yellow."), *BROUGHT])
-    assert ids(DistractorSource("dataset", [asked], 0).draw(asked, 4)) == ["own/1", "own/2", "own/3", "own/4"]
+    assert ids(DistractorSource("dataset", [asked], 0).distractors_of(asked, 4)) == ["own/1", "own/2", "own/3", "own/4"]
 
 
 def test_auto_is_bm25_where_the_dataset_brings_none() -> None:
     source = DistractorSource("auto", POOL, 0)
-    assert source.way == "bm25"
-    assert source.draw(GOLD, 7) == DistractorSource("bm25", POOL, 0).draw(GOLD, 7)
+    assert source.method == "bm25"
+    assert source.distractors_of(GOLD, 7) == DistractorSource("bm25", POOL, 0).distractors_of(GOLD, 7)
 
 
 def test_bm25_may_be_asked_for_although_the_dataset_brings_some() -> None:
     asked = question("own", ASKED, ["yellow"], "Gold", "It is yellow.", BROUGHT)
-    assert ids(DistractorSource("bm25", [asked, *POOL], 0).draw(asked, 2))[0] == "gold"
+    assert ids(DistractorSource("bm25", [asked, *POOL], 0).distractors_of(asked, 2))[0] == "gold"
 
 
 @pytest.mark.parametrize(
-    ("way", "asked", "wanted", "found"),
+    ("method", "asked", "wanted", "found"),
     [
         ("bm25", GOLD, 8, 7),
         ("random", GOLD, 12, 7),
@@ -202,11 +204,13 @@ def test_bm25_may_be_asked_for_although_the_dataset_brings_some() -> None:
         ("dataset", GOLD, 1, 0),
     ],
 )
-def test_too_few_are_an_error_that_says_how_many_there_are(way: str, asked: Question, wanted: int, found: int) -> None:
-    source = DistractorSource(way, POOL, 0)
-    assert len(source.draw(asked, found)) == found
+def test_too_few_are_an_error_that_says_how_many_there_are(
+    method: str, asked: Question, wanted: int, found: int
+) -> None:
+    source = DistractorSource(method, POOL, 0)
+    assert len(source.distractors_of(asked, found)) == found
     with pytest.raises(ContextError) as raised:
-        source.draw(asked, wanted)
+        source.distractors_of(asked, wanted)
     message = str(raised.value)
     assert message.startswith(f"question {asked.question_id}: {wanted} distractors are needed")
-    assert f"distractors: {way} finds {found}; ask for at most {found + 1} document" in message
+    assert f"distractors: {method} finds {found}; ask for at most {found + 1} document" in message

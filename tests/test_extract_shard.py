@@ -3,17 +3,16 @@
 import logging
 from pathlib import Path
 
-import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.context import Context
 from lenscore.contexts.questions import Question, read_questions
 from lenscore.errors import ContextError
-from lenscore.extraction.fitting import Overflow
-from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
+from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.prefix_tree import sharing
 from lenscore.prefix_tree.attention_hook import UnsharedAttentionError
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
@@ -21,6 +20,8 @@ from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.prompt import read_template, template_path
+from lenscore.study.reading import Overflow, Reading
 
 LAYERS = 3  # two blocks and the embedding output
 
@@ -32,17 +33,17 @@ def dataset() -> list[Question]:
 
 
 @pytest.fixture(scope="module")
-def contexts(dataset: list[Question]) -> pa.Table:
+def contexts(dataset: list[Question]) -> list[Context]:
     spec = ContextSetSpec(documents=[2, 4], positions="all", distractors="bm25", controls=["closed_book", "oracle"])
     template = read_template(template_path("few_shot"))
     built, _ = build_contexts(
-        dataset, dataset[:3], set_name="main", spec=spec, template=template, missing_answer="error"
+        dataset, dataset[:3], first_place=0, set_name="main", spec=spec, template=template, missing_answer="error"
     )
-    assert built.num_rows == 3 * (2 + 4 + 2)
+    assert len(built) == 3 * (2 + 4 + 2)
     return built
 
 
-def extract(contexts: pa.Table, folder: Path, overflow: Overflow, window: int | None = None) -> ShardRecords:
+def extract(contexts: list[Context], folder: Path, overflow: Overflow, window: int | None = None) -> ShardRecords:
     return extract_shard(
         contexts,
         folder,
@@ -54,17 +55,17 @@ def extract(contexts: pa.Table, folder: Path, overflow: Overflow, window: int | 
 
 
 @pytest.fixture(scope="module")
-def cut(contexts: pa.Table, tiny_gpt2: Path) -> ShardRecords:
+def cut(contexts: list[Context], tiny_gpt2: Path) -> ShardRecords:
     return extract(contexts, tiny_gpt2, Overflow("truncate_documents"))
 
 
-def test_every_layer_of_every_answer_token_is_recorded_once(contexts: pa.Table, cut: ShardRecords) -> None:
+def test_every_layer_of_every_answer_token_is_recorded_once(contexts: list[Context], cut: ShardRecords) -> None:
     assert cut.records.schema.equals(LAYER_RECORDS)
     assert cut.answer_tokens.schema.equals(ANSWER_TOKENS)
     assert cut.fits.schema.equals(FITS)
     tokens = cut.answer_tokens.to_pandas()
     records = cut.records.to_pandas()
-    assert set(tokens["context_id"]) == set(contexts["context_id"].to_pylist())
+    assert set(tokens["context_id"]) == {context.context_id for context in contexts}
     assert len(records) == len(tokens) * LAYERS
     assert not records.duplicated(["context_id", "answer_index", "lens", "layer"]).any()
     joined = records.merge(tokens, on=["context_id", "answer_index"])
@@ -73,11 +74,11 @@ def test_every_layer_of_every_answer_token_is_recorded_once(contexts: pa.Table, 
     assert (records["topk_ids"].map(lambda ids: ids[0]) == records["top1_id"]).all()
 
 
-def test_answer_tokens_spell_the_answer(contexts: pa.Table, cut: ShardRecords) -> None:
+def test_answer_tokens_spell_the_answer(contexts: list[Context], cut: ShardRecords) -> None:
     tokens = cut.answer_tokens.to_pandas().sort_values(["context_id", "answer_index"])
     spelled = tokens.groupby("context_id")["token_text"].agg("".join).to_dict()
-    for context in contexts.to_pylist():
-        assert spelled[context["context_id"]] == context["answer"]
+    for context in contexts:
+        assert spelled[context.context_id] == context.answer
 
 
 def test_documents_were_cut_to_the_window_and_the_answer_kept(cut: ShardRecords) -> None:
@@ -88,25 +89,25 @@ def test_documents_were_cut_to_the_window_and_the_answer_kept(cut: ShardRecords)
     assert (fits.loc[fits["context_id"].str.endswith("closed_book"), "fit"] == "whole").all()
 
 
-def test_records_are_the_models_own(contexts: pa.Table, cut: ShardRecords, tiny_gpt2: Path) -> None:
+def test_records_are_the_models_own(contexts: list[Context], cut: ShardRecords, tiny_gpt2: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_gpt2).eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_gpt2)
     records = cut.records.to_pandas().set_index(["context_id", "answer_index", "layer"]).sort_index()
     whole = cut.fits.to_pandas().query("fit == 'whole'")["context_id"].tolist()
     assert whole
-    for context in (row for row in contexts.to_pylist() if row["context_id"] in whole):
-        prompt = "".join(segment["text"] for segment in context["segments"])
-        ids = tokenizer(prompt + context["answer"], return_tensors="pt").input_ids
+    for context in (context for context in contexts if context.context_id in whole):
+        prompt = "".join(segment.text for segment in context.segments)
+        ids = tokenizer(prompt + context.answer, return_tensors="pt").input_ids
         start = len(tokenizer(prompt).input_ids)
         with torch.inference_mode():
             logprobs = torch.log_softmax(model(ids).logits[0, start - 1 : -1], -1)
         for index, target in enumerate(ids[0, start:].tolist()):
-            row = records.loc[context["context_id"], index, LAYERS - 1]
+            row = records.loc[context.context_id, index, LAYERS - 1]
             assert row["top1_id"] == logprobs[index].argmax()
             assert row["target_logprob"] == pytest.approx(logprobs[index, target].item(), abs=1e-4)
 
 
-def test_what_is_skipped_has_no_records_but_is_counted(contexts: pa.Table, tiny_gpt2: Path) -> None:
+def test_what_is_skipped_has_no_records_but_is_counted(contexts: list[Context], tiny_gpt2: Path) -> None:
     shard = extract(contexts, tiny_gpt2, Overflow("skip"))
     fits = shard.fits.to_pandas().set_index("context_id")["fit"]
     skipped = {name for name, fit in fits.items() if fit == "skipped"}
@@ -118,18 +119,18 @@ def test_what_is_skipped_has_no_records_but_is_counted(contexts: pa.Table, tiny_
         assert sum(name.split("/")[1] == question for name in skipped) == 4
 
 
-def test_a_context_too_long_is_an_error_that_says_what_to_do(contexts: pa.Table, tiny_gpt2: Path) -> None:
+def test_a_context_too_long_is_an_error_that_says_what_to_do(contexts: list[Context], tiny_gpt2: Path) -> None:
     with pytest.raises(ContextError, match=r"main/.*window is 1024.*overflow to skip or truncate_documents"):
         extract(contexts, tiny_gpt2, Overflow("error"))
 
 
-def test_a_window_larger_than_the_models_is_refused(contexts: pa.Table, tiny_gpt2: Path) -> None:
+def test_a_window_larger_than_the_models_is_refused(contexts: list[Context], tiny_gpt2: Path) -> None:
     with pytest.raises(ContextError, match="the model has 1024 positions"):
         extract(contexts, tiny_gpt2, Overflow("skip"), window=2000)
 
 
 def test_the_job_says_what_it_is_and_how_far(
-    contexts: pa.Table, tiny_gpt2: Path, caplog: pytest.LogCaptureFixture
+    contexts: list[Context], tiny_gpt2: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="lenscore"):
         shard = extract(contexts, tiny_gpt2, Overflow("skip"))
@@ -144,7 +145,7 @@ def test_the_job_says_what_it_is_and_how_far(
 
 
 def test_unshared_contexts_give_the_same_records(
-    contexts: pa.Table, tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch, cut: ShardRecords
+    contexts: list[Context], tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch, cut: ShardRecords
 ) -> None:
     def refuse(*_: object) -> None:
         raise UnsharedAttentionError("for the sake of the test")
@@ -158,13 +159,13 @@ def test_unshared_contexts_give_the_same_records(
     assert abs(ours - theirs).max() < 1e-4
 
 
-def test_two_runs_give_the_same_bytes(contexts: pa.Table, tiny_gpt2: Path, cut: ShardRecords) -> None:
+def test_two_runs_give_the_same_bytes(contexts: list[Context], tiny_gpt2: Path, cut: ShardRecords) -> None:
     again = extract(contexts, tiny_gpt2, Overflow("truncate_documents"))
     assert again.records.equals(cut.records)
     assert again.facts == cut.facts
 
 
-def test_a_shard_of_which_all_is_skipped_is_no_failure(contexts: pa.Table, tiny_gpt2: Path) -> None:
+def test_a_shard_of_which_all_is_skipped_is_no_failure(contexts: list[Context], tiny_gpt2: Path) -> None:
     shard = extract(contexts, tiny_gpt2, Overflow("skip"), window=40)
     assert shard.records.num_rows == 0
     assert set(shard.fits["fit"].to_pylist()) == {"skipped"}
@@ -172,8 +173,8 @@ def test_a_shard_of_which_all_is_skipped_is_no_failure(contexts: pa.Table, tiny_
     assert shard.facts["prefix_sharing"] == "nothing was run"
 
 
-def test_figures_do_not_depend_on_the_shard(contexts: pa.Table, tiny_gpt2: Path, cut: ShardRecords) -> None:
-    mask = [name == contexts["question_id"][-1].as_py() for name in contexts["question_id"].to_pylist()]
-    last = extract(contexts.filter(mask), tiny_gpt2, Overflow("truncate_documents")).records
-    among_others = cut.records.filter(pa.compute.is_in(cut.records["context_id"], last["context_id"].combine_chunks()))
+def test_figures_do_not_depend_on_the_shard(contexts: list[Context], tiny_gpt2: Path, cut: ShardRecords) -> None:
+    of_question = [context for context in contexts if context.question_id == contexts[-1].question_id]
+    last = extract(of_question, tiny_gpt2, Overflow("truncate_documents")).records
+    among_others = cut.records.filter(pc.is_in(cut.records["context_id"], last["context_id"].combine_chunks()))
     assert last.equals(among_others)

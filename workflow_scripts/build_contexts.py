@@ -13,6 +13,7 @@ def run(job: ContextsJob) -> None:
     """Read the dataset, build the shard's contexts, write both tables."""
     from lenscore.contexts.build import build_contexts
     from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.tables import contexts_to_table, left_out_to_table
     from lenscore.records import QUESTIONS, read_table, write_table
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
@@ -25,8 +26,8 @@ def run(job: ContextsJob) -> None:
         template=job.template,
         missing_answer=job.missing_answer,
     )
-    write_table(left_out, job.outputs.left_out)
-    write_table(contexts, job.outputs.contexts)
+    write_table(left_out_to_table(left_out), job.outputs.left_out)
+    write_table(contexts_to_table(contexts), job.outputs.contexts)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,18 @@ import pyarrow.parquet as pq
 from transformers import AutoConfig, AutoTokenizer
 
 from benchmarks.lens.exchange import Context
-from lenscore.contexts.answers import holds_an_answer
+from lenscore.contexts.answers import contains_an_answer
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import Question, read_questions, study_order
 from lenscore.errors import ConfigError, SourceError
-from lenscore.extraction.fitting import Overflow, fit_question
+from lenscore.extraction.fitting import fit_question
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
+from lenscore.study.prompt import read_template, template_path
+from lenscore.study.reading import Overflow
 
 
 @dataclass(frozen=True)
@@ -91,21 +92,22 @@ class ContextSource:
         chosen = list(islice(usable, questions))
         if len(chosen) < questions:
             raise ConfigError(f"{questions} questions are asked for, but the dataset has {len(chosen)} with an answer")
-        table, _ = build_contexts(
+        contexts, _ = build_contexts(
             self._dataset,
             chosen,
+            first_place=0,
             set_name="benchmark",
             spec=ContextSetSpec(documents=[*workload.documents], positions=workload.positions, distractors="bm25"),
             template=self._template,
             missing_answer="error",
         )
-        by_question = groupby(table.to_pylist(), key=lambda row: row["question_id"])
-        fitted = [fit_question(list(rows), self._tokenizer, Overflow("error"), window) for _, rows in by_question]
+        by_question = groupby(contexts, key=lambda context: context.question_id)
+        fitted = [fit_question(list(group), self._tokenizer, Overflow("error"), window) for _, group in by_question]
         return [
-            [Context(found.tokens.ids, found.tokens.answer_start) for found in contexts if found.tokens is not None]
-            for contexts in fitted
+            [Context(found.tokens.ids, found.tokens.answer_start) for found in of_question if found.tokens is not None]
+            for of_question in fitted
         ]
 
 
 def _has_answer(question: Question) -> bool:
-    return question.gold is not None and holds_an_answer(question.gold.text, question.answers)
+    return question.gold is not None and contains_an_answer(question.gold.text, question.answers)

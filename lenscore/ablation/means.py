@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedModel
 
 from lenscore.ablation.engine import Means
 from lenscore.ablation.shard import can_be_ablated
+from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
 from lenscore.extraction.engine import load_model, resolve_device, use_threads
-from lenscore.extraction.shard import Reading, fit_contexts, group_by_question, window_of
+from lenscore.extraction.shard import fit_contexts, group_by_question, window_of
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.files import written_whole
 from lenscore.models.architecture import find_architecture
@@ -24,6 +24,7 @@ from lenscore.models.blocks import blocks_run_by, state_entering, state_leaving
 from lenscore.models.packed_linears import pack_linears
 from lenscore.prefix_tree.limits import too_small
 from lenscore.study.ablation import Scope
+from lenscore.study.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,21 @@ class ReferenceMeans:
 
 
 def reference_means(
-    contexts: pa.Table,
+    contexts: Sequence[Context],
     model_folder: Path,
     *,
-    questions: int,
+    n_questions: int,
     documents: Sequence[int],
     reading: Reading,
     device: str,
     threads: int,
 ) -> ReferenceMeans:
-    """Take each block's mean contribution over contexts of a shard's first questions.
+    """Take each block's mean contribution over contexts of the study's first questions.
 
     Args:
-        contexts: ``records.CONTEXTS``, each question's contexts together.
+        contexts: of one context set, each question's together; those of later questions are not used.
         model_folder: safetensors, config and tokenizer.
-        questions: how many, of those of which a context fits.
+        n_questions: how many of the study's first questions; those of which no context fits count too.
         documents: numbers of documents of the contexts.
         reading: precision, window, and what to do with a context that is longer.
         device: where to run.
@@ -71,8 +72,9 @@ def reference_means(
     use_threads(threads)
     model = load_model(model_folder, reading.dtype, resolve_device(device))
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
-    fitted = fit_contexts(contexts, tokenizer, reading.overflow, window_of(model, reading.window))
-    by_question = group_by_question(context for context in fitted if can_be_ablated(context, documents))[:questions]
+    first = [context for context in contexts if context.question_place < n_questions]
+    fitted = fit_contexts(first, tokenizer, reading.overflow, window_of(model, reading.window))
+    by_question = group_by_question(context for context in fitted if can_be_ablated(context.context, documents))
     if not by_question:
         raise ContextError(
             f"no context with {list(documents)} documents fits the model: there is nothing to take blocks' means over; "
@@ -82,7 +84,7 @@ def reference_means(
     tokens = [tokens for pairs in by_question for _, tokens in pairs]
     return ReferenceMeans(
         mean_contributions(model, tokens),
-        [pairs[0][0]["question_id"] for pairs in by_question],
+        [pairs[0][0].question_id for pairs in by_question],
         len(tokens),
         _n_tokens(tokens),
     )

@@ -10,14 +10,15 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from lenscore.ablation.engine import AblationEngine, Means, variants_of
+from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
 from lenscore.extraction.engine import load_model, resolve_device, use_threads
-from lenscore.extraction.fitting import FittedContext
-from lenscore.extraction.shard import Progress, Reading, facts_of, fit_contexts, group_by_question, window_of
+from lenscore.extraction.shard import Progress, facts_of, fit_contexts, group_by_question, window_of
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.records import ABLATIONS
 from lenscore.study.ablation import AblationSpec, Replacement, Scope
+from lenscore.study.reading import Reading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,22 +33,22 @@ class ShardAblations:
 
 
 def ablate_shard(
-    contexts: pa.Table,
+    contexts: Sequence[Context],
     model_folder: Path,
     *,
-    questions: Collection[str],
+    n_questions: int,
     reading: Reading,
     ablation: AblationSpec,
     means: Path | None,
     device: str,
     threads: int,
 ) -> ShardAblations:
-    """Ablate every block, one after the other, in the contexts of some of a shard's questions.
+    """Ablate every block, one after the other, in the contexts of those of a shard's questions that are to be ablated.
 
     Args:
-        contexts: ``records.CONTEXTS``, each question's contexts together.
+        contexts: the shard's, each question's together.
         model_folder: safetensors, config and tokenizer.
-        questions: ids of the questions; others' contexts are passed by.
+        n_questions: how many of the study's first questions are ablated; the shard may have fewer of them, or none.
         reading: precision, window, and what to do with a context that is longer.
         ablation: numbers of documents, replacements and scopes.
         means: the blocks' mean contributions (``reference_means``); None where no replacement needs them.
@@ -64,11 +65,11 @@ def ablate_shard(
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     window = window_of(engine.model, reading.window)
     # A question's contexts are cut to one budget, those that are not ablated included: hence fitted with them.
-    of_questions = contexts.filter(pa.array([name in questions for name in contexts["question_id"].to_pylist()]))
+    of_questions = [context for context in contexts if context.question_place < n_questions]
     fitted = [
         context
         for context in fit_contexts(of_questions, tokenizer, reading.overflow, window)
-        if can_be_ablated(context, ablation.documents)
+        if can_be_ablated(context.context, ablation.documents)
     ]
     by_question = group_by_question(fitted)
     found = engine.predictions(
@@ -83,20 +84,15 @@ def ablate_shard(
         for context, tokens in pairs:
             for scope, statistics in next(found).items():
                 columns = _columns(tokens, scope, ablation.replacements, statistics, engine.n_layers)
-                columns["context_id"] = [context["context_id"]] * len(columns["block"])
+                columns["context_id"] = [context.context_id] * len(columns["block"])
                 batches.append(pa.RecordBatch.from_pydict(columns, schema=ABLATIONS))
         progress.done(pairs)
     return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(engine, window))
 
 
-def can_be_ablated(context: FittedContext, documents: Collection[int] | None) -> bool:
-    """Say whether blocks are ablated in a context: one of the set's own, in its first order of distractors."""
-    row = context.context
-    return (
-        row["condition"] == "documents"
-        and row["distractor_order"] == 0
-        and (documents is None or row["n_documents"] in documents)
-    )
+def can_be_ablated(context: Context, documents: Collection[int] | None) -> bool:
+    """Return whether blocks are ablated in a context: a primary one, with one of the numbers of documents."""
+    return context.is_primary and (documents is None or context.n_documents in documents)
 
 
 def _read_means(path: Path, engine: AblationEngine) -> Means:

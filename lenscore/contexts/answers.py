@@ -1,4 +1,4 @@
-"""Which of a question's accepted answers a study follows."""
+"""Which of a question's accepted answers a study uses."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from lenscore.errors import ContextError
 
 
 def occurrence(answer: str, text: str, *, any_case: bool = False) -> re.Match[str] | None:
-    """Find ``answer`` in ``text`` as whole words, whatever white space stands between its words."""
+    """Find ``answer`` in ``text`` as whole words, with any white space between them."""
     words = answer.split()
     if not words:
         return None
@@ -15,15 +15,15 @@ def occurrence(answer: str, text: str, *, any_case: bool = False) -> re.Match[st
     return re.search(pattern, text, re.IGNORECASE if any_case else 0)
 
 
-def holds_an_answer(text: str, answers: Sequence[str]) -> bool:
-    """Say whether any accepted answer occurs in ``text``, in any case of its letters."""
+def contains_an_answer(text: str, answers: Sequence[str]) -> bool:
+    """Return whether any accepted answer occurs in ``text``, in upper or lower case."""
     return any(occurrence(answer, text, any_case=True) for answer in answers)
 
 
 def answer_in_document(answers: Sequence[str], text: str) -> str:
-    """Return the first accepted answer that occurs in the gold document, in the document's own letters.
+    """Return the first accepted answer that occurs in the gold document, spelled as it is there.
 
-    An answer that occurs to the letter comes before one that occurs only in another case.
+    An exact occurrence of any answer takes precedence over one that differs in case.
 
     Raises:
         ContextError: none of them occurs.

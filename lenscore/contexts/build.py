@@ -1,53 +1,55 @@
 """The contexts of one shard: every question × number of documents × gold index, and the controls."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
-
-import pyarrow as pa
+from dataclasses import dataclass
+from typing import Literal
 
 from lenscore.contexts.answers import answer_in_document
+from lenscore.contexts.context import Condition, Context, LeftOutQuestion
 from lenscore.contexts.distractors import DistractorSource
 from lenscore.contexts.positions import gold_indices, relative_position
-from lenscore.contexts.prompts import Template
+from lenscore.contexts.prompts import render_prompt
 from lenscore.contexts.questions import Document, Question
 from lenscore.errors import ContextError
-from lenscore.records import CONTEXTS, LEFT_OUT
 from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.prompt import Template
 
 
 def build_contexts(
     dataset: Sequence[Question],
     shard: Sequence[Question],
     *,
+    first_place: int,
     set_name: str,
     spec: ContextSetSpec,
     template: Template,
     missing_answer: Literal["error", "skip"],
-) -> tuple[pa.Table, pa.Table]:
+) -> tuple[list[Context], list[LeftOutQuestion]]:
     """Build a shard's contexts.
 
     Args:
         dataset: all questions of the dataset, the pool of distractors.
-        shard: the questions to build contexts for.
+        shard: the questions to build contexts for, in the study's order.
+        first_place: place of the shard's first question in the study's order, from 0.
         set_name: the context set's name.
         spec: the context set.
         template: the wording.
         missing_answer: what to do with a question none of whose answers is in its gold document.
 
     Returns:
-        The contexts (``records.CONTEXTS``) and the questions left out (``records.LEFT_OUT``).
+        The contexts, each question's together, and the questions left out.
 
     Raises:
         ContextError: a question has no gold document, too few distractors, or (unless
             ``missing_answer`` is ``skip``) no answer in its gold document.
     """
-    source = DistractorSource(spec.distractors, dataset, spec.seed)
-    contexts: list[dict[str, Any]] = []
-    left_out: list[dict[str, Any]] = []
-    for question in shard:
+    context_set = _ContextSet(set_name, spec, template, DistractorSource(spec.distractors, dataset, spec.seed))
+    contexts: list[Context] = []
+    left_out: list[LeftOutQuestion] = []
+    for place, question in enumerate(shard, start=first_place):
         if question.gold is None and (spec.documents or "oracle" in spec.controls):
             raise ContextError(
-                f"question {question.question_id} ({question.question!r}): the dataset brings no gold document for it; "
+                f"question {question.question_id} ({question.question!r}): the dataset has no gold document for it; "
                 f"set documents: [] and controls: [closed_book] in context set {set_name}, or take another dataset"
             )
         try:
@@ -58,10 +60,10 @@ def build_contexts(
                     f"question {question.question_id} ({question.question!r}): {error}; correct the dataset, "
                     "or set missing_answer: skip to leave such questions out"
                 ) from error
-            left_out.append({"context_set": set_name, "question_id": question.question_id, "reason": str(error)})
+            left_out.append(LeftOutQuestion(set_name, question.question_id, place, str(error)))
             continue
-        contexts += _contexts_of(question, answer, set_name, spec, template, source)
-    return pa.Table.from_pylist(contexts, schema=CONTEXTS), pa.Table.from_pylist(left_out, schema=LEFT_OUT)
+        contexts += context_set.contexts_of(question, place, answer)
+    return contexts, left_out
 
 
 def _answer(question: Question) -> str:
@@ -70,56 +72,69 @@ def _answer(question: Question) -> str:
     return " ".join(question.answers[0].split())
 
 
-def _contexts_of(
-    question: Question,
-    answer: str,
-    set_name: str,
-    spec: ContextSetSpec,
-    template: Template,
-    source: DistractorSource,
-) -> Iterator[dict[str, Any]]:
-    shuffled = "shuffled_gold" in spec.controls
-    drawn = source.draw(question, max(spec.documents) - 1, stand_in=shuffled) if spec.documents else []
+@dataclass(frozen=True)
+class _ContextSet:
+    """What the contexts of all questions of a set have in common."""
 
-    def row(
-        condition: str, suffix: str, gold_index: int | None, documents: list[Document] | None, order: int = 0
-    ) -> dict[str, Any]:
-        segments, spoken = template.render(question.question, documents, answer)
-        count = len(documents or [])
-        return {
-            "context_id": f"{set_name}/{question.question_id}/{suffix}",
-            "context_set": set_name,
-            "question_id": question.question_id,
-            "condition": condition,
-            "n_documents": count,
-            "distractor_order": order,
-            "gold_index": gold_index,
-            "relative_position": None if gold_index is None else relative_position(gold_index, count),
-            "segments": [segment._asdict() for segment in segments],
-            "answer": spoken,
-            "document_ids": [document.document_id for document in documents or []],
-        }
+    name: str
+    spec: ContextSetSpec
+    template: Template
+    source: DistractorSource
 
-    if "closed_book" in spec.controls:
-        yield row("closed_book", "closed_book", None, None)
-    gold = question.gold
-    if gold is None:
-        return
-    if "oracle" in spec.controls:
-        yield row("oracle", "oracle", 0, [gold])
-    for count in sorted(spec.documents):
-        distractors = drawn[: count - 1]
-        for index in gold_indices(spec.positions, count):
-            yield row("documents", f"{count}/{index}", index, _placed(gold, index, distractors))
-            if shuffled:
-                # The same document at all lengths and places, so that these contexts share their prefixes too.
-                stand_in = _placed(drawn[-1], index, distractors)
-                yield row("shuffled_gold", f"{count}/{index}/shuffled_gold", index, stand_in)
-            # One distractor has one order.
-            for order in range(1, spec.orders if count > 2 else 1):
-                redrawn = _placed(gold, index, source.redrawn(question, distractors, order))
-                yield row("documents", f"{count}/{index}/order-{order}", index, redrawn, order)
+    def contexts_of(self, question: Question, place: int, answer: str) -> Iterator[Context]:
+        """Yield all contexts of one question.
+
+        Args:
+            question: the question.
+            place: its place in the study's order.
+            answer: the accepted answer that the study uses.
+        """
+        spec = self.spec
+        shuffled = "shuffled_gold" in spec.controls
+        ranked = (
+            self.source.distractors_of(question, max(spec.documents) - 1, substitute=shuffled) if spec.documents else []
+        )
+
+        def context(
+            condition: Condition, suffix: str, gold_index: int | None, documents: list[Document] | None, order: int = 0
+        ) -> Context:
+            segments, answer_in_prompt = render_prompt(self.template, question.question, documents, answer)
+            count = len(documents or [])
+            return Context(
+                context_id=f"{self.name}/{question.question_id}/{suffix}",
+                context_set=self.name,
+                question_id=question.question_id,
+                question_place=place,
+                condition=condition,
+                n_documents=count,
+                distractor_order=order,
+                gold_index=gold_index,
+                relative_position=None if gold_index is None else relative_position(gold_index, count),
+                segments=tuple(segments),
+                answer=answer_in_prompt,
+                document_ids=tuple(document.document_id for document in documents or []),
+            )
+
+        if "closed_book" in spec.controls:
+            yield context("closed_book", "closed_book", None, None)
+        gold = question.gold
+        if gold is None:
+            return
+        if "oracle" in spec.controls:
+            yield context("oracle", "oracle", 0, [gold])
+        for count in sorted(spec.documents):
+            distractors = ranked[: count - 1]
+            for index in gold_indices(spec.positions, count):
+                yield context("documents", f"{count}/{index}", index, _inserted(gold, index, distractors))
+                if shuffled:
+                    # One substitute at all lengths and places, so that these contexts share their prefixes too.
+                    documents = _inserted(ranked[-1], index, distractors)
+                    yield context("shuffled_gold", f"{count}/{index}/shuffled_gold", index, documents)
+                # A single distractor has only one order.
+                for order in range(1, spec.orders if count > 2 else 1):
+                    documents = _inserted(gold, index, self.source.reordered(question, distractors, order))
+                    yield context("documents", f"{count}/{index}/order-{order}", index, documents, order)
 
 
-def _placed(document: Document, index: int, others: Sequence[Document]) -> list[Document]:
+def _inserted(document: Document, index: int, others: Sequence[Document]) -> list[Document]:
     return [*others[:index], document, *others[index:]]

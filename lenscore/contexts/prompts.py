@@ -1,134 +1,55 @@
-"""Prompt templates: files of the project that say how a context is worded."""
+"""A context's prompt: a template filled with its question and documents."""
 
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
+from lenscore.contexts.context import Segment
 from lenscore.contexts.questions import Document
-from lenscore.errors import ContextError
-
-PROMPTS = Path(__file__).parent.parent / "data" / "prompts"
-
-_FIELD = re.compile(r"\{(number|title|text|question|answer)\}")
+from lenscore.study.prompt import FIELD, Template, WithDocuments
 
 
-class Segment(NamedTuple):
-    """A run of a prompt; see ``records.SEGMENT``."""
+def render_prompt(
+    template: Template, question: str, documents: list[Document] | None, answer: str
+) -> tuple[list[Segment], str]:
+    """Return a context's segments, and the answer as it follows them.
 
-    kind: Literal["frame", "document", "question"]
-    document: int | None
-    role: str | None
-    text: str
+    Args:
+        template: the wording.
+        question: the question's words.
+        documents: in their order; None for a closed-book context.
+        answer: the answer's words.
 
-
-def _fields(*known: str, needed: str | None = None) -> AfterValidator:
-    """Return the check that a part of a wording uses no field but those that have a value in it."""
-
-    def check(part: str) -> str:
-        found = _FIELD.findall(part)
-        for field in found:
-            if field not in known:
-                there = ", ".join(f"{{{field}}}" for field in known) or "none"
-                raise ValueError(f"holds {{{field}}}, which has no value there; those that have: {there}")
-        if needed and needed not in found:
-            raise ValueError(f"must hold {{{needed}}}")
-        return part
-
-    return AfterValidator(check)
-
-
-def _answer_last(reply: str) -> str:
-    if reply.find("{answer}") != len(reply) - len("{answer}"):
-        raise ValueError("must end with {answer}, and hold it only there")
-    return reply
-
-
-class _Wording(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    head: Annotated[str, _fields("question")] = Field(
-        default="", description="Stands before the documents; may hold {question}."
-    )
-    tail: Annotated[str, _fields("question", needed="question")] = Field(
-        description="Stands after the documents; holds {question}."
-    )
-    reply: Annotated[str, _fields("question", "answer", needed="answer"), AfterValidator(_answer_last)] = Field(
-        description="Leads up to {answer}, which ends it; may hold {question}."
-    )
-
-
-class _WithDocuments(_Wording):
-    document: Annotated[str, _fields("number", "title", "text", needed="text")] = Field(
-        description="One document; holds {text}, and {number} (from 1) and {title} if wanted."
-    )
-    separator: Annotated[str, _fields()] = Field(default="\n", description="Stands between two documents.")
-
-
-class Template(BaseModel):
-    """A prompt template: how contexts with and without documents are worded.
-
-    In ``style: text`` the parts simply follow one another. In ``style: chat`` head, documents
-    and tail are the user's turn and the reply opens the assistant's; the model's own chat
-    template is put around them when the context meets its tokenizer.
+    Returns:
+        The segments up to the answer, and the answer with the space before it
+        (tokenizers like GPT-2's join a word to the space before it, not after it).
     """
+    wording = template.closed_book if documents is None else template.with_documents
+    turn, reply_turn = ("user", "assistant") if template.style == "chat" else (None, None)
+    segments = [Segment("frame", None, "system", template.system)] if template.system is not None else []
+    segments += _fill(wording.head, {"question": question}, turn, None)
+    if documents is not None:
+        segments += _render_documents(template.with_documents, documents, turn)
+    segments += _fill(wording.tail, {"question": question}, turn, None)
+    lead = wording.reply.removesuffix("{answer}")
+    segments += _fill(lead.rstrip(" "), {"question": question}, reply_turn, None)
+    space = lead[len(lead.rstrip(" ")) :]
+    return [segment for segment in segments if segment.text or segment.kind == "document"], space + answer
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    description: str
-    style: Literal["text", "chat"]
-    system: str | None = None
-    with_documents: _WithDocuments
-    closed_book: _Wording
-
-    @model_validator(mode="after")
-    def _system_in_chat(self) -> "Template":
-        if self.system is not None and self.style != "chat":
-            raise ValueError("system is a turn of a chat; put the text into head where style is text")
-        return self
-
-    def render(self, question: str, documents: list[Document] | None, answer: str) -> tuple[list[Segment], str]:
-        """Return a context's segments, and the answer as it follows them.
-
-        Args:
-            question: the question's words.
-            documents: in their order; None for a closed-book context.
-            answer: the answer's words.
-
-        Returns:
-            The segments up to the answer, and the answer with the space that stands before
-            it (tokenizers of GPT-2's kind join a word to the space before, not after it).
-        """
-        wording = self.closed_book if documents is None else self.with_documents
-        turn, reply_turn = ("user", "assistant") if self.style == "chat" else (None, None)
-        segments = [Segment("frame", None, "system", self.system)] if self.system is not None else []
-        segments += _fill(wording.head, {"question": question}, turn, None)
-        if documents is not None:
-            segments += self._render_documents(documents, turn)
-        segments += _fill(wording.tail, {"question": question}, turn, None)
-        lead = wording.reply.removesuffix("{answer}")
-        segments += _fill(lead.rstrip(" "), {"question": question}, reply_turn, None)
-        space = lead[len(lead.rstrip(" ")) :]
-        return [segment for segment in segments if segment.text or segment.kind == "document"], space + answer
-
-    def _render_documents(self, documents: list[Document], role: str | None) -> Iterator[Segment]:
-        for place, document in enumerate(documents):
-            if place:
-                yield Segment("frame", None, role, self.with_documents.separator)
-            values = {"number": str(place + 1), "title": document.title, "text": document.text}
-            yield from _fill(self.with_documents.document, values, role, place)
+def _render_documents(wording: WithDocuments, documents: list[Document], role: str | None) -> Iterator[Segment]:
+    for place, document in enumerate(documents):
+        if place:
+            yield Segment("frame", None, role, wording.separator)
+        values = {"number": str(place + 1), "title": document.title, "text": document.text}
+        yield from _fill(wording.document, values, role, place)
 
 
 def _fill(wording: str, values: Mapping[str, str], role: str | None, document: int | None) -> Iterator[Segment]:
-    """Split a wording at its fields; what stands in a field is never searched for fields again.
+    """Split a part of a template at its fields, and fill them; a field's value is not searched for fields again.
 
-    A question that brings its own question mark does not get a second one from the wording.
+    A question that ends with a question mark does not get a second one from the template.
     """
     frame = ""
-    pieces = _FIELD.split(wording)
+    pieces = FIELD.split(wording)
     for index, piece in enumerate(pieces):
         if index % 2 == 0:
             frame += piece
@@ -142,39 +63,3 @@ def _fill(wording: str, values: Mapping[str, str], role: str | None, document: i
         else:
             frame += values[piece]
     yield Segment("frame", document, role, frame)
-
-
-def template_path(prompt: str) -> Path:
-    """Return the file of a template, named as in ``context_sets.<set>.prompt``.
-
-    Raises:
-        ContextError: there is no such file.
-    """
-    path = Path(prompt) if prompt.endswith((".yaml", ".yml")) else PROMPTS / f"{prompt}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
-        raise ContextError(f"prompt {prompt!r}: no such template; there are {known}, or give the path of a .yaml file")
-    return path
-
-
-def read_template(path: Path) -> Template:
-    """Read and validate a template file.
-
-    Raises:
-        ContextError: it is not YAML, or not a template; names the file and the key.
-    """
-    try:
-        return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContextError(f"{path}: not YAML in UTF-8: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or '(top level)'}: {_in_words(fault['type'], fault['msg'])}"
-            for fault in error.errors()
-        )
-        raise ContextError(f"{path}: not a prompt template: {faults}") from None
-
-
-def _in_words(kind: str, message: str) -> str:
-    words = {"extra_forbidden": "unknown key", "missing": "is missing", "model_type": "must be a section of keys"}
-    return words.get(kind) or message.removeprefix("Value error, ")

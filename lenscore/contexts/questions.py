@@ -1,7 +1,7 @@
-"""Questions and documents in memory, and the order in which a study takes them."""
+"""Questions and documents in memory, and the study's seeded order of questions."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from lenscore.errors import ConfigError
 
 @dataclass(frozen=True)
 class Document:
-    """One document; a gold document's ``document_id`` is the id of its question."""
+    """One document; no two of a dataset have one id. A gold document's is the id of its question."""
 
     document_id: str
     title: str
@@ -19,7 +19,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Question:
-    """One dataset item; ``gold`` is None in a dataset that brings no documents."""
+    """One dataset item; ``gold`` is None in a dataset without documents."""
 
     question_id: str
     question: str
@@ -31,13 +31,31 @@ class Question:
 
 def read_questions(rows: Iterable[Mapping[str, Any]]) -> list[Question]:
     """Return the questions of a dataset's rows (``records.QUESTIONS``), in their order."""
+    rows = list(rows)
+    question_ids = {row["question_id"] for row in rows}
     questions = []
     for row in rows:
-        identity = row["question_id"]
-        gold = Document(identity, **row["gold"]) if row["gold"] else None
-        brought = tuple(Document(f"{identity}/{i}", **document) for i, document in enumerate(row["distractors"]))
-        questions.append(Question(identity, row["question"], tuple(row["answers"]), row["topic"], gold, brought))
+        question_id = row["question_id"]
+        gold = Document(question_id, **row["gold"]) if row["gold"] else None
+        distractors = tuple(
+            Document(_distractor_id(question_id, index, question_ids), **document)
+            for index, document in enumerate(row["distractors"])
+        )
+        questions.append(Question(question_id, row["question"], tuple(row["answers"]), row["topic"], gold, distractors))
     return questions
+
+
+def _distractor_id(question_id: str, index: int, question_ids: Collection[str]) -> str:
+    """Return the id of a question's own distractor: ``<question>/<index>``, unless a question has that id.
+
+    The suffix is added only where ids would collide: orders are hashes of ids, so other ids would
+    make other contexts. It is added rather than the dataset refused, since the user may be unable
+    to rename the questions of a published dataset.
+    """
+    document_id = f"{question_id}/{index}"
+    while document_id in question_ids:
+        document_id += "/distractor"
+    return document_id
 
 
 def documents_of(questions: Iterable[Question]) -> Iterator[Document]:
@@ -51,14 +69,14 @@ def documents_of(questions: Iterable[Question]) -> Iterator[Document]:
 def study_order(questions: Sequence[Question], seed: int) -> list[Question]:
     """Return the questions in the seeded order of which a study takes the first n.
 
-    Each question's place depends on a hash of its own: a larger n, or a dataset that has
-    grown, never changes which of two questions comes first.
+    They are sorted by a hash of seed and id, so that which of two questions comes first depends
+    on no other question: a larger n, or a dataset that has grown, changes no such pair.
     """
 
-    def place(question: Question) -> bytes:
+    def sort_key(question: Question) -> bytes:
         return hashlib.sha256(f"{seed}/{question.question_id}".encode()).digest()
 
-    return sorted(questions, key=place)
+    return sorted(questions, key=sort_key)
 
 
 def questions_of_shard(dataset: Sequence[Question], seed: int, first: int, end: int) -> list[Question]:

@@ -14,9 +14,10 @@ import torch
 import transformers
 from transformers import AutoTokenizer, PreTrainedModel
 
+from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
 from lenscore.extraction.engine import LensEngine, LensOf, use_threads
-from lenscore.extraction.fitting import FittedContext, Overflow, fit_question
+from lenscore.extraction.fitting import FittedContext, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.lenses.lens import LogitLens
@@ -24,13 +25,12 @@ from lenscore.lenses.tuned import Translators, TunedLens
 from lenscore.prefix_tree.attention_hook import IMPLEMENTATION
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.models import Matmul
+from lenscore.study.reading import Overflow, Reading
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 
-# A context of the table, and its tokens.
-Pair = tuple[Mapping[str, Any], TokenisedContext]
+Pair = tuple[Context, TokenisedContext]
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,6 @@ class ShardRecords:
     answer_tokens: pa.Table
     fits: pa.Table
     facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a model reads contexts: its precision, its window, and what is done with longer contexts."""
-
-    dtype: str
-    matmul: Matmul
-    window: int | None
-    overflow: Overflow
 
 
 def window_of(model: PreTrainedModel, wanted: int | None) -> int | None:
@@ -68,7 +58,7 @@ def window_of(model: PreTrainedModel, wanted: int | None) -> int | None:
 
 
 def extract_shard(
-    contexts: pa.Table,
+    contexts: Sequence[Context],
     model_folder: Path,
     *,
     reading: Reading,
@@ -79,7 +69,7 @@ def extract_shard(
     """Run the lens over every layer, at the answer tokens of every context of a shard.
 
     Args:
-        contexts: ``records.CONTEXTS``, each question's contexts together.
+        contexts: the shard's, each question's together.
         model_folder: safetensors, config and tokenizer.
         reading: precision, window, and what to do with a context that is longer.
         lenses: by name, the file of its translators; None for the logit lens, which has none.
@@ -108,7 +98,7 @@ def extract_shard(
     for pairs, statistics in zip(by_question, found, strict=True):
         for (context, tokens), by_lens in zip(pairs, statistics, strict=True):
             for name, of_lens in by_lens.items():
-                shard.add(context["context_id"], tokens, name, of_lens)
+                shard.add(context.context_id, tokens, name, of_lens)
         progress.done(pairs)
     facts = facts_of(engine, window)
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
@@ -148,23 +138,23 @@ class Progress:
 
 
 def fit_contexts(
-    contexts: pa.Table, tokenizer: ContextTokenizer, overflow: Overflow, window: int | None
+    contexts: Iterable[Context], tokenizer: ContextTokenizer, overflow: Overflow, window: int | None
 ) -> Iterator[FittedContext]:
-    """Tokenise contexts (``records.CONTEXTS``, each question's together) and fit them to the window."""
-    for _, rows in groupby(contexts.to_pylist(), key=lambda row: row["question_id"]):
-        yield from fit_question(list(rows), tokenizer, overflow, window)
+    """Tokenise contexts, each question's together, and fit them to the window."""
+    for _, of_question in groupby(contexts, key=lambda context: context.question_id):
+        yield from fit_question(list(of_question), tokenizer, overflow, window)
 
 
 def group_by_question(fitted: Iterable[FittedContext]) -> list[list[Pair]]:
     """Return the contexts that fit, a list a question."""
     kept = [(context.context, context.tokens) for context in fitted if context.tokens is not None]
-    return [list(pairs) for _, pairs in groupby(kept, key=lambda pair: pair[0]["question_id"])]
+    return [list(pairs) for _, pairs in groupby(kept, key=lambda pair: pair[0].question_id)]
 
 
 def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
     rows = [
         {
-            "context_id": context.context["context_id"],
+            "context_id": context.context.context_id,
             "fit": context.fit,
             "n_tokens": context.n_tokens,
             "n_tokens_cut": context.n_tokens_cut,

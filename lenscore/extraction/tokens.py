@@ -1,19 +1,18 @@
 """A context as token ids: where its answer begins, and how it is cut to a model's window."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any, cast
+from typing import cast
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lenscore.contexts.answers import occurrence
+from lenscore.contexts.context import Segment
 from lenscore.errors import ContextError
 from lenscore.prefix_tree.tree import common_length
-
-Segments = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,9 @@ class TokenisedContext:
 
     Attributes:
         ids: token ids of prompt and answer.
-        answer_start: place in ``ids`` of the first answer token.
-        border_merged: the tokenizer merged prompt and answer across their border, so that
-            the answer begins one token earlier, with a token that holds both.
+        answer_start: index in ``ids`` of the first answer token.
+        border_merged: whether the tokenizer merged prompt and answer across their border, so that
+            the answer begins one token earlier, with a token that contains both.
     """
 
     ids: list[int]
@@ -33,7 +32,7 @@ class TokenisedContext:
 
     @property
     def predicting_ids(self) -> list[int]:
-        """The tokens that something is predicted from: all but the last."""
+        """Token ids from whose states a next token is predicted: all but the last."""
         return self.ids[:-1]
 
     @property
@@ -43,29 +42,29 @@ class TokenisedContext:
 
     @property
     def answer_positions(self) -> range:
-        """The answer tokens' places in the sequence."""
+        """Indices of the answer tokens in ``ids``."""
         return range(self.answer_start, len(self.ids))
 
     @property
     def predicting_positions(self) -> range:
-        """The places of the states that predict the answer tokens: each just before its token."""
+        """Indices of the states that predict the answer tokens: each one before its token."""
         return range(self.answer_start - 1, len(self.ids) - 1)
 
 
 class ContextTokenizer:
-    """Turns contexts' segments into token ids by a model's tokenizer."""
+    """A model's tokenizer, for contexts: encodes segments and cuts documents."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         if not tokenizer.is_fast:
             raise ContextError(
                 "the model's tokenizer has no fast version (tokenizer.json), which is needed to cut documents between "
-                "tokens; save one beside the model"
+                "tokens; save one in the model's folder"
             )
         self._tokenizer = tokenizer
 
     @cached_property
     def _leading(self) -> list[int]:
-        """What the tokenizer puts before a text by itself: a beginning-of-sequence token, or nothing."""
+        """Ids that the tokenizer adds before every text: a beginning-of-sequence token, or nothing."""
         plain = self._encode("x")
         whole = cast("list[int]", self._tokenizer("x", add_special_tokens=True).input_ids)
         starts = [i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain]
@@ -74,19 +73,23 @@ class ContextTokenizer:
     def _encode(self, text: str) -> list[int]:
         return cast("list[int]", self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
-    def text(self, segments: Segments) -> str:
-        """Return the prompt's text, a chat's turns wrapped in the model's own chat template."""
-        if all(segment["role"] is None for segment in segments):
-            return "".join(segment["text"] for segment in segments)
+    def text(self, segments: Sequence[Segment]) -> str:
+        """Return the prompt's text; the turns of a chat are wrapped in the model's own chat template.
+
+        Raises:
+            ContextError: the prompt is a chat, and the model has no chat template, or one that refuses its turns.
+        """
+        if all(segment.role is None for segment in segments):
+            return "".join(segment.text for segment in segments)
         turns = [
-            {"role": role, "content": "".join(segment["text"] for segment in turn)}
-            for role, turn in groupby(segments, key=lambda segment: cast("str", segment["role"]))
+            {"role": role, "content": "".join(segment.text for segment in turn)}
+            for role, turn in groupby(segments, key=lambda segment: segment.role)
         ]
         reply = turns.pop()["content"] if turns[-1]["role"] == "assistant" else ""
         if self._tokenizer.chat_template is None:
             raise ContextError(
                 "the context set's prompt is a chat, but the model's tokenizer has no chat template: "
-                "take a prompt whose style is text"
+                "use a prompt with style: text"
             )
         try:
             opened = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -94,16 +97,16 @@ class ContextTokenizer:
             roles = ", ".join(turn["role"] for turn in turns)
             raise ContextError(
                 f"the model's chat template refuses the turns of the context set's prompt ({roles}): {error}; "
-                "take or write a prompt with other turns (many models know none of the role system)"
+                "use or write a prompt with other turns (many models have no system role)"
             ) from error
         return cast("str", opened) + reply
 
-    def tokenise(self, segments: Segments, answer: str) -> TokenisedContext:
+    def tokenise(self, segments: Sequence[Segment], answer: str) -> TokenisedContext:
         """Tokenise prompt and answer as one text, and find the border between them.
 
         Raises:
-            ContextError: the ids before the answer are not the prompt's own, by more than the
-                one token that may be merged across the border; or the answer or the prompt has no tokens.
+            ContextError: the ids before the answer differ from the prompt's own by more than the one
+                token that may be merged across the border; or the answer or the prompt has no tokens.
         """
         text = self.text(segments)
         prompt, whole = self._encode(text), self._encode(text + answer)
@@ -113,8 +116,8 @@ class ContextTokenizer:
             raise ContextError(f"the answer {answer!r} has no tokens: the tokenizer drops its characters")
         if merged > 1:
             raise ContextError(
-                f"the tokenizer splits the prompt otherwise when the answer {answer!r} follows it: {merged} of the "
-                "prompt's last tokens differ, at most one may; end the template's reply before a space or line break"
+                f"the tokenizer splits the prompt differently when the answer {answer!r} follows it: {merged} of the "
+                "prompt's last tokens change, at most one may; end the template's reply before a space or line break"
             )
         leading = [] if self._opens_with_leading(whole) else self._leading
         start = len(leading) + common
@@ -130,10 +133,10 @@ class ContextTokenizer:
         return len(self._encode(text))
 
     def first_tokens(self, text: str, budget: int) -> str:
-        """Return the longest start of ``text``, up to a token's end, that has at most ``budget`` tokens by itself.
+        """Return the longest start of ``text``, up to the end of a token, that has at most ``budget`` tokens by itself.
 
-        A start may have more tokens by itself than it had in the whole: a token can end within a
-        character, and a word that is cut short merges otherwise. Hence the trial.
+        A start can have more tokens by itself than within the whole text: a token can end within a
+        character, and a word that is cut merges differently. So each start is tried.
         """
         offsets = self._offsets(text)
         if len(offsets) <= budget:
@@ -142,9 +145,9 @@ class ContextTokenizer:
         return next((start for start in starts if self.n_tokens(start) <= budget), "")
 
     def tokens_around(self, text: str, budget: int, answer: str) -> str:
-        """Return the longest run of at most ``budget`` tokens of ``text`` that has the answer in its middle.
+        """Return the longest run of at most ``budget`` tokens of ``text`` with the answer in its middle.
 
-        The answer itself is never cut: where its own tokens are more than the budget, they are the run.
+        The answer is never cut: where it alone has more tokens than the budget, the run is the answer.
 
         Raises:
             ContextError: the answer does not occur in the text.
@@ -154,7 +157,7 @@ class ContextTokenizer:
             return text
         found = occurrence(answer, text)
         if found is None:
-            raise ContextError(f"the answer {answer!r} does not occur in the document that is to be cut around it")
+            raise ContextError(f"the answer {answer!r} does not occur in the document to cut around it")
         inside = [i for i, (start, end) in enumerate(offsets) if end > found.start() and start < found.end()]
         first, needed = inside[0], len(inside)
         run = text
@@ -170,5 +173,5 @@ class ContextTokenizer:
         return cast("list[tuple[int, int]]", encoded["offset_mapping"])
 
     def token_text(self, token_id: int) -> str:
-        """Return a token as text; bytes that are no character by themselves become U+FFFD."""
+        """Return a token as text; bytes that are not a whole character become U+FFFD."""
         return cast("str", self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False))

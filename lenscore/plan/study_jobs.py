@@ -28,7 +28,7 @@ from lenscore.study.dataset import DatasetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.reading import Reading
+from lenscore.study.reading import Overflow, Reading
 from lenscore.study.study import Study
 
 Wildcards = Mapping[str, str]
@@ -324,8 +324,7 @@ class StudyJobs:
             dtype=model.dtype,
             matmul=model.matmul,
             window=model.window,
-            overflow=contexts.overflow,
-            cut=contexts.cut,
+            overflow=Overflow(action=contexts.overflow, cut=contexts.cut),
         )
 
     def _model_folder(self, model: str) -> Path:

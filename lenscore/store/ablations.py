@@ -8,7 +8,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from lenscore.errors import StoreError
-from lenscore.records import ABLATIONS, misplaced
+from lenscore.records import ABLATIONS, identity_mismatch
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def check_ablation_shards(shards: Sequence[AblationShard], known: Collection[tup
         given.add(identity)
         if not shard.file.is_file():
             raise StoreError(f"{shard}: the file is missing; ablate the shard anew")
-        if fault := misplaced(shard.file, identity):
+        if fault := identity_mismatch(shard.file, identity):
             raise StoreError(f"{shard}: {fault}; ablate the shard anew")
 
 

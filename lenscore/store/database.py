@@ -23,7 +23,7 @@ from lenscore.records import (
     LAYER_RECORDS,
     LEFT_OUT,
     MOST_BLOCKS,
-    misplaced,
+    identity_mismatch,
     read_table,
     shard_facts,
 )
@@ -163,7 +163,7 @@ def _check_shards(
         for path in (shard.records, shard.answer_tokens, shard.fits):
             if not path.is_file():
                 raise StoreError(f"{shard}: {path} is missing; extract the shard anew")
-        if fault := misplaced(shard.records, identity):
+        if fault := identity_mismatch(shard.records, identity):
             raise StoreError(f"{shard}: {fault}; extract the shard anew")
     if missing := sorted(wanted - given):
         names = "; ".join(f"model {m}, context set {c}, shard {s}" for m, c, s in missing)

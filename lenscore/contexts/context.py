@@ -1,0 +1,56 @@
+"""A context in memory: one prompt, and where in the study it belongs.
+
+Standard library only: the Snakefile imports this module, through ``prompts``, at every start.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Condition = Literal["documents", "shuffled_gold", "oracle", "closed_book"]
+
+
+class Segment(NamedTuple):
+    """A run of a prompt; see ``records.SEGMENT``."""
+
+    kind: Literal["frame", "document", "question"]
+    document: int | None
+    role: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """One prompt and its answer: the columns of ``records.CONTEXTS``, which says what each holds."""
+
+    context_id: str
+    context_set: str
+    question_id: str
+    question_place: int
+    condition: Condition
+    n_documents: int
+    distractor_order: int
+    gold_index: int | None
+    relative_position: float | None
+    segments: tuple[Segment, ...]
+    answer: str
+    document_ids: tuple[str, ...]
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it has the gold document among distractors in their first order: no control, no reordering."""
+        return self.condition == "documents" and self.distractor_order == 0
+
+    @property
+    def answer_document(self) -> int | None:
+        """Index of the document that holds the answer; None where there is none: closed_book, shuffled_gold."""
+        return None if self.condition == "shuffled_gold" else self.gold_index
+
+
+@dataclass(frozen=True)
+class LeftOutQuestion:
+    """A question that has no contexts in a set: the columns of ``records.LEFT_OUT``."""
+
+    context_set: str
+    question_id: str
+    question_place: int
+    reason: str
