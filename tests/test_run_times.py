@@ -28,7 +28,7 @@ def test_jobs_are_added_up_by_rule(tmp_path: Path) -> None:
             tmp_path / "not run in this study.tsv",
         ],
         "analyse": [job(tmp_path, "c", 20.0, "NA")],
-        "render_chart": [tmp_path / "none.tsv"],
+        "render_charts": [tmp_path / "none.tsv"],
     }
     extract, analyse = run_times(files)
     assert extract == ("extract_shard", 2, 100.0, 60.0, 15.0, 300.25)

@@ -204,7 +204,7 @@ def test_the_database_has_the_same_rows(runs: dict[str, Run], finished: Checkout
 
 def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(runs: dict[str, Run]) -> None:
     jobs = Counter(job.comment for job in jobs_of_slurm(runs["there"].said))
-    report = "_".join(sorted(["load_database", "analyse", "choose_examples", "render_chart", "render_report"]))
+    report = "_".join(sorted(["load_database", "analyse", "choose_examples", "render_charts", "render_report"]))
     assert jobs == {
         "rule_train_lens_wildcards_tiny_tiny": 1,
         "rule_reference_means_wildcards_tiny_tiny_main": 1,
@@ -216,7 +216,7 @@ def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(
     }
     # Snakemake says of every job of a group that it is done: 2 + 1 + 2 of them, and each chart.
     done = Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", runs["there"].said))
-    assert done["render_chart"] == len(CHARTS)
+    assert done["render_charts"] == len(CHARTS)
     assert done["build_contexts"] == 2
 
 

@@ -1,5 +1,9 @@
-"""The workflow from its start to the report on a tiny GPT-2, and what each change re-runs."""
+"""The workflow from its start to the report on a tiny GPT-2; Snakemake runs again what the plan says."""
 
+import copy
+import json
+import os
+import shutil
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -7,18 +11,19 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from lenscore.report.contents import CHARTS
-from tests.conftest import Checkout
+from tests.conftest import ROOT, Checkout
+from tests.plans import plan_of, stale
 
 pytestmark = pytest.mark.slow
 
 LENSES = {"logit", "tuned"}
-N_CHARTS = len(CHARTS)
-DOWNSTREAM = Counter(load_database=1, analyse=1, choose_examples=1, render_chart=N_CHARTS, render_report=1)
-# What stands on the statistics: not the chart of examples, which are chosen from the database.
-STATISTICS = Counter(analyse=1, render_chart=N_CHARTS - 1, render_report=1)
+EXAMPLES = {"choose_examples", "render_charts", "render_report"}
 
 
 def test_a_run_makes_the_whole_study(finished: Checkout) -> None:
@@ -72,30 +77,92 @@ def test_nothing_is_left_half_written(finished: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "rules"),
+    "changes",
     [
-        ("lenscore/extraction/statistics.py", Counter(extract_shard=2, reference_means=1, ablate_shard=1) + DOWNSTREAM),
-        (
-            "lenscore/models/unembedding.py",
-            Counter(train_lens=1, extract_shard=2, reference_means=1, ablate_shard=1) + DOWNSTREAM,
-        ),
-        ("lenscore/contexts/build.py", Counter()),
-        ("lenscore/sources/models.py", Counter()),
-        ("lenscore/store/database.py", DOWNSTREAM),
-        ("lenscore/analysis/curves.py", STATISTICS),
-        ("lenscore/analysis/examples.py", Counter(choose_examples=1, render_chart=1, render_report=1)),
-        ("lenscore/report/charts/curves.py", Counter(render_chart=N_CHARTS, render_report=1)),
-        ("lenscore/report/page/templates/page.css", Counter(render_report=1)),
+        {"questions": 5},
+        {"models": {"tiny": {"dtype": "bfloat16"}}},
+        {"lenses": ["logit"]},
+        {"analysis": {"confidence": 0.9}},
+        {"report": {"title": "Another title"}},
     ],
 )
-def test_changed_code_runs_what_depends_on_it(finished: Checkout, file: str, rules: Counter[str]) -> None:
+def test_snakemake_runs_what_the_plan_says(finished: Checkout, config: dict[str, Any], changes: dict[str, Any]) -> None:
+    changed = copy.deepcopy(config)
+    for key, value in changes.items():
+        changed[key] = value
+    if "models" in changes:
+        changed["models"]["tiny"]["source"] = config["models"]["tiny"]["source"]
+    planned = finished.planned(finished.write_config(changed, "changed.yaml"))
+    assert planned == stale(plan_of(config), plan_of(changed))
+    assert planned
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rules"),
+    [
+        ("lenscore/records.py", "# results/", "# A comment. results/", set()),
+        ("workflow_scripts/analyse.py", "write_csv(tables", "write_csv( tables", set()),
+        (
+            "lenscore/analysis/examples.py",
+            "KINDS = (",
+            "MORE = 1\nKINDS = (",
+            {"choose_examples", "render_charts", "render_report"},
+        ),
+    ],
+)
+def test_changed_code_runs_what_can_reach_it(
+    finished: Checkout, file: str, old: str, new: str, rules: set[str]
+) -> None:
     path = finished.folder / file
-    before = path.read_bytes()
-    path.write_bytes(before + b"\n")
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     try:
-        assert finished.planned("finished.yaml") == rules
+        assert set(finished.planned("finished.yaml")) == rules
     finally:
-        path.write_bytes(before)
+        path.write_text(text, encoding="utf-8")
+
+
+def test_a_checkout_that_is_moved_has_nothing_to_do(finished: Checkout) -> None:
+    moved = Checkout(finished.folder.with_name("moved"))
+    finished.folder.rename(moved.folder)
+    try:
+        assert moved.planned("finished.yaml") == Counter()
+    finally:
+        moved.folder.rename(finished.folder)
+
+
+def test_what_is_read_of_a_model_decides_and_dates_do_not(finished: Checkout, config: dict[str, Any]) -> None:
+    folder = Path(config["models"]["tiny"]["source"].removeprefix("path:"))
+    readme, weights = folder / "README.md", folder / "model.safetensors"
+    readme.write_text("About this model.")
+    try:
+        weights.touch()
+        assert finished.planned("finished.yaml") == Counter()
+    finally:
+        readme.unlink()
+
+
+def test_a_dataset_that_is_replaced_by_an_older_file_is_fetched_again(
+    checkout: Checkout, config: dict[str, Any]
+) -> None:
+    rows = (ROOT / "lenscore/data/questions.jsonl").read_text(encoding="utf-8").splitlines()
+    file = checkout.folder / "own.jsonl"
+    file.write_text("\n".join(rows[:20]), encoding="utf-8")
+    own = {**config, "study": "own", "dataset": {"source": "path:own.jsonl"}, "lenses": ["logit"]}
+    name = checkout.write_config(own, "own.yaml")
+    target = str(next(iter(plan_of(own).inputs("build_contexts")({"set": "main", "shard": "0000"}).values())))
+    done = checkout.snakemake(target, "--configfile", name)
+    assert done.returncode == 0, done.stderr
+    older = checkout.folder / "older.jsonl"
+    older.write_text("\n".join(rows[20:40]), encoding="utf-8")
+    os.utime(older, (1, 1))
+    older.replace(file)
+    assert checkout.planned(name)["fetch_dataset"] == 1
+    done = checkout.snakemake(target, "--configfile", name)
+    assert done.returncode == 0, done.stderr
+    questions = pq.read_table(checkout.folder / target)["question"].to_pylist()
+    assert questions == [json.loads(row)["question"] for row in rows[20:40]]
 
 
 def test_snakemakes_own_report_shows_the_charts(finished: Checkout) -> None:
@@ -117,7 +184,8 @@ def test_snakemakes_own_report_as_a_folder_holds_the_page_and_every_chart(finish
 
 
 def test_a_study_given_is_not_merged_into_the_default(finished: Checkout) -> None:
-    assert not (finished.folder / "resources/models/smollm2-135m").exists()
+    (model,) = (finished.folder / "resources/models").iterdir()
+    assert model.name.startswith("tiny-")
 
 
 @pytest.mark.parametrize(
@@ -151,3 +219,35 @@ def test_a_context_over_the_window_is_an_error_that_names_it(checkout: Checkout,
     assert done.returncode != 0
     assert "the model's window is 1024" in log
     assert not list((checkout.folder / "results/over").rglob("records/**/*.parquet"))
+
+
+def test_a_lens_that_is_added_is_extracted_alone(checkout: Checkout, config: dict[str, Any]) -> None:
+    """The records are those of a study that had both lenses from the start."""
+
+    def records(study: str, lenses: list[str]) -> pa.Table:
+        """Make the study's one file of records, and read it."""
+        changed = {**config, "study": study, "questions": 1, "shard_size": 1, "lenses": lenses}
+        name = checkout.write_config({**changed, "ablation": {"questions": 0}}, f"{study}.yaml")
+        file = f"results/{study}/records/tiny/main/shard-0000.parquet"
+        done = checkout.snakemake(file, "--configfile", name)
+        assert done.returncode == 0, done.stderr
+        return pq.read_table(checkout.folder / file)
+
+    def said(study: str) -> str:
+        return (checkout.folder / f"logs/{study}/extract_shard/tiny/main/0000.log").read_text()
+
+    records("grown", ["logit"])
+    assert "from the cache" not in said("grown")
+    both = records("grown", ["logit", "tuned"])
+    assert "from the cache: the records of lens logit\n" in said("grown")
+    assert set(both["lens"].to_pylist()) == {"logit", "tuned"}
+    # Another study with the same contexts, model and lenses extracts nothing.
+    assert both.equals(records("same", ["logit", "tuned"]))
+    assert "self-check" not in said("same")
+    fewer = records("grown", ["logit"])
+    assert "self-check" not in said("grown")
+    assert fewer.equals(both.filter(pc.equal(both["lens"], "logit")))
+    # Without the cache, all at once: the same.
+    shutil.rmtree(checkout.folder / "results/.cache")
+    assert both.equals(records("at-once", ["logit", "tuned"]))
+    assert "self-check" in said("at-once")
