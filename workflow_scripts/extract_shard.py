@@ -54,7 +54,7 @@ def main(
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        check_source(Path(snakemake.input.model), snakemake.params.source)
+        check_source(Path(snakemake.input.model), snakemake.wildcards.model, snakemake.params.source)
         wildcards = snakemake.wildcards
         main(
             Path(snakemake.input.contexts),

@@ -41,7 +41,7 @@ def main(
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        check_source(Path(snakemake.input.model), snakemake.params.source)
+        check_source(Path(snakemake.input.model), snakemake.wildcards.model, snakemake.params.source)
         main(
             [Path(path) for path in snakemake.input.contexts],
             Path(snakemake.input.model),

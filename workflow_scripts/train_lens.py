@@ -31,7 +31,7 @@ def main(questions: Path, model: Path, spec: Mapping[str, Any], threads: int, ou
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        check_source(Path(snakemake.input.model), snakemake.params.source)
+        check_source(Path(snakemake.input.model), snakemake.wildcards.model, snakemake.params.source)
         main(
             Path(snakemake.input.questions),
             Path(snakemake.input.model),
