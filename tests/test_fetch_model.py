@@ -249,7 +249,7 @@ def q4_1(blocks: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A wheel with a GGUF member, and the tensors that the member stands for."""
+    """A wheel with a GGUF member, and the tensors that are encoded in the member."""
     folder = tmp_path_factory.mktemp("index")
     meant = write_gguf(folder / "tiny.gguf")
     write_gguf(folder / "holed.gguf", without="blk.1.ffn_up.weight")

@@ -83,7 +83,7 @@ def hub(model_folder: Path) -> Iterator[Hub]:
 def fetch(
     what: str, spec: dict[str, object], target: Path, endpoint: str, home: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run fetch_model or fetch_dataset in a process of its own: the clients read their settings when imported."""
+    """Run fetch_model or fetch_dataset in a new process: the clients read their settings when imported."""
     name = ", 'tiny'" if what == "model" else ""
     code = (
         "import json, sys\n"

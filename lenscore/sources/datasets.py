@@ -69,7 +69,7 @@ def _facts(questions: Questions) -> dict[str, Any]:
 
 @contextmanager
 def _raw_file(spec: DatasetSpec, folder: Path) -> Iterator[Path]:
-    """Yield the dataset's file with its hash checked; a download lies in ``folder``, and is removed afterwards."""
+    """Yield the dataset's file with its hash checked; a download is put into ``folder``, and removed afterwards."""
     local = local_file(spec.source)
     if local is None:
         url = spec.source.removeprefix("url:")
