@@ -3,7 +3,7 @@ r"""Measure prompt templates: how many answer tokens a model gets right after ea
 Refinement depth is defined on answer tokens that the last layer gets right, so the template
 decides how many there are. Prints a JSON line a template. Example, on a fetched study:
 
-    python benchmarks/prompts.py --model resources/models/smollm2-135m \
+    python benchmarks/prompts.py --model resources/models/<model> \
         --questions resources/datasets/<dataset>/questions.parquet --count 100 --documents 5
 """
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: hashes, and writing beside the target then renaming."""
+"""Files that are either complete or absent: written beside the target, then renamed; and their hashes."""
 
 import hashlib
 import json
@@ -32,9 +32,9 @@ def git_blob_id_of_file(path: Path) -> str:
 def written_whole(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write a file to; rename it once the block succeeds.
 
-    The temporary name keeps the target's suffixes, since some writers choose their
-    format by it. If the block raises, nothing is left behind. What a killed process left is removed by the next
-    that writes the same target: no two may at once.
+    The temporary name keeps the target's suffixes, since some writers choose their format by
+    it. If the block raises, nothing is left behind. What a killed process left is removed by
+    the next that writes the same target, so only one may write it at a time.
     """
     beside = _beside(target)
     try:
@@ -48,7 +48,9 @@ def written_whole(target: Path) -> Iterator[Path]:
 def folder_written_whole(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``target`` to fill; put it in the target's place on success.
 
-    An existing target is replaced, and lost only when the new one is complete.
+    An existing target is removed only when the new one is complete. Files that are needed only
+    while it is written belong into the folder too: what a killed process left is removed whole
+    by the next that writes the same target.
     """
     beside = _beside(target)
     beside.mkdir()
@@ -69,7 +71,7 @@ def _beside(target: Path) -> Path:
 
 
 def _remove_parts(target: Path) -> None:
-    """Remove what this process, or one that was killed, has written beside the target; with it DuckDB's own files."""
+    """Remove what this process, or one that was killed, wrote beside the target, DuckDB's additional files included."""
     part = re.compile(rf"\.part-\d+-{re.escape(target.name)}(\.wal|\.tmp)?")
     for path in [path for path in target.parent.iterdir() if part.fullmatch(path.name)]:
         if path.is_dir():

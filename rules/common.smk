@@ -12,7 +12,8 @@ from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
-from lenscore.sources.contents import SourceContents, check_sources
+from lenscore.sources.check import check_sources
+from lenscore.sources.contents import SourceContents
 from lenscore.study.study import read_study
 
 importable_in_jobs(Path(workflow.basedir))

@@ -1,5 +1,8 @@
-"""A model small enough to make in every run, as transformers saves it."""
+"""A model small enough to make in every run, as transformers saves it; and processes that are killed."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -37,3 +40,19 @@ def save_tiny_gpt2(folder: Path, max_shard_size: str = "5GB") -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) < 300_000
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
+
+
+def kill_at_the_line(line: str, code: str, *arguments: str) -> None:
+    """Run Python code, and end it by SIGKILL once it has printed ``line``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.readline()
+    process.kill()
+    process.wait()
+    assert said.strip() == line

@@ -20,11 +20,11 @@ class MadeContents:
     def __init__(self, model: str = "weights", dataset: str = "questions"):
         self._model, self._dataset = model, dataset
 
-    def of_model(self, source: ModelSpec) -> dict[str, str]:
+    def of_model(self, source: ModelSpec, name: str) -> dict[str, str]:
         return {"model.safetensors": self._model} if source.source.startswith("path:") else {}
 
-    def of_dataset(self, source: DatasetSpec) -> str | None:
-        return None if source.source.startswith(("url:", "hub:")) else self._dataset
+    def of_dataset(self, source: DatasetSpec) -> dict[str, str]:
+        return {} if source.source.startswith(("url:", "hub:")) else {"questions.jsonl": self._dataset}
 
 
 def plan_of(config: dict[str, Any], contents: MadeContents | None = None, code: CodeVersions = CODE) -> Plan:

@@ -205,7 +205,7 @@ def test_orders_have_the_same_documents_in_other_places(distractors: str) -> Non
         moved[context.n_documents].append(context.document_ids != original.document_ids)
     assert all(moved[8])
     assert any(moved[4])
-    # At each place of the gold document the others stand in one order, so that prefixes are shared.
+    # At each place of the gold document the others have one order, so that prefixes are shared.
     orders = {
         (
             c.question_id,

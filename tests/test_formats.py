@@ -224,10 +224,11 @@ def test_counting_a_missing_file(tmp_path: Path) -> None:
         count_questions(tmp_path)
 
 
-def test_counting_imports_nothing_heavy() -> None:
-    code = "import sys, lenscore.sources.lines; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["lenscore.sources.lines", "lenscore.sources.model_files"])
+def test_what_the_snakefile_calls_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "lenscore.sources.lines" in loaded
-    assert not loaded & {"torch", "pyarrow", "requests", "transformers", "datasets", "numpy", "pydantic"}
+    assert module in loaded
+    assert not loaded & {"torch", "pyarrow", "safetensors", "requests", "transformers", "datasets", "numpy", "pydantic"}

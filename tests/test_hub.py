@@ -83,7 +83,8 @@ def hub(model_folder: Path) -> Iterator[Hub]:
 def fetch(
     what: str, spec: dict[str, object], target: Path, endpoint: str, home: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run fetch_model or fetch_dataset in a process of its own: the clients read their settings when imported."""
+    """Run fetch_model or fetch_dataset in a new process: the clients read their settings when imported."""
+    name = ", 'tiny'" if what == "model" else ""
     code = (
         "import json, sys\n"
         "from pathlib import Path\n"
@@ -92,7 +93,7 @@ def fetch(
         "from lenscore.study.models import ModelSpec\n"
         f"from lenscore.sources.{what}s import fetch_{what}\n"
         "try:\n"
-        f"    fetch_{what}({what.capitalize()}Spec(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
+        f"    fetch_{what}({what.capitalize()}Spec(**json.loads(sys.argv[1])), Path(sys.argv[2]){name})\n"
         "except SourceError as error:\n"
         "    print(error)\n"
         "    sys.exit(3)\n"
@@ -166,7 +167,7 @@ def test_filled_cache_serves_without_the_hub(hub: Hub, tmp_path: Path) -> None:
         ("lab/gated", MODEL_REVISION, "gated"),
     ],
 )
-def test_model_not_to_be_had(hub: Hub, tmp_path: Path, repository: str, revision: str, reason: str) -> None:
+def test_model_that_cannot_be_fetched(hub: Hub, tmp_path: Path, repository: str, revision: str, reason: str) -> None:
     target = tmp_path / "models" / "tiny"
     done = fetch(
         "model", {"source": f"hub:{repository}", "revision": revision}, target, hub.endpoint, tmp_path / "home"
@@ -220,7 +221,7 @@ def test_dataset_rows_are_those_of_the_repository(hub: Hub, tmp_path: Path, repo
 @pytest.mark.parametrize(
     "change", [{"revision": "3" * 40}, {"source": "hub:lab/none"}, {"split": "tset"}, {"config": "other"}]
 )
-def test_dataset_not_to_be_had(hub: Hub, tmp_path: Path, change: dict[str, object]) -> None:
+def test_dataset_that_cannot_be_fetched(hub: Hub, tmp_path: Path, change: dict[str, object]) -> None:
     target = tmp_path / "datasets" / "open"
     spec: dict[str, object] = {"source": "hub:lab/open-questions", "revision": DATASET_REVISION} | change
     message = refusal(fetch("dataset", spec, target, hub.endpoint, tmp_path / "home"), target)

@@ -85,9 +85,9 @@ rule all:
 
 rule fetch_model:
     output:
-        folder=directory("resources/models/tiny"),
+        folder=directory("resources/models/{{model}}"),
     log:
-        "logs/model.log",
+        "logs/{{model}}.log",
     params:
         spec={{"source": "path:gpt2"}},
     script:

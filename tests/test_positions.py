@@ -1,4 +1,4 @@
-"""Where the gold document stands."""
+"""The positions of the gold document."""
 
 from fractions import Fraction
 

@@ -13,7 +13,7 @@ def run(job: FetchDatasetJob) -> None:
     """Write the table of questions and the manifest, which share a folder."""
     from lenscore.sources.datasets import fetch_dataset
 
-    fetch_dataset(job.source, job.outputs.manifest.parent, job.content)
+    fetch_dataset(job.source, job.outputs.manifest.parent, job.contents or None)
 
 
 if __name__ == "__main__":

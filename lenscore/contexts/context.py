@@ -20,7 +20,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """One prompt and its answer: the columns of ``records.CONTEXTS``, which says what each holds."""
+    """One prompt and its answer: the columns of ``records.CONTEXTS``, which explains them."""
 
     context_id: str
     context_set: str
@@ -42,7 +42,7 @@ class Context:
 
     @property
     def answer_document(self) -> int | None:
-        """Index of the document that holds the answer; None where there is none: closed_book, shuffled_gold."""
+        """Index of the document with the answer; None where there is none: closed_book, shuffled_gold."""
         return None if self.condition == "shuffled_gold" else self.gold_index
 
 

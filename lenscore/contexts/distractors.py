@@ -25,7 +25,7 @@ class DistractorSource:
     """The distractors of a dataset's questions, by the method that a config names.
 
     Attributes:
-        method: dataset, bm25 or random; what ``auto`` stands for is decided here.
+        method: dataset, bm25 or random; where the config says auto, the one that was chosen.
     """
 
     def __init__(self, method: Literal["auto", "dataset", "bm25", "random"], dataset: Sequence[Question], seed: int):

@@ -53,11 +53,11 @@ _version = cache(version)
 class Contents(Protocol):
     """What is known of the files that a study's sources name on this machine."""
 
-    def of_model(self, source: ModelSpec) -> dict[str, str]:
+    def of_model(self, source: ModelSpec, name: str) -> dict[str, str]:
         """Return the SHA-256 of each file that is read of a ``path:`` model; nothing for other sources."""
 
-    def of_dataset(self, source: DatasetSpec) -> str | None:
-        """Return the SHA-256 of the file of a dataset that is on this machine; None for other sources."""
+    def of_dataset(self, source: DatasetSpec) -> dict[str, str]:
+        """Return the SHA-256 of the file of a dataset that is on this machine; nothing for other sources."""
 
 
 class StudyJobs:
@@ -73,7 +73,7 @@ class StudyJobs:
         self.study = study
         self.shards = Shards(study)
         self.trained = [name for name in study.lenses if LENSES[name].training]
-        self.model_of_folder = {spec.folder(name): name for name, spec in study.models.items()}
+        self.model_of_folder = {spec.folder_name(name): name for name, spec in study.models.items()}
         self.needs_means = "mean" in study.ablation.replacements
         self._code = code
         self._contents = contents
@@ -99,13 +99,13 @@ class StudyJobs:
     def fetch_model(self, wildcards: Wildcards) -> FetchModelJob:
         """Fetch a model: known by its source, and a ``path:`` model by the content of its files."""
         name = self.model_of_folder[wildcards["model_folder"]]
-        source = self.study.models[name].source_alone()
+        source = ModelSpec(**self.study.models[name].origin)
         return FetchModelJob(
             inputs=Files(),
             outputs=self._outputs("fetch_model", FetchModelOutputs, wildcards),
             model=name,
             source=source,
-            contents=self._contents.of_model(source),
+            contents=self._contents.of_model(source, name),
             **self._versions("fetch_model"),
         )
 
@@ -115,7 +115,7 @@ class StudyJobs:
             inputs=Files(),
             outputs=self._outputs("fetch_dataset", FetchDatasetOutputs, wildcards),
             source=self.study.dataset,
-            content=self._contents.of_dataset(self.study.dataset),
+            contents=self._contents.of_dataset(self.study.dataset),
             **self._versions("fetch_dataset"),
         )
 
@@ -328,7 +328,7 @@ class StudyJobs:
         )
 
     def _model_folder(self, model: str) -> Path:
-        return Path(paths.MODEL.format(model_folder=self.study.models[model].folder(model)))
+        return Path(paths.MODEL.format(model_folder=self.study.models[model].folder_name(model)))
 
     @property
     def _model_folders(self) -> list[Path]:

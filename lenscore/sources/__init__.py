@@ -1,4 +1,6 @@
-"""Sources: models and datasets, from wherever a config names, as files with a manifest.
+"""Sources: models and datasets, fetched from where a config says into folders with a manifest.
 
-Importing the package, or its module ``lines``, imports nothing heavy: the Snakefile does.
+The Snakefile calls the modules ``lines`` and ``model_files``, which import nothing slow.
+A change to the message of an error, or a new source, needs no new extraction; a change to the
+files that are written does.
 """

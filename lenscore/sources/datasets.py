@@ -1,7 +1,7 @@
-"""Datasets: the embedded questions, a file, an address or a Hub dataset, as resources/datasets/<dataset>/."""
+"""Datasets: fetched from the embedded questions, a file, an address or the Hub into a folder of resources/datasets/."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,21 +13,27 @@ from lenscore.records import write_table
 from lenscore.sources.download import check_hash, download, one_line
 from lenscore.sources.formats import Questions, read_questions
 from lenscore.sources.lines import local_file, read_json_lines
-from lenscore.sources.manifest import write_manifest
+from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_manifest
 from lenscore.study.dataset import DatasetSpec
 
 logger = logging.getLogger(__name__)
 
 
-def fetch_dataset(spec: DatasetSpec, target: Path) -> None:
+def fetch_dataset(spec: DatasetSpec, target: Path, expected: Mapping[str, str] | None = None) -> None:
     """Fill the folder ``target`` with ``questions.parquet`` (``records.QUESTIONS``) and ``manifest.json``.
 
     The manifest has: source, format, questions (their number), least_distractors (the least
-    number that a question brings), duplicates_dropped, the SHA-256 of questions.parquet; of a
-    file the sha256, of a Hub dataset revision, config and split.
+    number of distractors of a question), duplicates_dropped, the SHA-256 of questions.parquet;
+    of a file the sha256, of a Hub dataset revision, config and split.
+
+    Args:
+        spec: where the dataset comes from.
+        target: the dataset's folder.
+        expected: of a file on this machine, its SHA-256 in hex by its name.
 
     Raises:
-        SourceError: the dataset cannot be had, its hash is wrong, or a row is; ``target`` is as before.
+        SourceError: the dataset cannot be fetched, its hash or a row is wrong, or it is not what
+            was expected; ``target`` is as before.
     """
     with folder_written_whole(target) as folder:
         if spec.source.startswith("hub:"):
@@ -37,9 +43,12 @@ def fetch_dataset(spec: DatasetSpec, target: Path) -> None:
             with _raw_file(spec, folder) as raw:
                 name = spec.source.partition(":")[2] if spec.source.startswith(("path:", "url:")) else raw.name
                 questions = read_questions(read_json_lines(raw, name), name, spec.format)
+                # After reading, so that a change in the meantime is noticed.
                 origin = {"sha256": sha256_of_file(raw)}
+            if expected is not None:
+                check_unchanged(f"dataset.source: {spec.source}", {raw.name: origin["sha256"]}, expected)
         write_table(questions.table, folder / "questions.parquet")
-        write_manifest(folder, _facts(questions) | {"source": spec.source} | origin)
+        write_manifest(folder, _facts(questions) | {"source": spec.source} | origin, hashes_of_files(folder))
     logger.info(
         "%s: %d questions of format %s, %d duplicates dropped",
         spec.source,
@@ -59,13 +68,14 @@ def _facts(questions: Questions) -> dict[str, Any]:
 
 
 @contextmanager
-def _raw_file(spec: DatasetSpec, beside: Path) -> Iterator[Path]:
-    """Yield the dataset's file with its hash checked; one that was downloaded is removed afterwards."""
+def _raw_file(spec: DatasetSpec, folder: Path) -> Iterator[Path]:
+    """Yield the dataset's file with its hash checked; a download is put into ``folder``, and removed afterwards."""
     local = local_file(spec.source)
     if local is None:
         url = spec.source.removeprefix("url:")
-        with TemporaryDirectory(dir=beside.parent, prefix=".part-") as folder:
-            raw = Path(folder) / "raw"
+        # Within the folder that is being written: if the process is killed, both are removed by the next one.
+        with TemporaryDirectory(dir=folder) as temporary:
+            raw = Path(temporary) / "raw"
             download(url, raw, sha256=spec.sha256, git_blob=spec.git_blob)
             yield raw
         return
@@ -76,7 +86,7 @@ def _raw_file(spec: DatasetSpec, beside: Path) -> Iterator[Path]:
 
 def _hub_rows(spec: DatasetSpec) -> Iterator[tuple[str, object]]:
     """Yield (place, row) of a Hub dataset's split; places count rows from 1."""
-    # Heavy, and needed by no other source.
+    # Slow to import, and needed by no other source.
     import httpx2
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
@@ -89,7 +99,7 @@ def _hub_rows(spec: DatasetSpec) -> Iterator[tuple[str, object]]:
     except (DatasetsError, OSError, httpx2.HTTPError, ValueError, RuntimeError) as error:
         raise SourceError(
             f"Hub dataset {repository} at revision {spec.revision} (config {spec.config or 'default'}, split "
-            f"{spec.split}) is not to be had: {one_line(error)}; without the Hub, give a JSON Lines "
+            f"{spec.split}) cannot be fetched: {one_line(error)}; without the Hub, give a JSON Lines "
             'file of it: dataset.source: "path:<file>" and neither revision nor config'
         ) from error
     for number, row in enumerate(rows, start=1):

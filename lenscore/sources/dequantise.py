@@ -1,4 +1,4 @@
-"""GGUF models as float32 safetensors, by way of transformers' own loader."""
+"""GGUF models as float32 safetensors, through transformers' own loader."""
 
 import logging
 import struct
@@ -21,7 +21,7 @@ def dequantise(gguf: Path, folder: Path) -> dict[str, Any]:
     The same file and the same transformers give the same bytes.
 
     Returns:
-        What the manifest is to say about the conversion.
+        Facts about the conversion, for the manifest.
 
     Raises:
         SourceError: the file is not GGUF, of a family that transformers cannot read from it, or lacks weights.
@@ -43,9 +43,9 @@ def dequantise(gguf: Path, folder: Path) -> dict[str, Any]:
         ) from error
     model, report = model_and_report
     # transformers fills what it does not find with random numbers, and only warns.
-    if lacking := sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]):
+    if missing := sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]):
         raise SourceError(
-            f"{gguf.name}: transformers {transformers.__version__} finds no weights in it for {', '.join(lacking)}"
+            f"{gguf.name}: transformers {transformers.__version__} finds no weights in it for {', '.join(missing)}"
         )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

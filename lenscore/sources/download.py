@@ -1,4 +1,4 @@
-"""One file over HTTP: whole and of the right hash, or not there at all."""
+"""One file over HTTP: complete and with the right hash, or absent."""
 
 import logging
 import time
@@ -29,12 +29,12 @@ class _BrokenOffError(Exception):
 def download(url: str, target: Path, *, sha256: str | None = None, git_blob: str | None = None) -> None:
     """Fetch a file beside ``target`` and rename it once its hash is right.
 
-    Refused connections and the statuses 429 and 5xx are tried again after a growing pause,
+    Refused connections and the statuses 429 and 5xx are tried again after a growing pause;
     a body that breaks off is fetched again from its start.
 
     Args:
         url: an https address (http on the loopback interface only).
-        target: where the file is to lie; its folder is made.
+        target: the file to write; its folder is made.
         sha256: the expected SHA-256 in hex.
         git_blob: the expected git blob id in hex.
 
@@ -61,10 +61,16 @@ def download(url: str, target: Path, *, sha256: str | None = None, git_blob: str
 
 
 def check_hash(path: Path, name: str, *, sha256: str | None = None, git_blob: str | None = None) -> None:
-    """Hold a file to the hashes that are given.
+    """Check a file against the hashes that are given.
+
+    Args:
+        path: the file.
+        name: what the message calls it.
+        sha256: the expected SHA-256 in hex.
+        git_blob: the expected git blob id in hex.
 
     Raises:
-        SourceError: one differs; the message has ``name``, the expected and the found hash.
+        SourceError: one differs; the message has the expected and the found hash.
     """
     for kind, expected, hash_of in (
         ("SHA-256", sha256, sha256_of_file),
@@ -75,7 +81,7 @@ def check_hash(path: Path, name: str, *, sha256: str | None = None, git_blob: st
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message as one line without a full stop, to stand within another."""
+    """Return an error's message as one line without a full stop, to be part of another message."""
     return " ".join(str(error).split()).rstrip(".")
 
 
@@ -87,12 +93,12 @@ def _retries() -> Retry:
         backoff_factor=0.5,
         status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods=["GET"],
-        raise_on_status=False,  # the last answer comes back, for its status to be reported
+        raise_on_status=False,  # the last response is returned, so that its status can be reported
     )
 
 
 def _get(session: requests.Session, url: str, path: Path) -> None:
-    # The hash is of the file as it lies on the server: no compression on the way.
+    # The hash is that of the file on the server: no compression on the way.
     with session.get(url, stream=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
         total = int(response.headers.get("Content-Length", 0)) / 1e6

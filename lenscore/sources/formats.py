@@ -1,4 +1,4 @@
-"""Rows of datasets in the formats that a config can name, as rows of ``records.QUESTIONS``."""
+"""Rows of datasets in the formats that a config can name, converted to rows of ``records.QUESTIONS``."""
 
 import hashlib
 import logging
@@ -43,7 +43,7 @@ class _OwnDocument(_Document):
 
 
 class _OwnRow(_Row):
-    """The project's own JSON Lines. A key it does not know is a slip, and refused."""
+    """The project's own JSON Lines. An unknown key is refused, since it is likely a misspelt one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -146,12 +146,12 @@ class Questions(NamedTuple):
 
     @property
     def least_distractors(self) -> int:
-        """The least number of distractors that a question brings."""
+        """The least number of distractors of a question."""
         return int(pc.min(pc.list_value_length(self.table["distractors"])).as_py())
 
 
 def read_questions(rows: Iterable[tuple[str, object]], name: str, format: str = "auto") -> Questions:
-    """Bring the rows of a dataset into one shape.
+    """Convert the rows of a dataset to questions.
 
     A question's id is the row's own ``id``, else ``q-`` and the first 12 hex digits of the
     SHA-256 of the question, a newline and the gold document's text.
@@ -159,7 +159,7 @@ def read_questions(rows: Iterable[tuple[str, object]], name: str, format: str = 
     Args:
         rows: (place, row) pairs; a place is what messages call the row, such as "file, line 3".
         name: what messages call the dataset.
-        format: a key of ``FORMATS``, or "auto", which goes by the keys of the first row.
+        format: a key of ``FORMATS``, or "auto", which recognises it by the keys of the first row.
 
     Raises:
         SourceError: a row is malformed or of no known format, two different rows have one id,

@@ -1,6 +1,6 @@
 """JSON Lines files, plain or gzipped: their rows, and how many there are.
 
-Standard library only, since the Snakefile imports this module on every start.
+Standard library only, since the Snakefile calls this module on every start.
 """
 
 import gzip
@@ -17,7 +17,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def local_file(source: str) -> Path | None:
-    """Return the file that a dataset's ``source`` names on this machine; None for url: and hub:.
+    """Return the file that a dataset's ``source`` names, if it is on this machine; None for url: and hub:.
 
     A relative ``path:`` counts from the working directory.
     """
@@ -43,7 +43,7 @@ def read_json_lines(path: Path, name: str) -> Iterator[tuple[str, object]]:
 
     Args:
         path: a JSON Lines file in UTF-8; gzip is recognised by its first bytes, not by its name.
-        name: what messages call the file (where it was fetched from, rather than where it lies).
+        name: what messages call the file (where it was fetched from, rather than where it is).
 
     Raises:
         SourceError: the file is missing, its gzip stream is broken, or a line is not JSON.

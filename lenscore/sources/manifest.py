@@ -1,6 +1,5 @@
-"""What a folder of resources says about itself."""
+"""manifest.json: what a folder of resources contains, and where it was fetched from."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,35 +8,32 @@ from lenscore.errors import SourceError
 from lenscore.files import sha256_of_file, write_json
 
 MANIFEST = "manifest.json"
-_IDENTITY = ("source", "revision", "member", "sha256")
 
 
-def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write ``manifest.json``: ``facts``, and under "files" the SHA-256 of every other file of the folder.
+def hashes_of_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 in hex of every file of a folder, by its name; the manifest is not among them."""
+    return {path.name: sha256_of_file(path) for path in folder.iterdir() if path.name != MANIFEST}
 
-    It holds no time and no path of this machine: the same content gives the same bytes.
+
+def write_manifest(folder: Path, facts: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
+    """Write ``manifest.json``: ``facts``, and ``hashes`` (of ``hashes_of_files``) under "files".
+
+    It has no time and no path of this machine in it: the same content gives the same bytes.
     """
-    files = {path.name: sha256_of_file(path) for path in folder.iterdir() if path.name != MANIFEST}
-    write_json(folder / MANIFEST, {**facts, "files": files})
+    write_json(folder / MANIFEST, {**facts, "files": hashes})
 
 
-def check_source(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Hold a model's folder to have been fetched from where the study says.
-
-    Snakemake notices another source by what it remembers of the fetching, and it forgets where its own folder,
-    ``.snakemake``, is removed.
+def check_unchanged(source: str, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Check that the files that were read are those that the run was planned for.
 
     Args:
-        folder: ``resources/models/<model>``.
-        wanted: source, revision, member and sha256, of a ModelSpec.
+        source: what messages call the source.
+        found: SHA-256 in hex of each file that was read, by its name.
+        expected: the same, as it was when the run was planned.
 
     Raises:
-        SourceError: it was not.
+        SourceError: a file differs, was added or is gone.
     """
-    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for key in _IDENTITY:
-        if found.get(key) != wanted.get(key):
-            raise SourceError(
-                f"{folder} was fetched with {key} {found.get(key)!r}, and models.{folder.name}.{key} is "
-                f"{wanted.get(key)!r}: fetch it anew (snakemake --forcerun fetch_model)"
-            )
+    changed = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if changed:
+        raise SourceError(f"{source}: {', '.join(changed)} changed after the run had started; run again")

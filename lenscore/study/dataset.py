@@ -1,13 +1,11 @@
 """Section ``dataset``: where the questions come from."""
 
-import hashlib
-import json
 import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lenscore.study.section import GitHash, Section, Sha256, impossible
+from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
 
 DATASET_SOURCE = r"^(embedded:questions|path:.+|url:https?://\S+|hub:[^/\s]+(/[^/\s]+)?)$"
 PATTERNS_IN_WORDS = {
@@ -41,8 +39,7 @@ class DatasetSpec(Section):
         stem = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].partition(".")[0].lower()).strip("-")
         if kind == "embedded":
             return f"embedded-{stem}"
-        identity = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return f"{stem or kind}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+        return f"{stem or kind}-{short_hash(self.model_dump(mode='json'))}"
 
     @model_validator(mode="after")
     def _pinned(self) -> "DatasetSpec":

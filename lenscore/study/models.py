@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lenscore.study.section import GitHash, Section, Sha256, impossible
+from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
 
 MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+|path:.+)$"
 PATTERNS_IN_WORDS = {MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder>"}
@@ -34,6 +34,18 @@ class ModelSpec(Section):
     window: int | None = Field(
         default=None, ge=8, description="Longest context in tokens; null takes it from the model's own config."
     )
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        """Where the model comes from, without how it is run; two models of one origin are the same files."""
+        return {key: getattr(self, key) for key in ("source", "revision", "member", "sha256")}
+
+    def folder_name(self, name: str) -> str:
+        """Return the name of the folder of a model that a study calls ``name``.
+
+        A hash of the origin is part of it: two studies may call different models by one name.
+        """
+        return f"{name}-{short_hash(self.origin)}"
 
     @model_validator(mode="after")
     def _pinned(self) -> "ModelSpec":

@@ -1,5 +1,7 @@
 """What all sections of the config share: strictness, names, hashes, and how an impossible combination is reported."""
 
+import hashlib
+import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -20,6 +22,11 @@ PATTERNS_IN_WORDS = {
     SHA256: "must be a SHA-256: 64 hex digits, letters small",
     GIT_HASH: "must be a full git id: 40 hex digits, letters small",
 }
+
+
+def short_hash(value: object) -> str:
+    """Return 8 hex digits that tell JSON-able values apart in names of folders."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def impossible(key: str, message: str) -> PydanticCustomError:

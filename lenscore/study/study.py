@@ -12,7 +12,7 @@ from lenscore.study.analysis import AnalysisSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.lenses import LensName, TunedLensSpec
+from lenscore.study.lenses import LENSES, LensName, TunedLensSpec
 from lenscore.study.messages import fault_in_words
 from lenscore.study.models import ModelSpec
 from lenscore.study.report import ReportSpec
@@ -60,26 +60,11 @@ class Study(Section):
     @property
     def questions_of_lens(self) -> int:
         """Number of questions outside the study that are needed, at the least."""
-        return self.tuned_lens.questions + self.tuned_lens.held_out if "tuned" in self.lenses else 0
-
-    @property
-    def n_shards(self) -> int:
-        """Number of shards of each context set."""
-        return -(-self.questions // self.shard_size)
-
-    def questions_of_shard(self, shard: int) -> tuple[int, int]:
-        """Return the places (first, end) of a shard's questions in the study's order."""
-        return shard * self.shard_size, min((shard + 1) * self.shard_size, self.questions)
-
-    def ablated_questions(self, shard: int) -> tuple[int, int]:
-        """Return the places (first, end) of those of a shard's questions in whose contexts blocks are ablated."""
-        first, end = self.questions_of_shard(shard)
-        return first, max(first, min(end, self.ablation.questions))
-
-    def ablated_documents(self, context_set: str) -> list[int]:
-        """Return the numbers of documents at which blocks are ablated in a context set."""
-        chosen = self.ablation.documents
-        return [n for n in self.context_sets[context_set].documents if chosen is None or n in chosen]
+        return (
+            self.tuned_lens.questions + self.tuned_lens.held_out
+            if any(LENSES[name].training for name in self.lenses)
+            else 0
+        )
 
 
 _PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS

@@ -18,8 +18,8 @@ class FetchDatasetJob(Job[Files, FetchDatasetOutputs]):
 
     Attributes:
         source: where it comes from, and its format.
-        content: SHA-256 of the file of a ``path:`` or the embedded dataset; None for other sources.
+        contents: of a dataset on this machine, the SHA-256 of its file; empty for other sources.
     """
 
     source: DatasetSpec
-    content: str | None
+    contents: dict[str, str]

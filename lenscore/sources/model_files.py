@@ -1,0 +1,81 @@
+"""Which of a model's files are read: weights, config and tokenizer, and nothing else in its folder.
+
+Standard library only, since the Snakefile calls this module on every start.
+"""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lenscore.errors import SourceError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD = "model-?????-of-?????.safetensors"
+TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
+SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+
+def select_files(names: Iterable[str], where: str) -> list[str]:
+    """Return the names of those files that are read, sorted; weights in other formats are not.
+
+    Args:
+        names: files at the top of a model's folder.
+        where: what messages call the folder.
+
+    Raises:
+        SourceError: safetensors, config.json or a tokenizer is missing.
+    """
+    there = set(names)
+    shards = {name for name in there if fnmatchcase(name, SHARD)}
+    # As in transformers, one whole file takes precedence over shards.
+    weights = {WEIGHTS} if WEIGHTS in there else shards | {INDEX} if shards and INDEX in there else set()
+    tokenizer = there.intersection(TOKENIZERS)
+    for found, needed in (
+        (weights, f"no safetensors weights ({WEIGHTS}, or {INDEX} and its shards)"),
+        ("config.json" in there, "no config.json"),
+        (tokenizer, f"no tokenizer (one of {', '.join(TOKENIZERS)})"),
+    ):
+        if not found:
+            raise SourceError(f"{where}: {needed}; it has {', '.join(sorted(there)) or 'no files'}")
+    return sorted(weights | tokenizer | there.intersection(SETTINGS))
+
+
+def local_model_files(source: str, name: str) -> list[Path]:
+    """Return the files that are read of a ``path:`` model, sorted; none for sources that are not on this machine.
+
+    Args:
+        source: the model's ``source``; a relative ``path:`` counts from the working directory.
+        name: the model's name in the config, for messages.
+
+    Raises:
+        SourceError: there is no such folder, or it lacks safetensors, config.json or a tokenizer.
+    """
+    kind, _, place = source.partition(":")
+    if kind != "path":
+        return []
+    folder = Path(place)
+    if not folder.is_dir():
+        raise SourceError(
+            f"models.{name}.source: no folder {folder} (the working directory is {Path.cwd()}); "
+            "a folder with config.json, tokenizer and safetensors is needed"
+        )
+    names = (path.name for path in folder.iterdir() if path.is_file())
+    return [folder / file for file in select_files(names, f"models.{name}.source: {folder}")]
