@@ -1,5 +1,6 @@
 """What several test modules share: a tiny model on disk, and a copy of the project to run the workflow in."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# In tests and in the jobs that they start, a bug must not pass for a model that cannot share prefixes
+# (lenscore.prefix_tree.sharing).
+os.environ["LENSCORE_ON_SHARING_ERROR"] = "raise"
 
 # Where the tests are started in the background, a shell has had them ignore SIGINT, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,7 +18,7 @@ from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.errors import ContextError
 from lenscore.extraction.fitting import Overflow
-from lenscore.extraction.shard import Reading, ShardRecords, extract_shard
+from lenscore.extraction.shard import RunSettings, ShardRecords, extract_shard
 from lenscore.records import ABLATIONS, read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
@@ -29,7 +29,7 @@ from lenscore.study.study import read_study
 from tests.conftest import Checkout
 
 BLOCKS = 2
-CUT = Reading("float32", "exact", None, Overflow("truncate_documents"))
+CUT = RunSettings("float32", "exact", None, Overflow("truncate_documents"))
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,14 @@ def ablate(
     folder: Path,
     questions: set[str],
     means: Path | None = None,
-    reading: Reading = CUT,
+    settings: RunSettings = CUT,
     **spec: Any,
 ) -> ShardAblations:
     return ablate_shard(
         contexts,
         folder,
         questions=questions,
-        reading=reading,
+        settings=settings,
         ablation=AblationSpec.model_validate(spec),
         means=means,
         device="cpu",
@@ -74,7 +74,7 @@ def names(contexts: pa.Table) -> list[str]:
 def means(contexts: pa.Table, tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("means") / "means.safetensors"
     reference = reference_means(
-        contexts, tiny_gpt2, questions=2, documents=[2, 4], reading=CUT, device="cpu", threads=1
+        contexts, tiny_gpt2, questions=2, documents=[2, 4], settings=CUT, device="cpu", threads=1
     )
     write_means(reference, path)
     return path
@@ -83,7 +83,7 @@ def means(contexts: pa.Table, tiny_gpt2: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def extracted(contexts: pa.Table, tiny_gpt2: Path) -> ShardRecords:
     extraction = ExtractionSpec(device="cpu")
-    return extract_shard(contexts, tiny_gpt2, reading=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
+    return extract_shard(contexts, tiny_gpt2, settings=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
 
 
 def test_means_say_over_what_they_were_taken(contexts: pa.Table, means: Path, extracted: ShardRecords) -> None:
@@ -105,7 +105,7 @@ def test_means_say_over_what_they_were_taken(contexts: pa.Table, means: Path, ex
 
 def test_nothing_to_take_means_over_is_an_error(contexts: pa.Table, tiny_gpt2: Path) -> None:
     with pytest.raises(ContextError, match=r"no context with \[3\] documents.*take mean out of ablation.replacements"):
-        reference_means(contexts, tiny_gpt2, questions=2, documents=[3], reading=CUT, device="cpu", threads=1)
+        reference_means(contexts, tiny_gpt2, questions=2, documents=[3], settings=CUT, device="cpu", threads=1)
 
 
 def test_every_variant_of_the_sets_own_contexts_is_recorded_once(
@@ -147,9 +147,9 @@ def test_documents_and_scopes_are_those_asked_for(contexts: pa.Table, tiny_gpt2:
 
 
 def test_what_does_not_fit_or_is_left_out_has_no_rows(contexts: pa.Table, tiny_gpt2: Path) -> None:
-    short = Reading("float32", "exact", 40, Overflow("skip"))
-    for questions, reading in (({names(contexts)[0]}, short), ({"left-out"}, CUT)):
-        shard = ablate(contexts, tiny_gpt2, questions, reading=reading)
+    short = RunSettings("float32", "exact", 40, Overflow("skip"))
+    for questions, settings in (({names(contexts)[0]}, short), ({"left-out"}, CUT)):
+        shard = ablate(contexts, tiny_gpt2, questions, settings=settings)
         assert shard.ablations.num_rows == 0
         assert shard.facts["prefix_sharing"] == "nothing was run"
 

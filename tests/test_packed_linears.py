@@ -8,7 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
 from lenscore.models import packed_linears
-from lenscore.models.architecture import find_architecture
+from lenscore.models.loading import LoadedModel
 from lenscore.models.packed_linears import PackedLinear, pack_linears
 from lenscore.study.models import Matmul
 from tests.tiny_models import FAMILIES, tiny_model, token_ids
@@ -50,8 +50,8 @@ def test_a_bf16_layer_rounds_its_operands_and_its_products_alone(bias: bool) -> 
     assert difference.max() > 0  # it is not float32 by another name
 
 
-def packed(model: PreTrainedModel, matmul: Matmul) -> None:
-    pack_linears(model, find_architecture(model).blocks, matmul)
+def packed(model: PreTrainedModel, matmul: Matmul) -> LoadedModel:
+    return pack_linears(LoadedModel.of(model), matmul)
 
 
 def test_bf16_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from lenscore.contexts.build import build_contexts
 from lenscore.contexts.prompts import read_template, template_path
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.fitting import Overflow
-from lenscore.extraction.shard import Reading, extract_shard
+from lenscore.extraction.shard import RunSettings, extract_shard
 from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
 from lenscore.study.context_sets import ContextSetSpec
@@ -88,7 +88,7 @@ def extracted(contexts: pa.Table, model: Path, threads: int) -> pd.DataFrame:
     records = extract_shard(
         contexts,
         model,
-        reading=Reading("float32", "exact", None, Overflow()),
+        settings=RunSettings("float32", "exact", None, Overflow()),
         lenses={"logit": None},
         extraction=ExtractionSpec(),
         threads=threads,

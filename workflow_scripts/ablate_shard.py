@@ -25,7 +25,7 @@ def main(
     from lenscore.ablation.shard import ablate_shard
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.shard import Reading
+    from lenscore.extraction.shard import RunSettings
     from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, QUESTIONS, read_table, write_table
     from lenscore.study.ablation import AblationSpec
@@ -36,7 +36,7 @@ def main(
         read_table(contexts, CONTEXTS),
         model,
         questions={question.question_id for question in chosen},
-        reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
+        settings=RunSettings(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
         ablation=AblationSpec.model_validate(spec["ablation"]),
         means=means,
         device=spec["device"],

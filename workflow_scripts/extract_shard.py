@@ -24,7 +24,7 @@ def main(
     """Read the contexts, extract what an earlier extraction has not left, write the three tables."""
     from lenscore.extraction.fitting import Overflow
     from lenscore.extraction.record_cache import keep, keys_of_lenses, with_kept
-    from lenscore.extraction.shard import Reading, extract_shard
+    from lenscore.extraction.shard import RunSettings, extract_shard
     from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, read_table, write_table
     from lenscore.study.extraction import ExtractionSpec
@@ -38,7 +38,9 @@ def main(
         lambda missing: extract_shard(
             read_table(contexts, CONTEXTS),
             model,
-            reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
+            settings=RunSettings(
+                spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])
+            ),
             extraction=ExtractionSpec.model_validate(spec["extraction"]),
             lenses=missing,
             threads=threads,

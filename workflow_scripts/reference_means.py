@@ -26,7 +26,7 @@ def main(
     from lenscore.ablation.means import reference_means, write_means
     from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.extraction.fitting import Overflow
-    from lenscore.extraction.shard import Reading
+    from lenscore.extraction.shard import RunSettings
     from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, QUESTIONS, read_table
 
@@ -38,7 +38,7 @@ def main(
         model,
         questions=spec["questions"],
         documents=spec["documents"],
-        reading=Reading(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
+        settings=RunSettings(spec["dtype"], spec["matmul"], spec["window"], Overflow(spec["overflow"], spec["cut"])),
         device=spec["device"],
         threads=threads,
     )

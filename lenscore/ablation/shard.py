@@ -11,11 +11,13 @@ from transformers import AutoTokenizer
 
 from lenscore.ablation.engine import AblationEngine, Means, variants_of
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import load_model, resolve_device, use_threads
+from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.fitting import FittedContext
-from lenscore.extraction.shard import Progress, Reading, facts_of, fit_contexts, group_by_question, window_of
+from lenscore.extraction.shard import Progress, RunSettings, facts_of, fit_contexts, group_by_question, window_of
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.models.device import use_threads
+from lenscore.models.loading import LoadedModel
 from lenscore.records import ABLATIONS
 from lenscore.study.ablation import AblationSpec, Replacement, Scope
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardAblations:
-    """What a job makes of its shard: a table of ``records``, and facts about the job and the model."""
+    """The results of a job on its shard: a table of ``records``, and facts about the job and the model."""
 
     ablations: pa.Table
     facts: dict[str, Any]
@@ -36,7 +38,7 @@ def ablate_shard(
     model_folder: Path,
     *,
     questions: Collection[str],
-    reading: Reading,
+    settings: RunSettings,
     ablation: AblationSpec,
     means: Path | None,
     device: str,
@@ -47,8 +49,8 @@ def ablate_shard(
     Args:
         contexts: ``records.CONTEXTS``, each question's contexts together.
         model_folder: safetensors, config and tokenizer.
-        questions: ids of the questions; others' contexts are passed by.
-        reading: precision, window, and what to do with a context that is longer.
+        questions: ids of the questions; contexts of others are left out.
+        settings: precision, window, and what to do with a context that is longer.
         ablation: numbers of documents, replacements and scopes.
         means: the blocks' mean contributions (``reference_means``); None where no replacement needs them.
         device: where to run.
@@ -60,33 +62,33 @@ def ablate_shard(
         SelfCheckError: the model with nothing ablated is not the model.
     """
     use_threads(threads)
-    engine = AblationEngine(load_model(model_folder, reading.dtype, resolve_device(device)), reading.matmul)
+    run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, device)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
-    window = window_of(engine.model, reading.window)
-    # A question's contexts are cut to one budget, those that are not ablated included: hence fitted with them.
+    window = window_of(run.loaded, settings.window)
+    # A question's contexts are all cut to one budget: hence those that are not ablated are fitted too.
     of_questions = contexts.filter(pa.array([name in questions for name in contexts["question_id"].to_pylist()]))
     fitted = [
         context
-        for context in fit_contexts(of_questions, tokenizer, reading.overflow, window)
+        for context in fit_contexts(of_questions, tokenizer, settings.overflow, window)
         if can_be_ablated(context, ablation.documents)
     ]
     by_question = group_by_question(fitted)
-    found = engine.predictions(
+    found = AblationEngine(run).predictions(
         [[tokens for _, tokens in pairs] for pairs in by_question],
         ablation.scopes,
         ablation.replacements,
-        None if means is None else _read_means(means, engine),
+        None if means is None else _read_means(means, run.loaded),
     )
     progress = Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
     batches = []
     for pairs in by_question:
         for context, tokens in pairs:
             for scope, statistics in next(found).items():
-                columns = _columns(tokens, scope, ablation.replacements, statistics, engine.n_layers)
+                columns = _columns(tokens, scope, ablation.replacements, statistics, run.loaded.n_layers)
                 columns["context_id"] = [context["context_id"]] * len(columns["block"])
                 batches.append(pa.RecordBatch.from_pydict(columns, schema=ABLATIONS))
         progress.done(pairs)
-    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(engine, window))
+    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(run, window))
 
 
 def can_be_ablated(context: FittedContext, documents: Collection[int] | None) -> bool:
@@ -99,9 +101,9 @@ def can_be_ablated(context: FittedContext, documents: Collection[int] | None) ->
     )
 
 
-def _read_means(path: Path, engine: AblationEngine) -> Means:
+def _read_means(path: Path, loaded: LoadedModel) -> Means:
     means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
-    expected = (engine.n_layers, engine.model.config.get_text_config().hidden_size)
+    expected = (loaded.n_layers, loaded.width)
     if {"all", "answer"} - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
         shapes = {scope: tuple(mean.shape) for scope, mean in means.items()}
         raise ContextError(f"{path}: mean contributions {shapes}; the model needs {expected} for all and for answer")

@@ -18,15 +18,15 @@ import torch
 import transformers
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.jobs.spent import spent_on
 from lenscore.lenses.texts import LensTexts
 from lenscore.lenses.tuned import Translators
-from lenscore.models.architecture import Architecture, find_architecture
-from lenscore.models.residuals import answer_states
+from lenscore.models.device import resolve_device, use_threads
+from lenscore.models.loading import LoadedModel, load_model
+from lenscore.models.residuals import residual_states
 from lenscore.models.unembedding import Unembedding
 from lenscore.records import LENS_DIVERGENCES
 from lenscore.study.lenses import TunedLensSpec
@@ -82,9 +82,9 @@ def run_lens_job(
 ) -> tuple[LensTraining, pa.Table, dict[str, Any]]:
     """Load a model and train its lens; return it with ``records.LENS_DIVERGENCES`` and what its manifest says."""
     use_threads(job.threads)
-    model = load_model(job.model_folder, job.dtype, resolve_device(job.device))
+    loaded = load_model(job.model_folder, job.dtype, resolve_device(job.device))
     tokenizer = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
-    training = train_lens(model, tokenizer, texts, settings)
+    training = train_lens(loaded, tokenizer, texts, settings)
     n_layers, n_held_out = training.translators.n_layers, training.n_tokens[2]
     table = pa.Table.from_pydict(
         {
@@ -100,7 +100,7 @@ def run_lens_job(
         "model": json.loads((job.model_folder / "manifest.json").read_text(encoding="utf-8")),
         "settings": settings.model_dump(mode="json"),
         "dtype": job.dtype,
-        "device": model.device.type,
+        "device": loaded.device.type,
         "threads": torch.get_num_threads(),
         "train": [document.document_id for document in texts.train],
         "validation": [document.document_id for document in texts.validation],
@@ -112,32 +112,30 @@ def run_lens_job(
 
 
 def train_lens(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: LensTexts, settings: TunedLensSpec
+    loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase, texts: LensTexts, settings: TunedLensSpec
 ) -> LensTraining:
     """Train a tuned lens for a model.
 
     Args:
-        model: in the precision and on the device in which it is to be studied; its weights do not change.
+        loaded: the model, in the precision and on the device in which it is to be studied; its weights do not change.
         tokenizer: the model's.
         texts: what to train on, to stop by, and to measure on.
         settings: steps, batch, learning rate, tokens a document, seed.
 
     Raises:
-        ArchitectureError: a part of the model was not found.
         ContextError: the texts have no tokens.
     """
-    model.requires_grad_(False)
-    architecture = find_architecture(model)
-    unembedding = Unembedding.of(architecture)
+    loaded.model.requires_grad_(False)
+    unembedding = loaded.unembedding
     generator = torch.Generator().manual_seed(settings.seed)
     parts = [
-        _states(model, architecture, tokenizer, [document.text for document in part], settings, generator)
+        _states(loaded, tokenizer, [document.text for document in part], settings, generator)
         for part in (texts.train, texts.validation, texts.held_out)
     ]
     train, validation, held_out = parts
     _log.info("%d tokens to train on, %d to stop by, %d held out", *(part.shape[1] for part in parts))
     fitter = _Fitter(unembedding, train, validation, settings)
-    with spent_on("lens"):
+    with spent_on("lens", loaded.device):
         translators = fitter.fit(generator)
         logit_kl = divergences(unembedding, None, held_out)
         tuned_kl = divergences(unembedding, translators, held_out)
@@ -148,8 +146,7 @@ def train_lens(
 
 
 def _states(
-    model: PreTrainedModel,
-    architecture: Architecture,
+    loaded: LoadedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     settings: TunedLensSpec,
@@ -160,17 +157,16 @@ def _states(
     A text's first token is left out: with nothing before it, many models use it as a place to rest attention on, and
     its states are larger than any other's by orders of magnitude.
     """
-    window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    width = model.config.get_text_config().hidden_size
-    found = [torch.empty(len(architecture.blocks) + 1, 0, width, dtype=model.dtype)]
+    window = loaded.n_positions
+    found = [torch.empty(loaded.n_layers + 1, 0, loaded.width, dtype=loaded.dtype)]
     for text in texts:
         ids = tokenizer(text, truncation=window is not None, max_length=window)["input_ids"]
         if len(ids) < 2:
             continue
         chosen = 1 + torch.randperm(len(ids) - 1, generator=generator)[: settings.tokens_per_document]
-        inputs = {"input_ids": torch.tensor([ids], device=model.device)}
+        inputs = {"input_ids": torch.tensor([ids], device=loaded.device)}
         # Cloned outside of inference mode, so that gradients may be taken through what is made of them.
-        found.append(answer_states(architecture, inputs, chosen.sort().values.to(model.device)).cpu().clone())
+        found.append(residual_states(loaded, inputs, chosen.sort().values.to(loaded.device)).cpu().clone())
     states = torch.cat(found, dim=1)
     if texts and states.shape[1] == 0:
         raise ContextError("the documents that the tuned lens is to be trained on have no two tokens")
