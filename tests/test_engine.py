@@ -1,7 +1,5 @@
 """The engine: every question's statistics in order, checked against the model's own code, shared where it can be."""
 
-import os
-
 import pytest
 import torch
 
@@ -11,7 +9,6 @@ from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models import packed_linears
-from lenscore.models.device import use_threads
 from lenscore.models.loading import LoadedModel
 from lenscore.prefix_tree import sharing
 from lenscore.prefix_tree.key_value_cache import KeyValueCache
@@ -163,19 +160,3 @@ def test_bf16_products_are_near_the_exact_ones_and_are_not_them(monkeypatch: pyt
     )
     assert engine.run.prefix_sharing == "shared"
     assert 0 < (exact - rounded).abs().max() < 0.2
-
-
-def test_a_job_uses_no_more_threads_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = torch.get_num_threads()
-    try:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
-        use_threads(1)
-        assert torch.get_num_threads() == 1
-        use_threads(64)
-        assert torch.get_num_threads() == 2
-        monkeypatch.delattr(os, "sched_getaffinity")
-        monkeypatch.setattr(os, "cpu_count", lambda: 1)
-        use_threads(64)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)

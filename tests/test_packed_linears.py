@@ -78,6 +78,24 @@ def test_a_packed_model_is_the_model(family: str) -> None:
     assert isinstance(model.get_output_embeddings(), PackedLinear)
 
 
+@pytest.mark.parametrize("family", ["llama", "opt-norm-after-projected"])
+def test_the_parts_of_a_packed_model_are_the_packed_ones(family: str) -> None:
+    model = tiny_model(family)
+    before = LoadedModel.of(model)
+    after = packed(model, "exact")
+    assert after.architecture.head is model.get_output_embeddings()
+    assert isinstance(after.architecture.head, PackedLinear)
+    for plain, replaced in (
+        (before.architecture.head, after.architecture.head),
+        (before.architecture.projection, after.architecture.projection),
+    ):
+        assert (plain is None) == (replaced is None)
+        assert plain is None or plain is not replaced
+    states = torch.randn(4, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(after.unembedding(states), before.unembedding(states), rtol=1e-5, atol=1e-5)
+
+
 def test_a_tied_embedding_is_not_touched() -> None:
     model = tiny_model("llama-tied")
     embeddings = model.get_input_embeddings().weight.clone()

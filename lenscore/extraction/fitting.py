@@ -20,7 +20,7 @@ from lenscore.extraction.tokens import ContextTokenizer, Segments, TokenisedCont
 class Overflow:
     """What to do with a context that is longer than the window (see ``study.ContextSetSpec``)."""
 
-    way: Literal["error", "skip", "truncate_documents"] = "error"
+    action: Literal["error", "skip", "truncate_documents"] = "error"
     cut: Literal["answer", "start"] = "answer"
 
 
@@ -55,13 +55,13 @@ def fit_question(
     too_long = [fitted for fitted in whole if window is not None and fitted.n_tokens > window]
     if window is None or not too_long:
         return whole
-    if overflow.way == "error":
+    if overflow.action == "error":
         longest = max(too_long, key=lambda fitted: fitted.n_tokens)
         raise ContextError(
             f"context {longest.context['context_id']} has {longest.n_tokens} tokens, but the model's window is "
             f"{window}: ask for fewer documents, or set the context set's overflow to skip or truncate_documents"
         )
-    if overflow.way == "skip":
+    if overflow.action == "skip":
         lengths = {_comparison(fitted.context) for fitted in too_long}
         return [
             _skipped(fitted, f"longer than the window of {window} tokens at one position or more")
