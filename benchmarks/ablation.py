@@ -21,7 +21,8 @@ from transformers import AutoTokenizer
 from lenscore.ablation.engine import AblationEngine
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.questions import read_questions, study_order
-from lenscore.extraction.engine import load_model
+from lenscore.extraction.checked_run import CheckedRun
+from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
 from lenscore.study.ablation import Scope
@@ -49,7 +50,8 @@ def main() -> None:
     torch.set_num_threads(1)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(arguments.model))
     dataset = read_questions(pq.read_table(arguments.questions, schema=QUESTIONS).to_pylist())
-    engine = AblationEngine(load_model(arguments.model, "float32", "cpu"))
+    run = CheckedRun.load(arguments.model, device="cpu")
+    lens, ablation = LensEngine(run), AblationEngine(run)
     for n in arguments.documents:
         contexts, _ = build_contexts(
             dataset,
@@ -61,11 +63,11 @@ def main() -> None:
             missing_answer="skip",
         )
         question = [tokenizer.tokenise(context.segments, context.answer) for context in contexts]
-        list(engine.statistics([question]))  # the first pass is also the self-check
-        intact = min(seconds(lambda question=question: list(engine.statistics([question]))) for _ in range(2))
+        list(lens.statistics([question]))  # the first pass is also the self-check
+        intact = min(seconds(lambda question=question: list(lens.statistics([question]))) for _ in range(2))
         for scope in SCOPES:
             spent = seconds(
-                lambda scope=scope, question=question: list(engine.predictions([question], [scope], ["skip"]))
+                lambda scope=scope, question=question: list(ablation.predictions([question], [scope], ["skip"]))
             )
             figures = {
                 "documents": n,

@@ -1,6 +1,7 @@
 """What several test modules share: a tiny model on disk, and a copy of the project to run the workflow in."""
 
 import copy
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# In tests and in the jobs that they start, a bug must not pass for a model that cannot share prefixes
+# (lenscore.prefix_tree.sharing).
+os.environ["LENSCORE_ON_SHARING_ERROR"] = "raise"
 
 # Where the tests are started in the background, a shell has had them ignore SIGINT, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,12 +24,12 @@ from lenscore.study.ablation import AblationSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.reading import Overflow, Reading
+from lenscore.study.run_settings import Overflow, RunSettings
 from lenscore.study.study import read_study
 from tests.conftest import Checkout
 
 BLOCKS = 2
-CUT = Reading("float32", "exact", None, Overflow("truncate_documents"))
+CUT = RunSettings("float32", "exact", None, Overflow("truncate_documents"))
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +51,18 @@ def ablate(
     folder: Path,
     n_questions: int,
     means: Path | None = None,
-    reading: Reading = CUT,
+    settings: RunSettings = CUT,
     **spec: Any,
 ) -> ShardAblations:
+    ablation = AblationSpec.model_validate(spec)
     return ablate_shard(
         contexts,
         folder,
         n_questions=n_questions,
-        reading=reading,
-        ablation=AblationSpec.model_validate(spec),
+        settings=settings,
+        documents=ablation.documents,
+        replacements=ablation.replacements,
+        scopes=ablation.scopes,
         means=means,
         device="cpu",
         threads=1,
@@ -83,7 +86,7 @@ def primary(contexts: list[Context], questions: list[str]) -> set[str]:
 def means(contexts: list[Context], tiny_gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("means") / "means.safetensors"
     reference = reference_means(
-        contexts, tiny_gpt2, n_questions=3, documents=[2, 4], reading=CUT, device="cpu", threads=1
+        contexts, tiny_gpt2, n_questions=3, documents=[2, 4], settings=CUT, device="cpu", threads=1
     )
     write_means(reference, path)
     return path
@@ -92,7 +95,7 @@ def means(contexts: list[Context], tiny_gpt2: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="module")
 def extracted(contexts: list[Context], tiny_gpt2: Path) -> ShardRecords:
     extraction = ExtractionSpec(device="cpu")
-    return extract_shard(contexts, tiny_gpt2, reading=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
+    return extract_shard(contexts, tiny_gpt2, settings=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
 
 
 def test_means_say_over_what_they_were_taken(contexts: list[Context], means: Path, extracted: ShardRecords) -> None:
@@ -113,7 +116,7 @@ def test_means_say_over_what_they_were_taken(contexts: list[Context], means: Pat
 
 def test_nothing_to_take_means_over_is_an_error(contexts: list[Context], tiny_gpt2: Path) -> None:
     with pytest.raises(ContextError, match=r"no context with \[3\] documents.*take mean out of ablation.replacements"):
-        reference_means(contexts, tiny_gpt2, n_questions=3, documents=[3], reading=CUT, device="cpu", threads=1)
+        reference_means(contexts, tiny_gpt2, n_questions=3, documents=[3], settings=CUT, device="cpu", threads=1)
 
 
 def test_every_variant_of_the_sets_own_contexts_is_recorded_once(
@@ -153,10 +156,10 @@ def test_documents_and_scopes_are_those_asked_for(contexts: list[Context], tiny_
 
 
 def test_what_does_not_fit_or_is_left_out_has_no_rows(contexts: list[Context], tiny_gpt2: Path) -> None:
-    short = Reading("float32", "exact", 40, Overflow("skip"))
+    short = RunSettings("float32", "exact", 40, Overflow("skip"))
     # The shard begins with the study's second question.
-    for n_questions, reading in ((2, short), (1, CUT)):
-        shard = ablate(contexts, tiny_gpt2, n_questions, reading=reading)
+    for n_questions, settings in ((2, short), (1, CUT)):
+        shard = ablate(contexts, tiny_gpt2, n_questions, settings=settings)
         assert shard.ablations.num_rows == 0
         assert shard.facts["prefix_sharing"] == "nothing was run"
 

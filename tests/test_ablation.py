@@ -13,11 +13,13 @@ from lenscore.ablation import engine as ablation
 from lenscore.ablation.engine import AblationEngine, Means, Variant, variants_of
 from lenscore.ablation.means import mean_contributions
 from lenscore.errors import SelfCheckError
+from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.architecture import find_architecture
+from lenscore.models.loading import LoadedModel
 from lenscore.prefix_tree import sharing
-from lenscore.prefix_tree.limits import Room
+from lenscore.prefix_tree.limits import Limits
 from lenscore.study.ablation import Replacement, Scope
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
 
@@ -66,6 +68,10 @@ def reference(
     return torch.log_softmax(logits[0, positions].float(), -1)
 
 
+def an_engine(family: str, dtype: torch.dtype = torch.float32) -> AblationEngine:
+    return AblationEngine(CheckedRun(LoadedModel.of(tiny_model(family).to(dtype))))
+
+
 def predicted(
     engine: AblationEngine, questions: Sequence[Sequence[TokenisedContext]], **kwargs: Any
 ) -> list[Mapping[Scope, LensStatistics]]:
@@ -103,19 +109,19 @@ def test_variants_stand_block_by_block_and_the_intact_one_last() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_variant_is_the_models_own_code_with_a_block_taken_out(family: str) -> None:
     questions = [a_question()[1:5:2], a_question()[5:]]
-    engine = AblationEngine(tiny_model(family))
+    engine = an_engine(family)
     found = predicted(engine, questions)
-    assert (engine.prefix_sharing == "shared") == FAMILIES[family].shares, engine.prefix_sharing
-    assert engine.self_check_difference is not None
+    assert (engine.run.prefix_sharing == "shared") == FAMILIES[family].shares, engine.run.prefix_sharing
+    assert engine.run.self_check_difference is not None
     hold_against_hooks(family, [context for question in questions for context in question], found)
 
 
-def test_small_rooms_and_several_questions_a_tree_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_limits_and_several_questions_a_tree_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     questions = [a_question()[:2], a_question()[4:], [TokenisedContext(token_ids(30).tolist()[0], 28, False)]]
-    expected = predicted(AblationEngine(tiny_model("llama")), questions)
-    for room in (Room(40, 7, several=True), Room(1000, 64, several=True)):
-        monkeypatch.setattr(sharing, "room_for", lambda *_, room=room: room)
-        found = predicted(AblationEngine(tiny_model("llama")), questions)
+    expected = predicted(an_engine("llama"), questions)
+    for limits in (Limits(40, 7, mixes_questions=True), Limits(1000, 64, mixes_questions=True)):
+        monkeypatch.setattr(sharing, "limits_for", lambda _, limits=limits: limits)
+        found = predicted(an_engine("llama"), questions)
         for one, other in zip(expected, found, strict=True):
             for scope in SCOPES:
                 assert torch.equal(one[scope].top1_id, other[scope].top1_id)
@@ -124,7 +130,7 @@ def test_small_rooms_and_several_questions_a_tree_change_nothing(monkeypatch: py
 
 def test_an_answer_of_one_token_and_one_context_are_enough() -> None:
     context = TokenisedContext(token_ids(12).tolist()[0], 11, False)
-    hold_against_hooks("gpt2", [context], predicted(AblationEngine(tiny_model("gpt2")), [[context]]))
+    hold_against_hooks("gpt2", [context], predicted(an_engine("gpt2"), [[context]]))
 
 
 @pytest.mark.parametrize("family", ["llama", "gptj"])
@@ -143,7 +149,7 @@ def test_a_model_of_one_block(family: str) -> None:
         for index, context in enumerate(contexts)
         for scope in SCOPES
     }
-    found = list(AblationEngine(model).predictions([contexts], SCOPES, REPLACEMENTS, means))
+    found = list(AblationEngine(CheckedRun(LoadedModel.of(model))).predictions([contexts], SCOPES, REPLACEMENTS, means))
     for index, context in enumerate(contexts):
         for scope in SCOPES:
             targets = torch.tensor(context.answer_ids)[None, :, None].expand(3, -1, 1)
@@ -155,7 +161,7 @@ def test_a_model_of_one_block(family: str) -> None:
 
 def test_the_model_is_put_back_and_goes_on_with_other_questions() -> None:
     model = tiny_model("llama")
-    engine = AblationEngine(model)
+    engine = AblationEngine(CheckedRun(LoadedModel.of(model)))
     first = predicted(engine, [a_question()])
     assert not any("forward" in vars(block) for block in model.model.layers)
     again = predicted(engine, [a_question()])
@@ -164,25 +170,25 @@ def test_the_model_is_put_back_and_goes_on_with_other_questions() -> None:
 
 
 def test_half_precision_passes_its_own_check() -> None:
-    engine = AblationEngine(tiny_model("llama").to(torch.bfloat16))
+    engine = an_engine("llama", torch.bfloat16)
     assert len(predicted(engine, [a_question()])) == 6
-    assert engine.prefix_sharing == "shared"
+    assert engine.run.prefix_sharing == "shared"
 
 
 def test_an_intact_run_that_is_not_the_model_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    branches = ablation.branches
-    monkeypatch.setattr(ablation, "branches", lambda *arguments: branches(*arguments) * 1.01)
+    ablate_in_one_pass = ablation.ablate_in_one_pass
+    monkeypatch.setattr(ablation, "ablate_in_one_pass", lambda *arguments: ablate_in_one_pass(*arguments) * 1.01)
     with pytest.raises(
         SelfCheckError, match=r"LlamaForCausalLM.*share of 0\.01.*scope: answer.*ablation\.questions to 0"
     ):
-        predicted(AblationEngine(tiny_model("llama")), [a_question()])
+        predicted(an_engine("llama"), [a_question()])
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "gptj", "phi3-longrope"])
 def test_means_are_those_of_a_loop_with_hooks(family: str) -> None:
     model = tiny_model(family)
     contexts = a_question()
-    found = mean_contributions(model, contexts)
+    found = mean_contributions(LoadedModel.of(model), contexts)
     rows: dict[tuple[Scope, int], list[Tensor]] = {}
 
     def keep(index: int, context: TokenisedContext, args: Any, kwargs: Any, output: Any) -> None:

@@ -3,24 +3,24 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenscore.prefix_tree.tree import common_length, grow, within_budget
+from lenscore.prefix_tree.tree import build_tree, common_length, groups_within_budget
 
 contexts_strategy = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
 
 
 def test_a_tree_by_hand() -> None:
-    tree = grow([[1, 2, 3], [1, 2, 4, 5], [1]])
+    tree = build_tree([[1, 2, 3], [1, 2, 4, 5], [1]])
     assert tree.ids == [1, 2, 3, 4, 5]
     assert tree.depths == [0, 1, 2, 2, 3]
     assert tree.places == [[0, 1, 2], [0, 1, 3, 4], [0]]
-    assert list(tree.runs(0, 5)) == [(0, 3), (3, 5)]
-    assert list(tree.runs(1, 4)) == [(1, 3), (3, 4)]
-    assert list(tree.runs(2, 2)) == []
+    assert list(tree.spans(0, 5)) == [(0, 3), (3, 5)]
+    assert list(tree.spans(1, 4)) == [(1, 3), (3, 4)]
+    assert list(tree.spans(2, 2)) == []
 
 
 @given(contexts_strategy)
 def test_a_tree_holds_every_context_and_each_shared_token_once(contexts: list[list[int]]) -> None:
-    tree = grow(contexts)
+    tree = build_tree(contexts)
     for context, places in zip(contexts, tree.places, strict=True):
         assert [tree.ids[place] for place in places] == context
         assert [tree.depths[place] for place in places] == list(range(len(context)))
@@ -30,11 +30,11 @@ def test_a_tree_holds_every_context_and_each_shared_token_once(contexts: list[li
 
 @given(contexts_strategy, st.integers(1, 7))
 def test_the_token_seen_last_at_each_depth_is_the_one_that_is_followed(contexts: list[list[int]], chunk: int) -> None:
-    tree = grow(contexts)
+    tree = build_tree(contexts)
     seen_last: dict[int, int] = {}
     followed = {}
     for start in range(0, len(tree.ids), chunk):
-        for first, end in tree.runs(start, min(start + chunk, len(tree.ids))):
+        for first, end in tree.spans(start, min(start + chunk, len(tree.ids))):
             for place in range(first, end):
                 assert tree.depths[place] == tree.depths[first] + place - first
                 seen_last[tree.depths[place]] = place
@@ -47,10 +47,10 @@ def test_the_token_seen_last_at_each_depth_is_the_one_that_is_followed(contexts:
 
 @given(contexts_strategy, st.integers(1, 30))
 def test_trees_keep_to_the_budget(contexts: list[list[int]], budget: int) -> None:
-    groups = list(within_budget(contexts, budget))
+    groups = list(groups_within_budget(contexts, budget))
     assert sorted(index for group in groups for index in group) == list(range(len(contexts)))
     for group in groups:
-        assert len(group) == 1 or len(grow([contexts[index] for index in group]).ids) <= budget
+        assert len(group) == 1 or len(build_tree([contexts[index] for index in group]).ids) <= budget
 
 
 def test_what_two_contexts_share() -> None:

@@ -14,14 +14,14 @@ from lenscore.contexts.questions import Question, read_questions
 from lenscore.errors import ContextError
 from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.prefix_tree import sharing
-from lenscore.prefix_tree.attention_hook import UnsharedAttentionError
+from lenscore.prefix_tree.attention_hook import UnsupportedAttentionError
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.reading import Overflow, Reading
+from lenscore.study.run_settings import Overflow, RunSettings
 
 LAYERS = 3  # two blocks and the embedding output
 
@@ -47,7 +47,7 @@ def extract(contexts: list[Context], folder: Path, overflow: Overflow, window: i
     return extract_shard(
         contexts,
         folder,
-        reading=Reading("float32", "exact", window, overflow),
+        settings=RunSettings("float32", "exact", window, overflow),
         lenses={"logit": None},
         extraction=ExtractionSpec(top_k=3, device="cpu"),
         threads=1,
@@ -148,7 +148,7 @@ def test_unshared_contexts_give_the_same_records(
     contexts: list[Context], tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch, cut: ShardRecords
 ) -> None:
     def refuse(*_: object) -> None:
-        raise UnsharedAttentionError("for the sake of the test")
+        raise UnsupportedAttentionError("for the sake of the test")
 
     monkeypatch.setattr(sharing, "tree_states", refuse)
     alone = extract(contexts, tiny_gpt2, Overflow("truncate_documents"))

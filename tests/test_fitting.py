@@ -12,7 +12,7 @@ from lenscore.contexts.context import Condition, Context, Segment
 from lenscore.errors import ContextError
 from lenscore.extraction.fitting import FittedContext, fit_question
 from lenscore.extraction.tokens import ContextTokenizer
-from lenscore.study.reading import Overflow
+from lenscore.study.run_settings import Overflow
 from tests.tiny_tokenizers import gpt2_like, llama_like, of_characters
 
 CHARACTERS = ContextTokenizer(of_characters())

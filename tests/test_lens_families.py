@@ -12,10 +12,10 @@ from transformers import GPT2Config, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lenscore.errors import ArchitectureError, SelfCheckError
-from lenscore.extraction.self_check import OwnPass, difference
+from lenscore.extraction.self_check import ReferencePass, difference_beyond_rounding
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.models.architecture import find_architecture
-from lenscore.models.residuals import answer_states, own_states_and_logits
+from lenscore.models.loading import LoadedModel
+from lenscore.models.residuals import residual_states, states_and_logits
 from lenscore.models.unembedding import Unembedding
 from tests.tiny_models import FAMILIES, LAYERS, VOCABULARY, tiny_model, token_ids
 
@@ -24,69 +24,65 @@ POSITIONS = torch.tensor([3, 11, 22])
 CONTEXT = TokenisedContext(IDS.tolist()[0], 21, False)
 
 
-def check(model: PreTrainedModel, unembedding: Unembedding) -> float:
-    """Compare a unembedding's reading of the model's own states with the model's own logits."""
-    own = OwnPass.of(model, find_architecture(model), CONTEXT)
-    return own.check_last_layer(unembedding, own.states)
+def check(loaded: LoadedModel, unembedding: Unembedding) -> float:
+    """Compare an unembedding of the model's own states with the model's own logits."""
+    reference = ReferencePass.of(loaded, CONTEXT)
+    return reference.check_last_layer(unembedding, reference.states)
 
 
 @pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    return tiny_model(request.param)
+def loaded(request: pytest.FixtureRequest) -> LoadedModel:
+    return LoadedModel.of(tiny_model(request.param))
 
 
-def test_the_last_layer_is_the_model(model: PreTrainedModel) -> None:
-    architecture = find_architecture(model)
-    states = answer_states(architecture, {"input_ids": IDS}, POSITIONS)
+def test_the_last_layer_is_the_model(loaded: LoadedModel) -> None:
+    states = residual_states(loaded, {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
-        whole = model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
-        decoded = Unembedding.of(architecture)(states[-1])
+        whole = loaded.model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
+        decoded = loaded.unembedding(states[-1])
     assert states.shape[:2] == (LAYERS + 1, 3)
     assert decoded.shape == (3, VOCABULARY)
     torch.testing.assert_close(decoded, whole, rtol=1e-5, atol=1e-5)
 
 
-def test_states_are_those_that_transformers_gives(model: PreTrainedModel) -> None:
+def test_states_are_those_that_transformers_gives(loaded: LoadedModel) -> None:
     # Its last entry is normalised already, so that layers 0 to L − 1 can be compared.
-    states = answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
+    states = residual_states(loaded, {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
-        hidden = model(input_ids=IDS, use_cache=False, output_hidden_states=True).hidden_states
+        hidden = loaded.model(input_ids=IDS, use_cache=False, output_hidden_states=True).hidden_states
     assert len(hidden) == LAYERS + 1
     for layer in range(LAYERS):
         torch.testing.assert_close(states[layer], hidden[layer][0, POSITIONS], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(states[-1], states[-2])
 
 
-def test_layers_differ_so_that_a_wrong_one_would_be_seen(model: PreTrainedModel) -> None:
-    unembedding = Unembedding.of(find_architecture(model))
-    states = answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
+def test_layers_differ_so_that_a_wrong_one_would_be_seen(loaded: LoadedModel) -> None:
+    states = residual_states(loaded, {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
-        logits = [unembedding(layer) for layer in states]
+        logits = [loaded.unembedding(layer) for layer in states]
     for lower, higher in pairwise(logits):
         assert (lower - higher).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "opt-norm-after-projected"])
 def test_the_norm_takes_its_statistics_from_the_state_itself(family: str) -> None:
-    architecture = find_architecture(tiny_model(family))
-    state = answer_states(architecture, {"input_ids": IDS}, POSITIONS)[1]
-    unembedding = Unembedding.of(architecture)
+    loaded = LoadedModel.of(tiny_model(family))
+    state = residual_states(loaded, {"input_ids": IDS}, POSITIONS)[1]
+    unembedding = loaded.unembedding
     with torch.inference_mode():
         torch.testing.assert_close(unembedding(100 * state), unembedding(state * 1000), rtol=1e-3, atol=1e-3)
 
 
-def test_the_self_check_passes_and_says_how_closely(model: PreTrainedModel) -> None:
-    architecture = find_architecture(model)
-    assert 0 <= check(model, Unembedding.of(architecture)) < 1e-3
+def test_the_self_check_passes_and_says_how_closely(loaded: LoadedModel) -> None:
+    assert 0 <= check(loaded, loaded.unembedding) < 1e-3
 
 
-def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) -> None:
+def test_own_logits_are_those_of_the_whole_forward_pass(loaded: LoadedModel) -> None:
     with torch.inference_mode():
-        whole = model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
-    architecture = find_architecture(model)
-    states, logits = own_states_and_logits(model, architecture, IDS, POSITIONS)
+        whole = loaded.model(input_ids=IDS, use_cache=False).logits[0, POSITIONS].float()
+    states, logits = states_and_logits(loaded, IDS, POSITIONS)
     torch.testing.assert_close(logits, whole, rtol=1e-5, atol=1e-5)
-    assert torch.equal(states, answer_states(architecture, {"input_ids": IDS}, POSITIONS))
+    assert torch.equal(states, residual_states(loaded, {"input_ids": IDS}, POSITIONS))
 
 
 @pytest.mark.parametrize(
@@ -102,65 +98,60 @@ def test_own_logits_are_those_of_the_whole_forward_pass(model: PreTrainedModel) 
     ],
 )
 def test_the_self_check_catches_a_part_that_is_wrong(family: str, part: str, value: object) -> None:
-    model = tiny_model(family)
-    architecture = find_architecture(model)
-    unembedding = replace(Unembedding.of(architecture), **{part: value})
-    with pytest.raises(SelfCheckError, match=model.config.model_type):
-        check(model, unembedding)
+    loaded = LoadedModel.of(tiny_model(family))
+    unembedding = replace(loaded.unembedding, **{part: value})
+    with pytest.raises(SelfCheckError, match=loaded.model.config.model_type):
+        check(loaded, unembedding)
 
 
 def test_a_model_without_a_final_norm_is_known_as_such() -> None:
-    assert find_architecture(tiny_model("opt-norm-after-projected")).final_norm is None
+    assert LoadedModel.of(tiny_model("opt-norm-after-projected")).architecture.final_norm is None
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_the_self_check_catches_a_norm_applied_twice(family: str) -> None:
-    model = tiny_model(family)
-    architecture = find_architecture(model)
-    unembedding = Unembedding.of(architecture)
+    loaded = LoadedModel.of(tiny_model(family))
+    unembedding = loaded.unembedding
     assert unembedding.norm is not None
     twice = replace(unembedding, norm=nn.Sequential(unembedding.norm, unembedding.norm))
     with pytest.raises(SelfCheckError, match="applied twice"):
-        check(model, twice)
+        check(loaded, twice)
 
 
 def test_a_nan_fails_the_self_check() -> None:
-    model = tiny_model("llama")
-    architecture = find_architecture(model)
-    unembedding = replace(Unembedding.of(architecture), logit_scale=float("nan"))
+    loaded = LoadedModel.of(tiny_model("llama"))
+    unembedding = replace(loaded.unembedding, logit_scale=float("nan"))
     with pytest.raises(SelfCheckError):
-        check(model, unembedding)
+        check(loaded, unembedding)
 
 
 def test_states_that_differ_are_told_by_how_much() -> None:
-    model = tiny_model("llama")
-    states = OwnPass.of(model, find_architecture(model), CONTEXT).states
-    assert difference(states * (1 + 1e-6), states, rounded=False) is None
-    assert difference(states * 1.01, states, rounded=False) == "a share of 0.01"
-    assert difference(states * 1.01, states, rounded=True) is None
-    assert difference(states * float("nan"), states, rounded=True) is not None
+    states = ReferencePass.of(LoadedModel.of(tiny_model("llama")), CONTEXT).states
+    assert difference_beyond_rounding(states * (1 + 1e-6), states, rounded=False) is None
+    assert difference_beyond_rounding(states * 1.01, states, rounded=False) == "a share of 0.01"
+    assert difference_beyond_rounding(states * 1.01, states, rounded=True) is None
+    assert difference_beyond_rounding(states * float("nan"), states, rounded=True) is not None
     small = states.clone()
     small[1, 0] *= 1000.0  # one state that is large by nature
     wrong = small.clone()
     wrong[2, 2] *= 1.01
-    assert difference(wrong, small, rounded=False) == "a share of 0.01"
+    assert difference_beyond_rounding(wrong, small, rounded=False) == "a share of 0.01"
 
 
 def test_hooks_are_gone_after_a_failure() -> None:
-    model = tiny_model("gpt2")
-    architecture = find_architecture(model)
+    loaded = LoadedModel.of(tiny_model("gpt2"))
     with pytest.raises(IndexError):
-        answer_states(architecture, {"input_ids": torch.tensor([[VOCABULARY + 5]])}, POSITIONS)
-    assert not any(block._forward_hooks or block._forward_pre_hooks for block in architecture.blocks)
+        residual_states(loaded, {"input_ids": torch.tensor([[VOCABULARY + 5]])}, POSITIONS)
+    assert not any(block._forward_hooks or block._forward_pre_hooks for block in loaded.architecture.blocks)
 
 
 def test_the_head_is_not_run_over_the_sequence() -> None:
     model = tiny_model("llama")
     seen: list[torch.Size] = []
     model.lm_head.register_forward_hook(lambda _, __, output: seen.append(output.shape))
-    answer_states(find_architecture(model), {"input_ids": IDS}, POSITIONS)
+    residual_states(LoadedModel.of(model), {"input_ids": IDS}, POSITIONS)
     assert seen == []
-    own_states_and_logits(model, find_architecture(model), IDS, POSITIONS)
+    states_and_logits(LoadedModel.of(model), IDS, POSITIONS)
     assert [shape[-2] for shape in seen] == [len(POSITIONS)]
 
 
@@ -206,17 +197,16 @@ HOME_MADE = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2)
 
 
 def test_an_unknown_family_with_usual_names_is_found() -> None:
-    architecture = find_architecture(HomeMade(HOME_MADE))
-    assert len(architecture.blocks) == 2
-    assert isinstance(architecture.final_norm, nn.LayerNorm)
+    loaded = LoadedModel.of(HomeMade(HOME_MADE))
+    assert loaded.n_layers == 2
+    assert isinstance(loaded.architecture.final_norm, nn.LayerNorm)
 
 
 def test_an_unknown_family_whose_blocks_are_not_the_residual_stream_fails_the_self_check() -> None:
     # Its blocks give what is to be added, not the sum: names alone would not have told.
-    model = HomeMade(HOME_MADE)
-    architecture = find_architecture(model)
+    loaded = LoadedModel.of(HomeMade(HOME_MADE))
     with pytest.raises(SelfCheckError):
-        check(model, Unembedding.of(architecture))
+        check(loaded, loaded.unembedding)
 
 
 @pytest.mark.parametrize(
@@ -229,4 +219,4 @@ def test_an_unknown_family_whose_blocks_are_not_the_residual_stream_fails_the_se
 )
 def test_a_part_that_is_not_found_is_named(unusual: dict[str, Any], says: str) -> None:
     with pytest.raises(ArchitectureError, match=says):
-        find_architecture(HomeMade(HOME_MADE, **unusual))
+        LoadedModel.of(HomeMade(HOME_MADE, **unusual))

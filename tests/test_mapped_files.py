@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lenscore.models import products
-from lenscore.models.architecture import find_architecture
-from lenscore.models.mapped_files import leave_mapped_weights
+from lenscore.models.loading import LoadedModel
+from lenscore.models.mapped_files import release_mapped_weights
 from lenscore.models.packed_linears import pack_linears
 from tests.tiny_models import tiny_model
 
@@ -35,7 +35,7 @@ def test_what_was_read_leaves_memory_and_comes_back(tmp_path: Path) -> None:
     weight = mapped(file)
     total = weight.double().sum()
     assert resident(file) >= weight.nbytes
-    leave_mapped_weights()
+    release_mapped_weights()
     assert resident(file) == 0
     assert weight.double().sum() == total
 
@@ -44,7 +44,7 @@ def test_a_mapping_that_was_written_to_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     weight = mapped(file)
     weight[7] = -1.0
-    leave_mapped_weights()
+    release_mapped_weights()
     assert weight[7] == -1.0
     assert resident(file) > 0
 
@@ -59,7 +59,7 @@ def test_packing_leaves_no_plain_weight_in_memory(tmp_path: Path, monkeypatch: p
     states = torch.randn(3, layer.in_features)
     expected = layer(states)
     assert resident(file) > 0
-    monkeypatch.setattr(products, "BY_ONEDNN", {torch.float32})  # where plain weights serve, nothing is copied
-    pack_linears(model, find_architecture(model).blocks, "exact")
+    monkeypatch.setattr(products, "ONEDNN_DTYPES", {torch.float32})  # where plain weights serve, nothing is copied
+    pack_linears(LoadedModel.of(model), "exact")
     assert resident(file) == 0
     torch.testing.assert_close(model.model.layers[1].mlp.up_proj(states), expected)

@@ -8,7 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
 from lenscore.models import packed_linears
-from lenscore.models.architecture import find_architecture
+from lenscore.models.loading import LoadedModel
 from lenscore.models.packed_linears import PackedLinear, pack_linears
 from lenscore.study.models import Matmul
 from tests.tiny_models import FAMILIES, tiny_model, token_ids
@@ -50,8 +50,8 @@ def test_a_bf16_layer_rounds_its_operands_and_its_products_alone(bias: bool) -> 
     assert difference.max() > 0  # it is not float32 by another name
 
 
-def packed(model: PreTrainedModel, matmul: Matmul) -> None:
-    pack_linears(model, find_architecture(model).blocks, matmul)
+def packed(model: PreTrainedModel, matmul: Matmul) -> LoadedModel:
+    return pack_linears(LoadedModel.of(model), matmul)
 
 
 def test_bf16_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +76,24 @@ def test_a_packed_model_is_the_model(family: str) -> None:
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
     assert not any(type(layer) in (nn.Linear, Conv1D) for layer in model.modules())
     assert isinstance(model.get_output_embeddings(), PackedLinear)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt-norm-after-projected"])
+def test_the_parts_of_a_packed_model_are_the_packed_ones(family: str) -> None:
+    model = tiny_model(family)
+    before = LoadedModel.of(model)
+    after = packed(model, "exact")
+    assert after.architecture.head is model.get_output_embeddings()
+    assert isinstance(after.architecture.head, PackedLinear)
+    for plain, replaced in (
+        (before.architecture.head, after.architecture.head),
+        (before.architecture.projection, after.architecture.projection),
+    ):
+        assert (plain is None) == (replaced is None)
+        assert plain is None or plain is not replaced
+    states = torch.randn(4, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(after.unembedding(states), before.unembedding(states), rtol=1e-5, atol=1e-5)
 
 
 def test_a_tied_embedding_is_not_touched() -> None:

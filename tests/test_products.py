@@ -8,14 +8,14 @@ import torch
 
 from lenscore.models import products
 from lenscore.models.products import pack, product
-from lenscore.prefix_tree.keys_and_values import KeptByDepth, Scores
+from lenscore.prefix_tree.key_value_cache import KeyValueCache, ScoreParameters
 
 ONEDNN = torch.backends.mkldnn.is_available()
 
 
 @pytest.fixture(params=["onednn", "mkl"])
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(products, "BY_ONEDNN", {torch.float32} if request.param == "onednn" and ONEDNN else set())
+    monkeypatch.setattr(products, "ONEDNN_DTYPES", {torch.float32} if request.param == "onednn" and ONEDNN else set())
     return request.param
 
 
@@ -37,10 +37,10 @@ def test_products_are_those_of_float64(library: str, shape: tuple[int, int, int]
 def test_attention_is_the_same_by_either(library: str) -> None:
     torch.manual_seed(1)
     keys, values, query = torch.randn(2, 300, 16), torch.randn(2, 300, 16), torch.randn(4, 300, 16)
-    kept = KeptByDepth(keys, values, 300)
-    kept.put(0, keys, values)
+    cache = KeyValueCache(keys, values, 300)
+    cache.write(0, keys, values)
     found = torch.empty(4, 300, 16)
-    kept.attend(query, range(300), Scores(0.25), found)
+    cache.attend(query, range(300), ScoreParameters(0.25), found)
     expected = torch.nn.functional.scaled_dot_product_attention(
         query.double()[None], keys.double()[None], values.double()[None], is_causal=True, scale=0.25, enable_gqa=True
     )[0]
@@ -56,12 +56,12 @@ def test_the_processors_maker_decides(
     monkeypatch.setattr(products, "_CPU_INFO", file)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    assert (torch.float32 in products._by_onednn()) == float32
+    assert (torch.float32 in products._onednn_dtypes()) == float32
 
 
 def test_where_the_kernel_tells_nothing_the_platform_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_CPU_INFO", tmp_path / "none")
     monkeypatch.setattr(platform, "processor", lambda: "Intel64 Family 6 Model 158")
-    assert products._is_intels()
+    assert products._is_intel()
     monkeypatch.setattr(platform, "processor", lambda: "arm")
-    assert not products._is_intels()
+    assert not products._is_intel()

@@ -21,7 +21,7 @@ from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.reading import Overflow, Reading
+from lenscore.study.run_settings import Overflow, RunSettings
 from tests.conftest import ROOT, Checkout
 
 pytestmark = pytest.mark.slow
@@ -89,7 +89,7 @@ def extracted(contexts: list[Context], model: Path, threads: int) -> pd.DataFram
     records = extract_shard(
         contexts,
         model,
-        reading=Reading("float32", "exact", None, Overflow()),
+        settings=RunSettings("float32", "exact", None, Overflow()),
         lenses={"logit": None},
         extraction=ExtractionSpec(),
         threads=threads,

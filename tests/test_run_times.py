@@ -1,13 +1,17 @@
 """What a study took: from benchmark files and from what jobs say of themselves, on files written by hand."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from lenscore.jobs import spent
 from lenscore.report.run_times import in_words, run_times, table_in_text
+from tests.conftest import ROOT
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
@@ -57,7 +61,42 @@ def test_time_is_counted_by_what_it_is_spent_on(tmp_path: Path, monkeypatch: pyt
     clock = iter([0.0, 2.0, 10.0, 10.5, 20.0, 21.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     for what in ("model", "lens", "model"):
-        with spent.spent_on(what):
+        with spent.spent_on(what, torch.device("cpu")):
             pass
     spent.write_spent(tmp_path / "spent.json")
     assert json.loads((tmp_path / "spent.json").read_text()) == {"model": 3.0, "lens": 0.5}
+
+
+def test_the_clock_is_read_once_a_gpu_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    def clock() -> float:
+        events.append("clock")
+        return 0.0
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append(f"wait for {device}"))
+    monkeypatch.setattr(time, "perf_counter", clock)
+    with spent.spent_on("model", torch.device("cuda:1")):
+        events.append("work")
+    assert events == ["wait for cuda:1", "clock", "work", "wait for cuda:1", "clock"]
+    events.clear()
+    with spent.spent_on("model", torch.device("cpu")):
+        events.append("work")
+    assert events == ["clock", "work", "clock"]
+
+
+def test_an_error_of_the_work_is_not_replaced_by_one_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spent, "_SECONDS", type(spent._SECONDS)(float))
+    clock = iter([1.0, 4.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    waits = iter([None])  # a second wait would fail
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: next(waits))
+    with pytest.raises(ValueError, match="the work"), spent.spent_on("model", torch.device("cuda")):
+        raise ValueError("the work")
+    assert spent._SECONDS["model"] == 3.0
+
+
+def test_jobs_that_run_no_model_start_without_torch() -> None:
+    code = "import sys; import lenscore.jobs.spent; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -109,13 +109,13 @@ def test_few_rows_are_projected_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     unembedding.head.register_forward_hook(lambda _, __, output: rows.append(output.numel() // VOCABULARY))
     states = torch.randn(31, 40, 8)
     lens_statistics(LogitLens(unembedding), states, torch.zeros(40, dtype=torch.long), K)
-    assert max(rows) <= statistics._ROWS["cpu"]
+    assert max(rows) <= statistics._ROWS_AT_ONCE["cpu"]
     assert sum(rows) == 31 * 40
 
 
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, logits: np.ndarray) -> None:
     targets = list(range(POSITIONS))
     whole = statistics_of(logits, targets)
-    monkeypatch.setitem(statistics._ROWS, "cpu", 3)
+    monkeypatch.setitem(statistics._ROWS_AT_ONCE, "cpu", 3)
     for name in LensStatistics.__dataclass_fields__:
         torch.testing.assert_close(getattr(statistics_of(logits, targets), name), getattr(whole, name))

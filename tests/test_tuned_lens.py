@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from lenscore.errors import ConfigError, SourceError
 from lenscore.lenses.texts import lens_texts, refuse_overlap
 from lenscore.lenses.training import _Fitter, divergences, least_squares
 from lenscore.lenses.tuned import Translators, TunedLens
-from lenscore.models.architecture import find_architecture
+from lenscore.models.loading import LoadedModel
 from lenscore.models.unembedding import Unembedding
 from lenscore.study.lenses import TunedLensSpec
 from tests.tiny_models import tiny_model, token_ids
@@ -44,10 +45,11 @@ def family(request: pytest.FixtureRequest) -> tuple[Unembedding, torch.Tensor]:
     model = tiny_model(request.param)
     model.requires_grad_(False)
     hidden = []
-    architecture = find_architecture(model)
+    loaded = LoadedModel.of(model)
+    blocks = loaded.architecture.blocks
     handles = [block.register_forward_hook(lambda _, __, out: hidden.append(out[0] if isinstance(out, tuple) else out))
-               for block in architecture.blocks]  # fmt: skip
-    first = architecture.blocks[0].register_forward_pre_hook(
+               for block in blocks]  # fmt: skip
+    first = blocks[0].register_forward_pre_hook(
         lambda _, args, kwargs: hidden.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
     )
     columns = []
@@ -59,7 +61,7 @@ def family(request: pytest.FixtureRequest) -> tuple[Unembedding, torch.Tensor]:
             columns.append(torch.stack([state[0, 1:].clone() for state in hidden]))
     for handle in [*handles, first]:
         handle.remove()
-    return Unembedding.of(architecture), torch.cat(columns, dim=1)
+    return loaded.unembedding, torch.cat(columns, dim=1)
 
 
 def plain_kl(unembedding: Unembedding, state: torch.Tensor, final: torch.Tensor) -> float:
@@ -80,30 +82,40 @@ def test_divergences_are_those_of_a_plain_computation(family: tuple[Unembedding,
     assert found[-1] == 0
 
 
-def test_least_squares_is_the_weighted_regression(family: tuple[Unembedding, torch.Tensor]) -> None:
+def test_least_squares_is_the_weighted_ridge_regression_of_numpy(family: tuple[Unembedding, torch.Tensor]) -> None:
     _, states = family
     translators = least_squares(states)
-    weight = states[-1].double().square().mean(-1).rsqrt()[:, None]
-    for layer in range(len(states) - 1):
-        translated = translators.translate(states[layer], layer).double()
-        fitted = ((translated - states[-1].double()) * weight).square().sum()
-        nothing = ((states[layer].double() - states[-1].double()) * weight).square().sum()
-        assert fitted <= nothing
+    final = states[-1].double().numpy()
+    weight = 1 / np.sqrt((final**2).mean(axis=1, keepdims=True))
+    for layer, state in enumerate(states[:-1].double().numpy()):
+        inputs = np.hstack([state, np.ones((len(state), 1))]) * weight
+        # Ridge as more rows: each coordinate is shrunk by a thousandth of its own sum of squares.
+        penalty = np.diag(np.sqrt(1e-3 * (inputs**2).sum(axis=0)))
+        targets = np.vstack([(final - state) * weight, np.zeros((len(penalty), final.shape[1]))])
+        expected, *_ = np.linalg.lstsq(np.vstack([inputs, penalty]), targets)
+        np.testing.assert_allclose(translators.weights[layer], expected[:-1], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(translators.biases[layer], expected[-1], rtol=1e-4, atol=1e-4)
 
 
-def test_training_lowers_the_divergence_and_is_seeded(family: tuple[Unembedding, torch.Tensor]) -> None:
+def test_training_lowers_the_divergence_on_tokens_never_seen_and_is_seeded(
+    family: tuple[Unembedding, torch.Tensor],
+) -> None:
     unembedding, states = family
-    train, validation = states[:, :200], states[:, 200:]
+    train, validation, held_out = states.split([120, 80, states.shape[1] - 200], dim=1)
 
     def fit(seed: int) -> Translators:
         return _Fitter(unembedding, train, validation, SETTINGS).fit(torch.Generator().manual_seed(seed))
 
-    start = divergences(unembedding, least_squares(train), validation)
+    def mean_kl(translators: Translators) -> float:
+        layers = range(translators.n_layers)
+        with torch.no_grad():
+            translated = [translators.translate(held_out[layer], layer) for layer in layers]
+            return sum(plain_kl(unembedding, state, held_out[-1]) for state in translated) / len(layers)
+
     trained = fit(0)
-    found = divergences(unembedding, trained, validation)
-    assert (found[:-1] <= start[:-1]).all()
-    assert (found[:-1] < start[:-1]).any()
+    assert mean_kl(trained) < 0.998 * mean_kl(least_squares(train))
     assert torch.equal(fit(0).weights, trained.weights)
+    assert not torch.equal(fit(1).weights, trained.weights)
 
 
 def test_at_the_last_layer_the_lens_is_the_model(family: tuple[Unembedding, torch.Tensor]) -> None:

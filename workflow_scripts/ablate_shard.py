@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 def run(job: AblateJob, threads: int) -> None:
     """Ablate, write the table."""
     from lenscore.ablation.shard import ablate_shard
+    from lenscore.contexts.tables import contexts_from_table
     from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, read_table, write_table
 
     shard = ablate_shard(
-        read_table(job.inputs.contexts, CONTEXTS),
+        contexts_from_table(read_table(job.inputs.contexts, CONTEXTS)),
         job.inputs.model,
         n_questions=job.n_questions,
         documents=job.documents,
         replacements=job.replacements,
         scopes=job.scopes,
-        reading=job.reading,
+        settings=job.settings,
         means=next(iter(job.inputs.means), None),
         device=job.device,
         threads=threads,

@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
 def run(job: CheckJob) -> None:
     """Refuse what could not be finished; write down what was checked."""
-    from lenscore.models.loading import number_of_blocks
-
     from lenscore.contexts.questions import read_questions
     from lenscore.files import write_json
-    from lenscore.lenses.texts import refuse_overlap
+    from lenscore.lenses.texts import check_questions
+    from lenscore.models.loading import n_blocks_by_config
     from lenscore.records import QUESTIONS, read_table, refuse_too_many_blocks
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
-    refuse_overlap(dataset, job.order, job.n_questions, job.n_trained_on, job.n_held_out)
-    blocks = {name: number_of_blocks(folder) for name, folder in zip(job.models, job.inputs.models, strict=True)}
-    for name, count in blocks.items():
-        refuse_too_many_blocks(name, count)
+    check_questions(
+        dataset, job.order, n_questions=job.n_questions, n_train=job.n_trained_on, n_held_out=job.n_held_out
+    )
+    blocks = {name: n_blocks_by_config(folder) for name, folder in zip(job.models, job.inputs.models, strict=True)}
+    for name, n_blocks in blocks.items():
+        refuse_too_many_blocks(name, n_blocks or 0)
     write_json(job.outputs.checked, {"questions_of_the_dataset": len(dataset), "blocks": blocks})
 
 

@@ -11,18 +11,20 @@ if TYPE_CHECKING:
 
 def run(job: ExtractJob, threads: int) -> None:
     """Read the contexts, extract what the cache does not hold, write the three tables."""
-    from lenscore.models.device import resolve_device
+    import dataclasses
 
+    from lenscore.contexts.tables import contexts_from_table
     from lenscore.extraction.record_cache import RecordCache, record_keys
     from lenscore.extraction.shard import extract_shard
     from lenscore.jobs.spent import write_spent
     from lenscore.lenses.files import model_files
+    from lenscore.models.device import resolve_device
     from lenscore.records import CONTEXTS, read_table, write_table
 
     contexts = read_table(job.inputs.contexts, CONTEXTS)
     lenses = dict.fromkeys(job.lenses) | dict(zip(job.trained, job.inputs.lenses, strict=True))
     settings = {
-        "reading": job.reading.model_dump(mode="json"),
+        "run": dataclasses.asdict(job.settings),
         "top_k": job.extraction.top_k,
         "device": resolve_device(job.extraction.device),
         "libraries": job.libraries,
@@ -31,9 +33,9 @@ def run(job: ExtractJob, threads: int) -> None:
     shard = RecordCache(job.cache).shard(
         keys,
         lambda names: extract_shard(
-            contexts,
+            contexts_from_table(contexts),
             job.inputs.model,
-            reading=job.reading,
+            settings=job.settings,
             lenses={name: lenses[name] for name in names},
             extraction=job.extraction,
             threads=threads,

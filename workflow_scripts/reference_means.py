@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
 def run(job: MeansJob, threads: int) -> None:
     """Run the model over the first questions' contexts, write the means."""
-    import pyarrow as pa
-
     from lenscore.ablation.means import reference_means, write_means
+    from lenscore.contexts.tables import contexts_from_table
     from lenscore.jobs.spent import write_spent
     from lenscore.records import CONTEXTS, read_table
 
+    tables = [read_table(path, CONTEXTS) for path in job.inputs.contexts]
+    contexts = [context for table in tables for context in contexts_from_table(table)]
     reference = reference_means(
-        pa.concat_tables([read_table(path, CONTEXTS) for path in job.inputs.contexts]),
+        contexts,
         job.inputs.model,
         n_questions=job.n_questions,
         documents=job.documents,
-        reading=job.reading,
+        settings=job.settings,
         device=job.device,
         threads=threads,
     )

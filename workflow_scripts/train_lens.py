@@ -13,13 +13,15 @@ def run(job: TrainLensJob, threads: int) -> None:
     """Choose the texts, train, write the lens, its manifest and its divergences."""
     from lenscore.contexts.questions import read_questions
     from lenscore.jobs.spent import write_spent
-    from lenscore.lenses.registry import trainer
+    from lenscore.lenses.registry import training_of
     from lenscore.lenses.texts import lens_texts
     from lenscore.records import QUESTIONS, read_table
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
     texts = lens_texts(dataset, job.order, job.settings.questions, job.settings.held_out)
-    trained = trainer(job.lens)(job.inputs.model, job.dtype, job.device, threads, texts, job.settings)
+    trained = training_of(job.lens).train(
+        job.inputs.model, texts, job.settings, dtype=job.dtype, device=job.device, threads=threads
+    )
     trained.write(job.outputs.lens, job.outputs.manifest, job.outputs.divergence)
     write_spent(job.outputs.spent)
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.lens.environment import transformerlens_python
 from benchmarks.lens.protocol import Worker
-from lenscore.models.products import BY_ONEDNN
+from lenscore.models.products import ONEDNN_DTYPES
 
 _WORKERS = "benchmarks.lens.workers"
 
@@ -45,7 +45,7 @@ class Contestant:
 REFERENCE = Contestant("transformers", "transformers_worker", 0.0, {"batch": 1})
 ENGINE = Contestant("lenscore", "engine_worker", 1e-4, {"matmul": "exact"})
 _ROUNDED = Contestant("lenscore-bf16", "engine_worker", None, {"matmul": "bf16"})
-ENGINES = (ENGINE, _ROUNDED) if torch.bfloat16 in BY_ONEDNN else (ENGINE,)
+ENGINES = (ENGINE, _ROUNDED) if torch.bfloat16 in ONEDNN_DTYPES else (ENGINE,)
 
 ALL = (
     *ENGINES,

@@ -18,7 +18,7 @@ from typing import Self
 from transformers import PreTrainedConfig
 
 from benchmarks.lens.exchange import Context, Questions
-from lenscore.prefix_tree.tree import grow
+from lenscore.prefix_tree.tree import build_tree
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Tokens:
 
     @classmethod
     def _of_question(cls, contexts: Sequence[Context]) -> "Tokens":
-        tree = grow([context.input_ids for context in contexts])
+        tree = build_tree([context.input_ids for context in contexts])
         predicting = {
             places[position]
             for context, places in zip(contexts, tree.places, strict=True)

@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from lenscore.models.products import BY_ONEDNN, pack, product
+from lenscore.models.products import ONEDNN_DTYPES, pack, product
 
 # (rows, inputs, outputs): a small model's MLP over a chunk of tokens, and products that any library is tuned for.
 _SIZES = ((1024, 576, 1536), (1024, 1536, 576), (1024, 1024, 1024), (2048, 2048, 2048))
@@ -51,7 +51,7 @@ def product_rates() -> dict[str, float]:
     The best of PyTorch's own products and the engine's, over some sizes: what a program would reach that did
     nothing but multiply large matrices. Of each, the median of some repeats, as contestants' times are medians.
     """
-    dtypes = {torch.float32, *BY_ONEDNN}
+    dtypes = {torch.float32, *ONEDNN_DTYPES}
     with torch.inference_mode():
         return {str(dtype).removeprefix("torch."): max(_rates(dtype)) for dtype in sorted(dtypes, key=str)}
 

@@ -17,12 +17,13 @@ from benchmarks.lens.console import add_common_arguments, print_lines, say
 from benchmarks.lens.exchange import Questions
 from benchmarks.lens.lines import Line
 from benchmarks.lens.workloads import ContextSource, Workload
+from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.models.products import BY_ONEDNN
+from lenscore.models.products import ONEDNN_DTYPES
 from lenscore.study.models import Matmul
 
-_ROUNDED: tuple[tuple[str, Matmul], ...] = (("float32", "bf16"),) if torch.bfloat16 in BY_ONEDNN else ()
+_ROUNDED: tuple[tuple[str, Matmul], ...] = (("float32", "bf16"),) if torch.bfloat16 in ONEDNN_DTYPES else ()
 _CHOICES = (*_ROUNDED, ("bfloat16", "exact"), ("float16", "exact"))
 
 
@@ -75,7 +76,7 @@ class TokenRecords:
 
 
 def _run(model: Path, dtype: str, matmul: Matmul, questions: Questions) -> TokenRecords:
-    engine = LensEngine.load(model, dtype, matmul, device="cpu")
+    engine = LensEngine(CheckedRun.load(model, dtype, matmul, device="cpu"))
     tokenised = [[TokenisedContext(context.ids, context.n_prompt, False) for context in some] for some in questions]
     found = [by_lens["logit"] for some in engine.statistics(tokenised) for by_lens in some]
     say(f"{dtype}, {matmul}: {len(found)} contexts")

@@ -22,7 +22,7 @@ from lenscore.sources.datasets import fetch_dataset
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.reading import Overflow
+from lenscore.study.run_settings import Overflow
 
 
 @dataclass(frozen=True)

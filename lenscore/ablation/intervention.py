@@ -1,12 +1,11 @@
 """Forward passes in which blocks' contributions to the residual stream are replaced.
 
 A block's contribution is its output less its input. To skip a block is to replace its contribution by zero, as
-layer drop does to layers at random (Fan et al. 2019, arXiv 1909.11556); replaced by its mean over a reference set
-(mean ablation: Wang et al. 2022, arXiv 2211.00593) the stream keeps what the block adds to every token.
+layer drop does to layers at random (Fan et al. 2019, arXiv 1909.11556). Mean ablation (Wang et al. 2022, arXiv
+2211.00593) replaces it by its mean over a reference set, so that the stream keeps what the block adds to every token.
 
-What blocks do is changed from outside, by what runs in place of their forward
-(:func:`lenscore.models.blocks.blocks_run_by`), so that it makes no difference whether a walk along a tree or the
-model's own code stands behind it.
+Blocks are patched from outside (:func:`lenscore.models.blocks.patched_blocks`), so it makes no difference whether
+the model runs over a tree or over one context by its own code.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,18 +13,17 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from lenscore.models.architecture import Architecture
-from lenscore.models.blocks import blocks_run_by, in_place_of, state_entering, state_leaving, with_state
+from lenscore.models.blocks import input_state, output_state, patched_blocks, with_input_state, with_output_state
 
-# For each block what its contribution is replaced by: one or more vectors of the stream's width. None stands for 0.
+# For each block, the vectors that replace its contribution, one or more of the stream's width. None means zero.
 Contributions = Sequence[Sequence[Float[Tensor, " width"] | None]]
 
 
 @torch.inference_mode()
-def detours(
-    architecture: Architecture,
+def ablate_in_turn(
+    blocks: Sequence[nn.Module],
     run: Callable[[], None],
     places: Sequence[int],
     rows: slice | Sequence[int],
@@ -33,49 +31,53 @@ def detours(
 ) -> Float[Tensor, "variants places width"]:
     """Return the states of layer L after each replacement of each block, one pass a replacement.
 
-    A pass begins at its block: what leaves the blocks before it is known from the pass before, which has also run
-    this block as it is. L blocks and one replacement take (L + 1) / 2 passes' work, the intact one included.
+    A pass starts at its block: the output of the blocks before it is known from the previous pass, which has also
+    run this block unchanged. L blocks and one replacement take (L + 1) / 2 passes' work, the intact pass included.
 
     Args:
-        architecture: the model's parts.
-        run: runs the model's blocks over a sequence, the same one each time.
+        blocks: the model's blocks.
+        run: runs the blocks over a sequence, the same one each time.
         places: where in the sequence states are asked for.
         rows: where blocks' contributions are replaced.
         contributions: what they are replaced by.
 
     Returns:
-        A variant a block and replacement, block by block; after them the intact one.
+        One variant for each block and replacement, block by block; the intact variant last.
     """
-    detour = _Detour(len(architecture.blocks), rows)
-    found = []
-    with blocks_run_by(architecture.blocks, detour.run_block):
+    patch = _BlockReplacement(len(blocks), rows)
+    variants = []
+    with patched_blocks(blocks, patch.run_block):
         for index, of_block in enumerate(contributions):
-            detour.go_to(index)
+            patch.start_block(index)
             for contribution in of_block:
-                detour.contribution = contribution
+                patch.contribution = contribution
                 run()
-                found.append(detour.final()[0, places])
-    return torch.stack([*found, detour.intact()[0, places]])
+                variants.append(patch.final()[0, places])
+    return torch.stack([*variants, patch.intact()[0, places]])
 
 
-class _Detour:
-    """Passes over one sequence: blocks before ``_at`` are passed by, its contribution is replaced."""
+class _BlockReplacement:
+    """A patch for passes over one sequence: it skips the blocks before one, and replaces that one's contribution.
+
+    Attributes:
+        contribution: what replaces the block's contribution in the next pass.
+    """
 
     def __init__(self, n_blocks: int, rows: slice | Sequence[int]):
         self.contribution: Tensor | None = None
         self._n_blocks = n_blocks
         self._rows = rows
-        self._at = 0
-        self._n_beside: list[int | None] = []  # what blocks give beside the state; None where no tuple
-        self._entering: Tensor | None = None  # the block `_at`, as in the intact pass
-        self._leaving: Tensor | None = None
+        self._replaced = 0  # the block whose contribution is replaced
+        self._n_extra: list[int | None] = []  # how much each block returns besides the state; None: no tuple
+        self._input: Tensor | None = None  # of the replaced block, as in the intact pass
+        self._output: Tensor | None = None  # the same
         self._final: Tensor | None = None
 
-    def go_to(self, index: int) -> None:
-        """Take the block whose contribution is replaced from now on: the first, then one after the other."""
+    def start_block(self, index: int) -> None:
+        """Replace the contribution of this block from now on: of the first at the start, then of each next one."""
         if index > 0:
-            self._entering = self._leaving
-        self._at, self._leaving = index, None
+            self._input = self._output
+        self._replaced, self._output = index, None
 
     def final(self) -> Tensor:
         """Return the states of layer L in the last pass."""
@@ -83,67 +85,68 @@ class _Detour:
         return self._final
 
     def intact(self) -> Tensor:
-        """Return the states of layer L with nothing replaced, after a pass in which the last block was."""
-        assert self._at == self._n_blocks - 1
-        assert self._leaving is not None
-        return self._leaving
+        """Return the states of layer L with nothing replaced, after a pass that replaced the last block."""
+        assert self._replaced == self._n_blocks - 1
+        assert self._output is not None
+        return self._output
 
     def run_block(self, index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do what the block's ``forward`` does, unless it is passed by or replaced."""
-        if index < self._at:
-            # What stands beside the state (weights of attention that nobody has asked for) is not made.
-            n_beside = self._n_beside[index]
-            state = state_entering(args, kwargs)
-            return state if n_beside is None else (state, *[None] * n_beside)
-        output = forward(*args, **kwargs) if index > self._at else self._replaced(forward, args, kwargs)
+        """Run the block's ``forward``, skip it, or replace its contribution."""
+        if index < self._replaced:
+            return self._as_output(index, input_state(args, kwargs))
+        output = forward(*args, **kwargs) if index > self._replaced else self._replace(forward, args, kwargs)
         if index == self._n_blocks - 1:
-            self._final = state_leaving(output)
+            self._final = output_state(output)
         return output
 
-    def _replaced(self, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._entering is None:
-            self._entering = state_entering(args, kwargs)
-        if self._leaving is None:
-            args, kwargs = with_state(args, kwargs, self._entering)
+    def _replace(self, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._input is None:
+            self._input = input_state(args, kwargs)
+        if self._output is None:
+            args, kwargs = with_input_state(args, kwargs, self._input)
             output = forward(*args, **kwargs)
-            self._n_beside.append(len(output) - 1 if isinstance(output, tuple) else None)
-            self._leaving = state_leaving(output)
-        replaced = self._leaving.clone()
-        replaced[:, self._rows] = _with_contribution(self._entering[:, self._rows], self.contribution)
-        n_beside = self._n_beside[self._at]
-        return replaced if n_beside is None else (replaced, *[None] * n_beside)
+            self._n_extra.append(len(output) - 1 if isinstance(output, tuple) else None)
+            self._output = output_state(output)
+        state = self._output.clone()
+        state[:, self._rows] = _with_contribution(self._input[:, self._rows], self.contribution)
+        return self._as_output(self._replaced, state)
+
+    def _as_output(self, index: int, state: Tensor) -> Any:
+        # What a block returns besides the state (attention weights, which nobody has asked for) is left empty.
+        n_extra = self._n_extra[index]
+        return state if n_extra is None else (state, *[None] * n_extra)
 
 
 @torch.inference_mode()
-def branches(
-    architecture: Architecture,
+def ablate_in_one_pass(
+    blocks: Sequence[nn.Module],
     run: Callable[[], None],
     places: Sequence[int],
     rows: Sequence[Sequence[Sequence[int]]],
     contributions: Contributions,
 ) -> Float[Tensor, "places width"]:
-    """Return the states of layer L after one pass in which each block is replaced at rows of its own.
+    """Return the states of layer L after one pass in which each block is replaced at other rows.
 
     Args:
-        architecture: the model's parts.
-        run: runs the model's blocks over a sequence.
+        blocks: the model's blocks.
+        run: runs the blocks over a sequence.
         places: where in the sequence states are asked for.
         rows: for each block and replacement, where.
-        contributions: what is put there.
+        contributions: what the block's contribution is replaced by there.
     """
     final: list[Tensor] = []
 
     def run_block(index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        entering = state_entering(args, kwargs)
+        block_input = input_state(args, kwargs)
         output = forward(*args, **kwargs)
-        state = state_leaving(output).clone()
-        for some, contribution in zip(rows[index], contributions[index], strict=True):
-            state[:, some] = _with_contribution(entering[:, some], contribution)
-        if index == len(architecture.blocks) - 1:
+        state = output_state(output).clone()
+        for replaced, contribution in zip(rows[index], contributions[index], strict=True):
+            state[:, replaced] = _with_contribution(block_input[:, replaced], contribution)
+        if index == len(blocks) - 1:
             final.append(state[0, places])
-        return in_place_of(output, state)
+        return with_output_state(output, state)
 
-    with blocks_run_by(architecture.blocks, run_block):
+    with patched_blocks(blocks, run_block):
         run()
     return final[0]
 

@@ -9,33 +9,33 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
 from lenscore.ablation.engine import Means
 from lenscore.ablation.shard import can_be_ablated
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.extraction.shard import fit_contexts, group_by_question, window_of
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.files import written_whole
-from lenscore.models.architecture import find_architecture
-from lenscore.models.blocks import blocks_run_by, state_entering, state_leaving
+from lenscore.models.blocks import input_state, output_state, patched_blocks
+from lenscore.models.device import resolve_device, use_threads
+from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
-from lenscore.prefix_tree.limits import too_small
+from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.study.ablation import Scope
-from lenscore.study.reading import Reading
+from lenscore.study.run_settings import RunSettings
 
 
 @dataclass(frozen=True)
 class ReferenceMeans:
-    """Mean contributions in float32 by scope, and over what they were taken.
+    """Mean contributions in float32 by scope, and the contexts that they are means over.
 
     Attributes:
         means: over all tokens that are read, and over those that predict the answer.
         questions: ids of the questions.
         n_contexts: their contexts.
-        n_tokens: tokens by scope; one that stands in several contexts counts in each.
+        n_tokens: tokens by scope; a token counts once in each of its contexts.
     """
 
     means: Means
@@ -50,7 +50,7 @@ def reference_means(
     *,
     n_questions: int,
     documents: Sequence[int],
-    reading: Reading,
+    settings: RunSettings,
     device: str,
     threads: int,
 ) -> ReferenceMeans:
@@ -61,7 +61,7 @@ def reference_means(
         model_folder: safetensors, config and tokenizer.
         n_questions: how many of the study's first questions; those of which no context fits count too.
         documents: numbers of documents of the contexts.
-        reading: precision, window, and what to do with a context that is longer.
+        settings: precision, window, and what to do with a context that is longer.
         device: where to run.
         threads: CPU threads.
 
@@ -70,20 +70,20 @@ def reference_means(
         ArchitectureError: a part of the model was not found.
     """
     use_threads(threads)
-    model = load_model(model_folder, reading.dtype, resolve_device(device))
+    loaded = load_model(model_folder, settings.dtype, resolve_device(device))
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     first = [context for context in contexts if context.question_place < n_questions]
-    fitted = fit_contexts(first, tokenizer, reading.overflow, window_of(model, reading.window))
+    fitted = fit_contexts(first, tokenizer, settings.overflow, window_of(loaded, settings.window))
     by_question = group_by_question(context for context in fitted if can_be_ablated(context.context, documents))
     if not by_question:
         raise ContextError(
             f"no context with {list(documents)} documents fits the model: there is nothing to take blocks' means over; "
             "take mean out of ablation.replacements, or see overflow in docs/configuration.md"
         )
-    pack_linears(model, find_architecture(model).blocks, reading.matmul)
+    loaded = pack_linears(loaded, settings.matmul)
     tokens = [tokens for pairs in by_question for _, tokens in pairs]
     return ReferenceMeans(
-        mean_contributions(model, tokens),
+        mean_contributions(loaded, tokens),
         [pairs[0][0].question_id for pairs in by_question],
         len(tokens),
         _n_tokens(tokens),
@@ -91,33 +91,31 @@ def reference_means(
 
 
 @torch.inference_mode()
-def mean_contributions(model: PreTrainedModel, contexts: Sequence[TokenisedContext]) -> Means:
+def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]) -> Means:
     """Return each block's mean contribution, its output less its input, over all tokens of all contexts.
 
-    The model's own code runs context by context: beside the passes of an ablation this is little.
+    The model's own code runs context by context: this takes little time compared with the passes of an ablation.
 
     Raises:
-        ContextError: the model does not fit its processor.
+        ContextError: there is no memory for one of the contexts.
     """
-    blocks = find_architecture(model).blocks
-    width = model.config.get_text_config().hidden_size
-    sums = torch.zeros(2, len(blocks), width, dtype=torch.float64, device=model.device)
+    sums = torch.zeros(2, loaded.n_layers, loaded.width, dtype=torch.float64, device=loaded.device)
 
     def run_block(predicting: range, index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
-        entering = state_entering(args, kwargs)[0].double()
+        block_input = input_state(args, kwargs)[0].double()
         output = forward(*args, **kwargs)
-        contribution = state_leaving(output)[0].double() - entering
+        contribution = output_state(output)[0].double() - block_input
         sums[0, index] += contribution[:-1].sum(0)  # nothing is predicted from the last token
         sums[1, index] += contribution[list(predicting)].sum(0)
         return output
 
     for context in contexts:
-        ids = torch.tensor([context.ids], device=model.device)
+        ids = torch.tensor([context.ids], device=loaded.device)
         try:
-            with blocks_run_by(blocks, partial(run_block, context.predicting_positions)):
-                find_architecture(model).backbone(input_ids=ids, use_cache=False)
+            with patched_blocks(loaded.architecture.blocks, partial(run_block, context.predicting_positions)):
+                loaded.run_blocks(input_ids=ids)
         except torch.OutOfMemoryError:
-            raise too_small(len(context.ids)) from None
+            raise out_of_memory(len(context.ids)) from None
     n_tokens = _n_tokens(contexts)
     return {"all": (sums[0] / n_tokens["all"]).float(), "answer": (sums[1] / n_tokens["answer"]).float()}
 
@@ -130,7 +128,7 @@ def _n_tokens(contexts: Sequence[TokenisedContext]) -> dict[Scope, int]:
 
 
 def write_means(reference: ReferenceMeans, path: Path) -> None:
-    """Write means as safetensors beside ``path``, then rename; over what they were taken goes into the metadata."""
+    """Write means as safetensors, whole or not at all; the contexts that they are means over go into the metadata."""
     metadata = {
         "questions": json.dumps(reference.questions),
         "contexts": str(reference.n_contexts),

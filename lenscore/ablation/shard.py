@@ -12,13 +12,15 @@ from transformers import AutoTokenizer
 from lenscore.ablation.engine import AblationEngine, Means, variants_of
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import load_model, resolve_device, use_threads
+from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.shard import Progress, facts_of, fit_contexts, group_by_question, window_of
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.models.device import use_threads
+from lenscore.models.loading import LoadedModel
 from lenscore.records import ABLATIONS
-from lenscore.study.ablation import AblationSpec, Replacement, Scope
-from lenscore.study.reading import Reading
+from lenscore.study.ablation import Replacement, Scope
+from lenscore.study.run_settings import RunSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardAblations:
-    """What a job makes of its shard: a table of ``records``, and facts about the job and the model."""
+    """The results of a job on its shard: a table of ``records``, and facts about the job and the model."""
 
     ablations: pa.Table
     facts: dict[str, Any]
@@ -37,8 +39,10 @@ def ablate_shard(
     model_folder: Path,
     *,
     n_questions: int,
-    reading: Reading,
-    ablation: AblationSpec,
+    settings: RunSettings,
+    documents: Sequence[int] | None,
+    replacements: Sequence[Replacement],
+    scopes: Sequence[Scope],
     means: Path | None,
     device: str,
     threads: int,
@@ -49,8 +53,10 @@ def ablate_shard(
         contexts: the shard's, each question's together.
         model_folder: safetensors, config and tokenizer.
         n_questions: how many of the study's first questions are ablated; the shard may have fewer of them, or none.
-        reading: precision, window, and what to do with a context that is longer.
-        ablation: numbers of documents, replacements and scopes.
+        settings: precision, window, and what to do with a context that is longer.
+        documents: numbers of documents of the contexts; None for all.
+        replacements: what replaces a block's contribution.
+        scopes: at which tokens.
         means: the blocks' mean contributions (``reference_means``); None where no replacement needs them.
         device: where to run.
         threads: CPU threads.
@@ -61,33 +67,33 @@ def ablate_shard(
         SelfCheckError: the model with nothing ablated is not the model.
     """
     use_threads(threads)
-    engine = AblationEngine(load_model(model_folder, reading.dtype, resolve_device(device)), reading.matmul)
+    run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, device)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
-    window = window_of(engine.model, reading.window)
-    # A question's contexts are cut to one budget, those that are not ablated included: hence fitted with them.
+    window = window_of(run.loaded, settings.window)
+    # A question's contexts are all cut to one budget: hence those that are not ablated are fitted too.
     of_questions = [context for context in contexts if context.question_place < n_questions]
     fitted = [
         context
-        for context in fit_contexts(of_questions, tokenizer, reading.overflow, window)
-        if can_be_ablated(context.context, ablation.documents)
+        for context in fit_contexts(of_questions, tokenizer, settings.overflow, window)
+        if can_be_ablated(context.context, documents)
     ]
     by_question = group_by_question(fitted)
-    found = engine.predictions(
+    found = AblationEngine(run).predictions(
         [[tokens for _, tokens in pairs] for pairs in by_question],
-        ablation.scopes,
-        ablation.replacements,
-        None if means is None else _read_means(means, engine),
+        scopes,
+        replacements,
+        None if means is None else _read_means(means, run.loaded),
     )
     progress = Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
     batches = []
     for pairs in by_question:
         for context, tokens in pairs:
             for scope, statistics in next(found).items():
-                columns = _columns(tokens, scope, ablation.replacements, statistics, engine.n_layers)
+                columns = _columns(tokens, scope, replacements, statistics, run.loaded.n_layers)
                 columns["context_id"] = [context.context_id] * len(columns["block"])
                 batches.append(pa.RecordBatch.from_pydict(columns, schema=ABLATIONS))
         progress.done(pairs)
-    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(engine, window))
+    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(run, window))
 
 
 def can_be_ablated(context: Context, documents: Collection[int] | None) -> bool:
@@ -95,9 +101,9 @@ def can_be_ablated(context: Context, documents: Collection[int] | None) -> bool:
     return context.is_primary and (documents is None or context.n_documents in documents)
 
 
-def _read_means(path: Path, engine: AblationEngine) -> Means:
+def _read_means(path: Path, loaded: LoadedModel) -> Means:
     means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
-    expected = (engine.n_layers, engine.model.config.get_text_config().hidden_size)
+    expected = (loaded.n_layers, loaded.width)
     if {"all", "answer"} - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
         shapes = {scope: tuple(mean.shape) for scope, mean in means.items()}
         raise ContextError(f"{path}: mean contributions {shapes}; the model needs {expected} for all and for answer")

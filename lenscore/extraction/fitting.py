@@ -15,7 +15,7 @@ from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Context, Segment
 from lenscore.errors import ContextError
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.study.reading import Overflow
+from lenscore.study.run_settings import Overflow
 
 
 @dataclass(frozen=True)

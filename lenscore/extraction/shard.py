@@ -12,20 +12,22 @@ from typing import Any
 import pyarrow as pa
 import torch
 import transformers
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import LensEngine, LensOf, use_threads
+from lenscore.extraction.checked_run import CheckedRun
+from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.fitting import FittedContext, fit_question
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.lenses.lens import LogitLens
-from lenscore.lenses.tuned import Translators, TunedLens
+from lenscore.lenses.registry import load_lenses
+from lenscore.models.device import use_threads
+from lenscore.models.loading import LoadedModel
 from lenscore.prefix_tree.attention_hook import IMPLEMENTATION
 from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.reading import Overflow, Reading
+from lenscore.study.run_settings import Overflow, RunSettings
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
@@ -35,7 +37,7 @@ Pair = tuple[Context, TokenisedContext]
 
 @dataclass(frozen=True)
 class ShardRecords:
-    """What a job makes of its shard: tables of ``records``, and facts about the job and the model."""
+    """The results of a job on its shard: tables of ``records``, and facts about the job and the model."""
 
     records: pa.Table
     answer_tokens: pa.Table
@@ -43,17 +45,17 @@ class ShardRecords:
     facts: dict[str, Any]
 
 
-def window_of(model: PreTrainedModel, wanted: int | None) -> int | None:
-    """Return the most tokens a context may have: the config's, or the study's where that is smaller.
+def window_of(loaded: LoadedModel, wanted: int | None) -> int | None:
+    """Return the most tokens a context may have: the config's limit, or the study's where that is smaller.
 
     Raises:
         ContextError: the study asks for more than the model has positions for.
     """
-    own: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if wanted is None or own is None:
-        return wanted or own
-    if wanted > own:
-        raise ContextError(f"window: {wanted} is asked for, but the model has {own} positions")
+    n_positions = loaded.n_positions
+    if wanted is None or n_positions is None:
+        return wanted or n_positions
+    if wanted > n_positions:
+        raise ContextError(f"window: {wanted} is asked for, but the model has {n_positions} positions")
     return wanted
 
 
@@ -61,7 +63,7 @@ def extract_shard(
     contexts: Sequence[Context],
     model_folder: Path,
     *,
-    reading: Reading,
+    settings: RunSettings,
     lenses: Mapping[str, Path | None],
     extraction: ExtractionSpec,
     threads: int,
@@ -71,8 +73,8 @@ def extract_shard(
     Args:
         contexts: the shard's, each question's together.
         model_folder: safetensors, config and tokenizer.
-        reading: precision, window, and what to do with a context that is longer.
-        lenses: by name, the file of its translators; None for the logit lens, which has none.
+        settings: precision, window, and what to do with a context that is longer.
+        lenses: by name, the file of a trained lens; None for one that is not trained.
         extraction: what to keep of each distribution, and where to run.
         threads: CPU threads.
 
@@ -83,14 +85,14 @@ def extract_shard(
         SelfCheckError: the lens at the last layer is not the model.
     """
     use_threads(threads)
-    engine = LensEngine.load(model_folder, reading.dtype, reading.matmul, extraction.device)
+    run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, extraction.device)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
-    window = window_of(engine.model, reading.window)
-    fitted = list(fit_contexts(contexts, tokenizer, reading.overflow, window))
+    window = window_of(run.loaded, settings.window)
+    fitted = list(fit_contexts(contexts, tokenizer, settings.overflow, window))
     by_question = group_by_question(fitted)
-    found = engine.statistics(
+    found = LensEngine(run).statistics(
         [[tokens for _, tokens in pairs] for pairs in by_question],
-        lenses={name: _lens_of(file, engine) for name, file in lenses.items()},
+        make_lenses=partial(load_lenses, lenses, model_folder),
         top_k=extraction.top_k,
     )
     shard = _Collector(tokenizer)
@@ -100,20 +102,12 @@ def extract_shard(
             for name, of_lens in by_lens.items():
                 shard.add(context.context_id, tokens, name, of_lens)
         progress.done(pairs)
-    facts = facts_of(engine, window)
+    facts = facts_of(run, window)
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
 
 
-def _lens_of(file: Path | None, engine: LensEngine) -> LensOf:
-    if file is None:
-        return LogitLens
-    width = engine.model.config.get_text_config().hidden_size
-    translators = Translators.load(file, engine.n_layers, width).to(engine.model.device)
-    return partial(TunedLens, translators=translators)
-
-
 class Progress:
-    """Logs, now and then, how far a shard is and how long it will take."""
+    """Logs every few seconds how much of a shard is done and how long the rest will take."""
 
     def __init__(self, by_question: Sequence[Sequence[Pair]], n_skipped: int):
         self._n_contexts = sum(map(len, by_question))
@@ -165,20 +159,21 @@ def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=FITS)
 
 
-def facts_of(engine: LensEngine, window: int | None) -> dict[str, Any]:
+def facts_of(run: CheckedRun, window: int | None) -> dict[str, Any]:
     """Return facts about a job's model and machine."""
-    model = engine.model
-    config = model.config.get_text_config()
+    config = run.loaded.model.config
     return {
-        "family": model.config.model_type,
-        "n_layers": engine.n_layers,
-        "hidden_size": config.hidden_size,
-        "vocabulary_size": config.vocab_size,
+        "family": config.model_type,
+        "n_layers": run.loaded.n_layers,
+        "hidden_size": run.loaded.width,
+        "vocabulary_size": run.loaded.vocabulary_size,
         "window": window,
-        "device": model.device.type,
-        "attention": IMPLEMENTATION if engine.prefix_sharing == "shared" else config._attn_implementation,
-        "prefix_sharing": engine.prefix_sharing,
-        "self_check_difference": engine.self_check_difference,
+        "device": run.loaded.device.type,
+        "attention": (
+            IMPLEMENTATION if run.prefix_sharing == "shared" else config.get_text_config()._attn_implementation
+        ),
+        "prefix_sharing": run.prefix_sharing,
+        "self_check_difference": run.self_check_difference,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
 

@@ -1,4 +1,4 @@
-"""What is kept of a layer's distribution over the vocabulary."""
+"""Statistics of a lens's distributions over the vocabulary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,9 +10,9 @@ from torch import Tensor
 from lenscore.jobs.spent import spent_on
 from lenscore.lenses.lens import Lens
 
-# The head's weights are read once for so many rows (layers × positions): enough to be worth it, few
-# enough for rows × vocabulary to stay in a processor's caches, or small on a GPU.
-_ROWS = {"cpu": 64, "cuda": 512}
+# Rows (layers × positions) that the head projects at once: enough for its weights to be read seldom, few
+# enough for rows × vocabulary to stay in a processor's caches, or to be small on a GPU.
+_ROWS_AT_ONCE = {"cpu": 64, "cuda": 512}
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ def lens_statistics(
 ) -> LensStatistics:
     """Return the statistics of a lens at every layer.
 
-    No more than some dozens of rows are ever projected onto the vocabulary at once.
+    Only some dozens of rows are projected onto the vocabulary at once.
 
     Args:
-        lens: what maps states to logits; at the last layer it must be the model itself.
+        lens: maps states to logits; at the last layer it must be the model itself.
         states: layers 0 to L.
         targets: the token that each position is to predict.
         top_k: how many of the most probable tokens to keep; the whole vocabulary if it has fewer.
     """
-    with spent_on("lens"):
+    with spent_on("lens", states.device):
         return _lens_statistics(lens, states, targets, top_k)
 
 
@@ -69,19 +69,21 @@ def _lens_statistics(
 ) -> LensStatistics:
     n_layers = len(states)
     by_position = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)], dim=1)
-    step = max(1, _ROWS[states.device.type] // n_layers)
-    found = [
+    step = max(1, _ROWS_AT_ONCE[states.device.type] // n_layers)
+    fields_of_position = [
         _of_position(logits, target, top_k)
-        for some, some_targets in zip(by_position.split(step), targets.split(step), strict=True)
-        for logits, target in zip(lens.unembedding(some), some_targets.tolist(), strict=True)
+        for part, part_targets in zip(by_position.split(step), targets.split(step), strict=True)
+        for logits, target in zip(lens.unembedding(part), part_targets.tolist(), strict=True)
     ]
-    return LensStatistics(**{name: torch.stack([of[name] for of in found], dim=1).cpu() for name in found[0]})
+    return LensStatistics(
+        **{name: torch.stack([of[name] for of in fields_of_position], dim=1).cpu() for name in fields_of_position[0]}
+    )
 
 
 def _of_position(logits: Float[Tensor, "layers vocabulary"], target: int, top_k: int) -> dict[str, Tensor]:
     """Return the fields of :class:`LensStatistics` at one position, from its logits, which are overwritten.
 
-    Every pass over the logits costs time: log-probabilities are made only where they are kept.
+    Every pass over the logits costs time, so log-probabilities are computed only where they are kept.
     """
     top = torch.topk(logits, min(max(top_k, 2), logits.shape[1]), dim=1)
     top1 = _first_of_equals(logits, top.values, top.indices)
@@ -89,8 +91,8 @@ def _of_position(logits: Float[Tensor, "layers vocabulary"], target: int, top_k:
     p = torch.softmax(logits, dim=1)
     total = p.sum(1)  # 1 but for the rounding of softmax's own sum, which a large divergence would magnify
     log_sum = (total / p.gather(1, top1[:, None])[:, 0]).log()
-    # Products are summed by ``sum``, in pairs: a dot product loses a long tail's small terms.
-    if (mean := (p * logits).sum(1)).isnan().any():  # a logit of −∞ is of no probability: 0 · −∞ counts as 0
+    # Not a dot product: ``sum`` adds in pairs, and so keeps the small terms of a long tail.
+    if (mean := (p * logits).sum(1)).isnan().any():  # a logit of −∞ has probability 0: 0 · −∞ counts as 0
         logits.clamp_(min=torch.finfo(logits.dtype).min)
         mean = (p * logits).sum(1)
     entropy = log_sum - mean / total
@@ -124,7 +126,7 @@ def _count_before_(
 ) -> Int[Tensor, " layers"]:
     """Count the tokens that come before the target, turning the logits into ones and zeros on the way.
 
-    In place and in float32, which counts exactly to 2²⁴: sums of booleans are several times slower.
+    In place and in float32, which counts exactly up to 2²⁴: sums of booleans are several times slower.
     """
     logits[:, :target].ge_(at_target[:, None])
     logits[:, target + 1 :].gt_(at_target[:, None])

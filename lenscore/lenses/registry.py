@@ -40,8 +40,17 @@ class TrainingModule(Protocol):
         """Train the lens of a model on texts outside the study."""
 
 
-def load_lenses(files: Mapping[str, Path | None], model: LoadedModel, model_folder: Path) -> dict[str, Lens]:
-    """Return the lenses of a model by name; ``files`` holds each one's file, None for one that is not trained."""
+def load_lenses(files: Mapping[str, Path | None], model_folder: Path, model: LoadedModel) -> dict[str, Lens]:
+    """Return the lenses of a model by name.
+
+    Args:
+        files: by name, the file of a trained lens; None for one that is not trained.
+        model_folder: the model's files and manifest.
+        model: whose states the lenses are to read.
+
+    Raises:
+        SourceError: a file is no lens of this model.
+    """
     modules = {name: cast("LensModule", import_module(LENSES[name].module)) for name in files}
     return {name: module.load(model, model_folder, files[name]) for name, module in modules.items()}
 

@@ -11,24 +11,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import torch
 import transformers
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from lenscore.errors import ContextError
-from lenscore.extraction.engine import load_model, resolve_device, use_threads
 from lenscore.jobs.spent import spent_on
+from lenscore.lenses.divergences import LENS_DIVERGENCES
+from lenscore.lenses.files import TrainedLens
 from lenscore.lenses.texts import LensTexts
 from lenscore.lenses.tuned import Translators
-from lenscore.models.architecture import Architecture, find_architecture
-from lenscore.models.residuals import answer_states
+from lenscore.models.device import resolve_device, use_threads
+from lenscore.models.loading import LoadedModel, load_model
+from lenscore.models.residuals import residual_states
 from lenscore.models.unembedding import Unembedding
-from lenscore.records import LENS_DIVERGENCES
 from lenscore.study.lenses import TunedLensSpec
 
 _log = logging.getLogger(__name__)
@@ -55,52 +55,55 @@ class LensTraining:
     Attributes:
         translators: of layers 0 to L − 1, on the CPU.
         logit_kl: KL(model ‖ logit lens) of layers 0 to L on the held-out tokens, nats.
-        tuned_kl: KL(model ‖ tuned lens), the same.
+        lens_kl: KL(model ‖ tuned lens), the same.
         steps: the step at which each layer's translator was best on the validation tokens; 0: least squares.
         n_tokens: how many tokens were trained on, validated on, held out.
     """
 
     translators: Translators
     logit_kl: Float[Tensor, " layers"]
-    tuned_kl: Float[Tensor, " layers"]
+    lens_kl: Float[Tensor, " layers"]
     steps: list[int]
     n_tokens: tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class LensJob:
-    """What a lens is trained for, and on what."""
+def train(
+    model_folder: Path, texts: LensTexts, settings: TunedLensSpec, *, dtype: str, device: str, threads: int
+) -> TrainedLens:
+    """Load a model and train its tuned lens.
 
-    model_folder: Path
-    dtype: str
-    device: str
-    threads: int
+    Args:
+        model_folder: safetensors, config, tokenizer and manifest.
+        texts: what to train on, to stop by, and to measure on.
+        settings: of the training.
+        dtype: precision of weights and states.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        threads: CPU threads.
 
-
-def run_lens_job(
-    job: LensJob, texts: LensTexts, settings: TunedLensSpec
-) -> tuple[LensTraining, pa.Table, dict[str, Any]]:
-    """Load a model and train its lens; return it with ``records.LENS_DIVERGENCES`` and what its manifest says."""
-    use_threads(job.threads)
-    model = load_model(job.model_folder, job.dtype, resolve_device(job.device))
-    tokenizer = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
-    training = train_lens(model, tokenizer, texts, settings)
+    Raises:
+        ArchitectureError: a part of the model was not found.
+        ContextError: the texts have no tokens, or the device that is asked for does not exist.
+    """
+    use_threads(threads)
+    loaded = load_model(model_folder, dtype, resolve_device(device))
+    tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    training = train_lens(loaded, tokenizer, texts, settings)
     n_layers, n_held_out = training.translators.n_layers, training.n_tokens[2]
     table = pa.Table.from_pydict(
         {
             "layer": list(range(n_layers + 1)),
             "logit_kl": training.logit_kl.tolist(),
-            "tuned_kl": training.tuned_kl.tolist(),
+            "lens_kl": training.lens_kl.tolist(),
             "best_step": [*training.steps, None],
             "n_tokens": [n_held_out] * (n_layers + 1),
         },
         schema=LENS_DIVERGENCES,
     )
     facts = {
-        "model": json.loads((job.model_folder / "manifest.json").read_text(encoding="utf-8")),
+        "model": json.loads((model_folder / "manifest.json").read_text(encoding="utf-8")),
         "settings": settings.model_dump(mode="json"),
-        "dtype": job.dtype,
-        "device": model.device.type,
+        "dtype": dtype,
+        "device": loaded.device.type,
         "threads": torch.get_num_threads(),
         "train": [document.document_id for document in texts.train],
         "validation": [document.document_id for document in texts.validation],
@@ -108,48 +111,45 @@ def run_lens_job(
         "tokens": dict(zip(("train", "validation", "held_out"), training.n_tokens, strict=True)),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
-    return training, table, facts
+    return TrainedLens(training.translators.tensors, table, facts)
 
 
 def train_lens(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: LensTexts, settings: TunedLensSpec
+    loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase, texts: LensTexts, settings: TunedLensSpec
 ) -> LensTraining:
     """Train a tuned lens for a model.
 
     Args:
-        model: in the precision and on the device in which it is to be studied; its weights do not change.
+        loaded: the model, in the precision and on the device in which it is to be studied; its weights do not change.
         tokenizer: the model's.
         texts: what to train on, to stop by, and to measure on.
         settings: steps, batch, learning rate, tokens a document, seed.
 
     Raises:
-        ArchitectureError: a part of the model was not found.
         ContextError: the texts have no tokens.
     """
-    model.requires_grad_(False)
-    architecture = find_architecture(model)
-    unembedding = Unembedding.of(architecture)
+    loaded.model.requires_grad_(False)
+    unembedding = loaded.unembedding
     generator = torch.Generator().manual_seed(settings.seed)
     parts = [
-        _states(model, architecture, tokenizer, [document.text for document in part], settings, generator)
+        _states(loaded, tokenizer, [document.text for document in part], settings, generator)
         for part in (texts.train, texts.validation, texts.held_out)
     ]
     train, validation, held_out = parts
     _log.info("%d tokens to train on, %d to stop by, %d held out", *(part.shape[1] for part in parts))
     fitter = _Fitter(unembedding, train, validation, settings)
-    with spent_on("lens"):
+    with spent_on("lens", loaded.device):
         translators = fitter.fit(generator)
         logit_kl = divergences(unembedding, None, held_out)
-        tuned_kl = divergences(unembedding, translators, held_out)
+        lens_kl = divergences(unembedding, translators, held_out)
     n_train, n_validation, n_held_out = (part.shape[1] for part in parts)
     return LensTraining(
-        translators.to(torch.device("cpu")), logit_kl, tuned_kl, fitter.best_steps, (n_train, n_validation, n_held_out)
+        translators.to(torch.device("cpu")), logit_kl, lens_kl, fitter.best_steps, (n_train, n_validation, n_held_out)
     )
 
 
 def _states(
-    model: PreTrainedModel,
-    architecture: Architecture,
+    loaded: LoadedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     settings: TunedLensSpec,
@@ -160,17 +160,16 @@ def _states(
     A text's first token is left out: with nothing before it, many models use it as a place to rest attention on, and
     its states are larger than any other's by orders of magnitude.
     """
-    window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    width = model.config.get_text_config().hidden_size
-    found = [torch.empty(len(architecture.blocks) + 1, 0, width, dtype=model.dtype)]
+    window = loaded.n_positions
+    found = [torch.empty(loaded.n_layers + 1, 0, loaded.width, dtype=loaded.dtype)]
     for text in texts:
         ids = tokenizer(text, truncation=window is not None, max_length=window)["input_ids"]
         if len(ids) < 2:
             continue
         chosen = 1 + torch.randperm(len(ids) - 1, generator=generator)[: settings.tokens_per_document]
-        inputs = {"input_ids": torch.tensor([ids], device=model.device)}
+        inputs = {"input_ids": torch.tensor([ids], device=loaded.device)}
         # Cloned outside of inference mode, so that gradients may be taken through what is made of them.
-        found.append(answer_states(architecture, inputs, chosen.sort().values.to(model.device)).cpu().clone())
+        found.append(residual_states(loaded, inputs, chosen.sort().values.to(loaded.device)).cpu().clone())
     states = torch.cat(found, dim=1)
     if texts and states.shape[1] == 0:
         raise ContextError("the documents that the tuned lens is to be trained on have no two tokens")

@@ -1,8 +1,8 @@
 """Where a causal language model keeps what the lens needs: its blocks, final norm, head, and what follows the head.
 
-Models are recognised by the usual names of their modules, never by their class, so that an
-unknown family works when it follows them. What was found is not trusted: the self-check
-(``lenscore.extraction.self_check``) compares the result with the model's own logits.
+Parts are recognised by the usual names of modules, never by the model's class, so that an unknown family works when
+it uses these names. What was found is not trusted: every job compares the result with the model's own logits
+(``lenscore.extraction.self_check``).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lenscore.errors import ArchitectureError
 
-# Paths from the model to its list of blocks; the module before the last name holds the final norm too.
+# Paths from the model to its list of blocks. The module that holds the list holds the final norm too.
 _BLOCKS = (
     "model.layers",  # Llama, Mistral, Qwen, Gemma, Phi, OLMo, StableLM, Cohere, Granite
     "transformer.h",  # GPT-2, GPT-J, BLOOM, Falcon
@@ -28,7 +28,7 @@ _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f",
 # Projections from the width of the residual stream to that of the embeddings, before the head.
 _PROJECTIONS = ("project_out",)
 
-# What a config may say is done to the head's output, in the order in which it is done.
+# Names in a config for what is done to the head's output, in the order in which it is done.
 _MULTIPLIERS = ("logit_scale", "lm_head_multiplier")  # Cohere; Falcon-H1
 _DIVISORS = ("logits_scaling",)  # Granite
 _SOFT_CAPS = ("final_logit_softcapping",)  # Gemma 2 and 3
@@ -40,7 +40,7 @@ class Architecture:
 
     Attributes:
         backbone: the model without its head; running it runs every block.
-        blocks: the L blocks, in order. The input of the first is layer 0, the output of block l layer l.
+        blocks: the L blocks, in order. The input of the first is layer 0, the output of block l is layer l.
         final_norm: None where the model has none (OPT with its norms after the blocks).
         projection: applied between final norm and head; None in most models.
         head: maps to the vocabulary, bias included.
@@ -62,13 +62,13 @@ def find_architecture(model: PreTrainedModel) -> Architecture:
 
     Raises:
         ArchitectureError: the blocks, the final norm or the head was not found; names what was
-            looked for, and what the model has.
+            looked for and what the model has.
     """
     stack, blocks = _find_blocks(model)
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Module):
         raise ArchitectureError(
-            f"{_kind(model)}: the head was not found: get_output_embeddings() gives {head!r}; "
+            f"{model_name(model)}: the head was not found: get_output_embeddings() gives {head!r}; "
             "a causal language model whose class defines it is needed"
         )
     config = model.config.get_text_config()
@@ -97,21 +97,21 @@ def _find_blocks(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:
         if stack is not None and isinstance(blocks, nn.ModuleList) and len(blocks) > 0:
             return stack, blocks
     raise ArchitectureError(
-        f"{_kind(model)}: the blocks were not found: no module list at any of {', '.join(_BLOCKS)}; "
+        f"{model_name(model)}: the blocks were not found: no module list at any of {', '.join(_BLOCKS)}; "
         f"the model has {_outline(model)}"
     )
 
 
 def _find_final_norm(model: PreTrainedModel, stack: nn.Module) -> nn.Module | None:
     for name in _FINAL_NORMS:
-        # Registered but None means that the model says it has no final norm.
+        # Present but None: the model says that it has no final norm.
         if name in stack._modules or hasattr(stack, name):
             norm: nn.Module | None = getattr(stack, name)
             return norm
     names = ", ".join(name for name, _ in stack.named_children())
     raise ArchitectureError(
-        f"{_kind(model)}: the final norm was not found: none of {', '.join(_FINAL_NORMS)} beside the blocks, where "
-        f"there are {names}"
+        f"{model_name(model)}: the final norm was not found: none of {', '.join(_FINAL_NORMS)} next to the blocks, "
+        f"where there are {names}"
     )
 
 
@@ -129,5 +129,6 @@ def _outline(model: PreTrainedModel) -> str:
     return "; ".join(names)
 
 
-def _kind(model: PreTrainedModel) -> str:
+def model_name(model: PreTrainedModel) -> str:
+    """Return how messages name a model: its class and the family in its config."""
     return f"{type(model).__name__} (model_type {model.config.model_type})"

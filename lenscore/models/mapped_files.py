@@ -12,11 +12,11 @@ _log = logging.getLogger(__name__)
 _MADV_DONTNEED = 4
 
 
-def leave_mapped_weights() -> None:
+def release_mapped_weights() -> None:
     """Take the pages of mapped safetensors out of this process's memory; the page cache may keep them.
 
-    Nothing is lost: a page that is touched again comes back from the file. A mapping that was written to
-    is left alone. Linux only; elsewhere nothing is done, and memory holds the weights twice.
+    Nothing is lost: a page that is touched again is read from the file. A mapping that was written to
+    is left alone. Works on Linux only; on other systems the weights stay in memory beside their copies.
     """
     if not sys.platform.startswith("linux"):
         return

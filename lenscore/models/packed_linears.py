@@ -1,26 +1,24 @@
-"""A model's linear layers on the fastest matrix products, in the precision that the study asks for."""
-
-from collections.abc import Sequence
+"""A model's linear layers with fast matrix products, in the precision that the study asks for."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lenscore.errors import ContextError
-from lenscore.models.mapped_files import leave_mapped_weights
+from lenscore.models.loading import LoadedModel
+from lenscore.models.mapped_files import release_mapped_weights
 from lenscore.models.products import multiplies_bf16, pack, product
 from lenscore.study.models import Matmul
 
-# Bytes of plain weights that may be in memory beside their packed copies.
-_RESIDENT = 2**27
+# Bytes of plain weights that may be in memory in addition to their packed copies.
+_MOST_RESIDENT = 2**27
 
 
 class PackedLinear(nn.Module):
     """x·Wᵀ + b, its weight packed.
 
-    With ``bf16`` the product's operands and its result are rounded to bfloat16 (the sums that make it are
-    not), and the bias is added in the input's own precision.
+    With ``bf16`` the product's operands and result are rounded to bfloat16, its sums are not. The bias is added in the
+    input's precision.
     """
 
     def __init__(self, weight: Float[Tensor, "outputs inputs"], bias: Tensor | None, matmul: Matmul):
@@ -34,7 +32,7 @@ class PackedLinear(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "outputs inputs"]:
-        """The plain weight, for a model's code that looks at it."""
+        """The plain weight, for model code that reads it."""
         return (self._packed.to_dense() if self._packed.is_mkldnn else self._packed).to(self._dtype)
 
     def forward(self, states: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
@@ -45,27 +43,28 @@ class PackedLinear(nn.Module):
         return rounded if self.bias is None else rounded + self.bias
 
 
-def pack_linears(model: PreTrainedModel, blocks: Sequence[nn.Module], matmul: Matmul) -> None:
-    """Replace a model's linear layers by packed ones, giving back the memory of the plain ones on the way.
+def pack_linears(loaded: LoadedModel, matmul: Matmul) -> LoadedModel:
+    """Replace a model's linear layers by packed ones, and release the memory of the plain ones on the way.
 
     Args:
-        model: all of its linear layers are replaced.
-        blocks: the linear layers to which ``matmul`` applies are theirs. What follows them is the lens's unembedding,
-            and stays exact: rounded logits would tie.
-        matmul: how the blocks' matrices are multiplied.
+        loaded: all of its linear layers are replaced in place. Its ``architecture`` has the old head afterwards.
+        matmul: how the blocks' matrices are multiplied. What follows the blocks stays exact: rounded logits would tie.
+
+    Returns:
+        The same model with its parts as they are now.
 
     Raises:
         ContextError: bfloat16 products are asked for, and this processor or model has none.
     """
     if matmul == "bf16":
-        _refuse_bf16(model, blocks)
-    of_blocks = {module for block in blocks for module in block.modules()}
+        _refuse_bf16(loaded)
+    of_blocks = {module for block in loaded.architecture.blocks for module in block.modules()}
     copied = 0
-    for parent in list(model.modules()):
+    for parent in list(loaded.model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear:
                 weight = layer.weight
-            elif type(layer) is Conv1D:  # GPT-2's, which keeps its weight the other way round
+            elif type(layer) is Conv1D:  # GPT-2's, whose weight is transposed
                 weight = layer.weight.T
             else:
                 continue
@@ -73,21 +72,22 @@ def pack_linears(model: PreTrainedModel, blocks: Sequence[nn.Module], matmul: Ma
             packed = PackedLinear(weight.detach(), bias, matmul if layer in of_blocks else "exact")
             setattr(parent, name, packed)
             copied += weight.nbytes if packed.is_copy else 0
-            if copied > _RESIDENT:
-                leave_mapped_weights()
+            if copied > _MOST_RESIDENT:
+                release_mapped_weights()
                 copied = 0
     if copied:
-        leave_mapped_weights()
+        release_mapped_weights()
+    return LoadedModel.of(loaded.model)
 
 
-def _refuse_bf16(model: PreTrainedModel, blocks: Sequence[nn.Module]) -> None:
-    if not multiplies_bf16(model.device):
+def _refuse_bf16(loaded: LoadedModel) -> None:
+    if not multiplies_bf16(loaded.device):
         raise ContextError(
             "matmul: bf16 is asked for, but this processor has no bfloat16 products (AVX-512 BF16, AMX, or a GPU's of "
             "compute capability 8.0 or more); set it to exact, or run on a machine that has them"
         )
-    if any(parameter.dim() > 2 for block in blocks for parameter in block.parameters()):
+    if any(parameter.dim() > 2 for block in loaded.architecture.blocks for parameter in block.parameters()):
         raise ContextError(
-            f"matmul: bf16 is for models whose blocks multiply by linear layers alone, and {type(model).__name__} has "
-            "experts; set it to exact, or set dtype to bfloat16"
+            "matmul: bf16 is for models whose blocks multiply by linear layers alone, and "
+            f"{type(loaded.model).__name__} has experts; set it to exact, or set dtype to bfloat16"
         )

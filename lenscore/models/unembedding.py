@@ -1,4 +1,4 @@
-"""The model's own way from its last residual state to the logits, applied to any layer's state."""
+"""The model's own map from its last residual state to the logits, applied to the state of any layer."""
 
 from dataclasses import dataclass
 

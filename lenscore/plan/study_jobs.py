@@ -28,7 +28,7 @@ from lenscore.study.dataset import DatasetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.reading import Overflow, Reading
+from lenscore.study.run_settings import Overflow, RunSettings
 from lenscore.study.study import Study
 
 Wildcards = Mapping[str, str]
@@ -99,7 +99,7 @@ class StudyJobs:
     def fetch_model(self, wildcards: Wildcards) -> FetchModelJob:
         """Fetch a model: known by its source, and a ``path:`` model by the content of its files."""
         name = self.model_of_folder[wildcards["model_folder"]]
-        source = ModelSpec(**self.study.models[name].origin)
+        source = ModelSpec.model_validate(self.study.models[name].origin)
         return FetchModelJob(
             inputs=Files(),
             outputs=self._outputs("fetch_model", FetchModelOutputs, wildcards),
@@ -153,6 +153,7 @@ class StudyJobs:
 
     def train_lens(self, wildcards: Wildcards) -> TrainLensJob:
         """Train a lens of a model."""
+        training = LENSES[wildcards["lens"]].training
         return TrainLensJob(
             inputs=TrainLensInputs(model=self._model_folder(wildcards["model"]), questions=self._questions),
             outputs=self._outputs("train_lens", TrainLensOutputs, wildcards),
@@ -161,7 +162,7 @@ class StudyJobs:
             order=self.study.seed,
             dtype=self.study.models[wildcards["model"]].dtype,
             device=self.study.extraction.device,
-            **self._versions("train_lens", [LENSES[wildcards["lens"]].training]),
+            **self._versions("train_lens", [training] if training else []),
         )
 
     def extract_shard(self, wildcards: Wildcards) -> ExtractJob:
@@ -179,7 +180,7 @@ class StudyJobs:
             model=wildcards["model"],
             context_set=wildcards["set"],
             shard=int(wildcards["shard"]),
-            reading=self._reading(wildcards),
+            settings=self._settings(wildcards),
             extraction=self.study.extraction,
             lenses=self.study.lenses,
             trained=self.trained,
@@ -197,7 +198,7 @@ class StudyJobs:
                 contexts=[self._contexts(shard).contexts for shard in shards],
             ),
             outputs=self._outputs("reference_means", MeansOutputs, wildcards),
-            reading=self._reading(wildcards),
+            settings=self._settings(wildcards),
             device=self.study.extraction.device,
             n_questions=min(self.study.ablation.reference, self.study.questions),
             documents=self.shards.ablated_documents(wildcards["set"]),
@@ -218,7 +219,7 @@ class StudyJobs:
             model=wildcards["model"],
             context_set=wildcards["set"],
             shard=int(wildcards["shard"]),
-            reading=self._reading(wildcards),
+            settings=self._settings(wildcards),
             device=self.study.extraction.device,
             n_questions=self.shards.ablated_questions(int(wildcards["shard"])),
             documents=self.shards.ablated_documents(wildcards["set"]),
@@ -318,9 +319,9 @@ class StudyJobs:
     def _needs_means(self) -> bool:
         return "mean" in self.study.ablation.replacements
 
-    def _reading(self, wildcards: Wildcards) -> Reading:
+    def _settings(self, wildcards: Wildcards) -> RunSettings:
         model, contexts = self.study.models[wildcards["model"]], self.study.context_sets[wildcards["set"]]
-        return Reading(
+        return RunSettings(
             dtype=model.dtype,
             matmul=model.matmul,
             window=model.window,

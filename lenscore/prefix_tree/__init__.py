@@ -1,5 +1,5 @@
 """One forward pass over contexts that share prefixes: every shared token is computed once, at every layer.
 
-Knows token ids and positions, no lens and no Arrow. What it computes must equal the model's own states;
-``lenscore.extraction.self_check`` compares them in every job, so that sizes and kernels may be changed without asking.
+Knows token ids and positions, no lens and no Arrow. The states must equal the model's own, and every job compares them
+(``lenscore.extraction.self_check``). So sizes and attention kernels may be changed without asking.
 """

@@ -1,13 +1,31 @@
-"""The tree of common token prefixes of some contexts, laid out so that every shared token stands once.
+"""The tree of common token prefixes of some contexts, laid out so that every shared token is there once.
 
-The unique tokens stand in one sequence in depth-first order, each with its true position, its *depth*.
-What a token follows need not be written down: at every lower depth it is the token that stood there
-last. So a walk along the sequence that keeps, for each depth, the last token seen has at every step the
-token's whole context at hand. Contexts that share nothing are trees beside one another, and walk as well.
+The unique tokens form one sequence in depth-first order, each with its true position, its *depth*. No list of parents
+is needed: the ancestor of a token at a lower depth is the last token before it that has this depth. So whoever goes
+through the sequence and keeps the last token seen at each depth has, at every token, that token's whole context.
+Contexts that share nothing are trees one after the other, and are read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class ContextTokens(Protocol):
+    """A context, as far as running a model over it is concerned."""
+
+    @property
+    def ids(self) -> list[int]:
+        """All of its token ids."""
+
+    @property
+    def predicting_ids(self) -> list[int]:
+        """The token ids that have a next token: all but the last."""
+
+    @property
+    def predicting_positions(self) -> range:
+        """The positions whose states are wanted."""
 
 
 @dataclass(frozen=True)
@@ -16,16 +34,16 @@ class ContextTree:
 
     Attributes:
         ids: the tokens, depth first.
-        depths: each one's position in its contexts, from 0.
-        places: for each context, in the order given, where its tokens stand in ``ids``.
+        depths: each token's position in its contexts, from 0.
+        places: for each context, in the order given, the places of its tokens in ``ids``.
     """
 
     ids: list[int]
     depths: list[int]
     places: list[list[int]]
 
-    def runs(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Cut [start, end) of the sequence where a token does not follow the one before it."""
+    def spans(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Cut [start, end) of the sequence wherever a token does not follow the one before it."""
         first = start
         for place in range(start + 1, end):
             if self.depths[place] != self.depths[place - 1] + 1:
@@ -35,40 +53,40 @@ class ContextTree:
             yield first, end
 
 
-def grow(contexts: Sequence[Sequence[int]]) -> ContextTree:
+def build_tree(contexts: Sequence[Sequence[int]]) -> ContextTree:
     """Return the tree of contexts' token ids."""
     tree = ContextTree([], [], [[] for _ in contexts])
-    path: list[int] = []  # places of the tokens of the context before
-    last: Sequence[int] = ()
-    # Sorted, contexts that share most stand beside one another, and sharing with the one before is all there is.
+    path: list[int] = []  # places of the previous context's tokens
+    previous: Sequence[int] = ()
+    # Once sorted, a context shares most with the one before it: no other needs to be compared.
     for index in sorted(range(len(contexts)), key=lambda index: list(contexts[index])):
         context = contexts[index]
-        shared = common_length(last, context)
+        shared = common_length(previous, context)
         new = range(len(tree.ids), len(tree.ids) + len(context) - shared)
         tree.ids.extend(context[shared:])
         tree.depths.extend(range(shared, len(context)))
         path = [*path[:shared], *new]
         tree.places[index].extend(path)
-        last = context
+        previous = context
     return tree
 
 
-def within_budget(contexts: Sequence[Sequence[int]], budget: int) -> Iterator[list[int]]:
+def groups_within_budget(contexts: Sequence[Sequence[int]], budget: int) -> Iterator[list[int]]:
     """Yield groups of contexts (their indices) whose trees have at most ``budget`` tokens each.
 
     Contexts are taken in the order of their ids, so that those that share most stay together. A context
-    that is over the budget by itself is a group of its own.
+    that has more tokens than the budget is in a group by itself.
     """
     group: list[int] = []
     size = 0
     for index in sorted(range(len(contexts)), key=lambda index: list(contexts[index])):
-        own = len(contexts[index])
+        length = len(contexts[index])
         shared = common_length(contexts[group[-1]], contexts[index]) if group else 0
-        if group and size + own - shared > budget:
+        if group and size + length - shared > budget:
             yield group
             group, size, shared = [], 0, 0
         group.append(index)
-        size += own - shared
+        size += length - shared
     if group:
         yield group
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from lenscore.plan.job import Files, Job
 from lenscore.study.ablation import Replacement, Scope
-from lenscore.study.reading import Reading
+from lenscore.study.run_settings import RunSettings
 
 
 class AblateInputs(Files):
@@ -30,7 +30,7 @@ class AblateJob(Job[AblateInputs, AblateOutputs]):
         model: its name in the study.
         context_set: the set's name.
         shard: its number.
-        reading: how the model reads contexts.
+        settings: how the model runs over contexts.
         device: where to run.
         n_questions: the study's first questions; contexts of later ones are passed over.
         documents: numbers of documents of the contexts.
@@ -41,7 +41,7 @@ class AblateJob(Job[AblateInputs, AblateOutputs]):
     model: str
     context_set: str
     shard: int
-    reading: Reading
+    settings: RunSettings
     device: Literal["auto", "cpu", "cuda"]
     n_questions: int
     documents: list[int]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lenscore.plan.job import Files, Job
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.reading import Reading
+from lenscore.study.run_settings import RunSettings
 
 
 class ExtractInputs(Files):
@@ -32,7 +32,7 @@ class ExtractJob(Job[ExtractInputs, ExtractOutputs]):
         model: its name in the study.
         context_set: the set's name.
         shard: its number.
-        reading: how the model reads contexts.
+        settings: how the model runs over contexts.
         extraction: what is kept, and where to run.
         lenses: names of the study's lenses.
         trained: those of them that are trained, in the order of their files.
@@ -43,7 +43,7 @@ class ExtractJob(Job[ExtractInputs, ExtractOutputs]):
     model: str
     context_set: str
     shard: int
-    reading: Reading
+    settings: RunSettings
     extraction: ExtractionSpec
     lenses: list[str]
     trained: list[str]

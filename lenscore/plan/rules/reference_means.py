@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lenscore.plan.job import Files, Job
-from lenscore.study.reading import Reading
+from lenscore.study.run_settings import RunSettings
 
 
 class MeansInputs(Files):
@@ -25,13 +25,13 @@ class MeansJob(Job[MeansInputs, MeansOutputs]):
     """Take the means.
 
     Attributes:
-        reading: how the model reads contexts.
+        settings: how the model runs over contexts.
         device: where to run.
         n_questions: the study's first questions, over whose contexts means are taken.
         documents: numbers of documents of those contexts.
     """
 
-    reading: Reading
+    settings: RunSettings
     device: Literal["auto", "cpu", "cuda"]
     n_questions: int
     documents: list[int]

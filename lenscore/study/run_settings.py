@@ -1,4 +1,4 @@
-"""How a model reads the contexts of a set: what the sections ``models`` and ``context_sets`` say of it together."""
+"""How a model runs over the contexts of a set: what the sections ``models`` and ``context_sets`` say of it together."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ class Overflow:
 
 
 @dataclass(frozen=True)
-class Reading:
+class RunSettings:
     """Precision and window of a model, and what is done with contexts that are longer than the window."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
