@@ -6,7 +6,7 @@ CORES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
-BENCH_MODEL := resources/models/smollm2-135m
+BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
 .PHONY: run open test check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean

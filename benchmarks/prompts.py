@@ -9,15 +9,16 @@ decides how many there are. Prints a JSON line a template. Example, on a fetched
 
 import argparse
 import json
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from lenscore.contexts.build import build_contexts
+from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.records import QUESTIONS
@@ -25,7 +26,7 @@ from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import PROMPTS, read_template, template_path
 
 
-def measure(model, tokenizer, contexts) -> dict[str, float]:
+def measure(model: PreTrainedModel, tokenizer: ContextTokenizer, contexts: Sequence[Context]) -> dict[str, float]:
     """Return the accuracies over contexts, by the model's own logits."""
     first, tokens, whole, lengths = [], [], [], []
     for context in contexts:
@@ -39,8 +40,8 @@ def measure(model, tokenizer, contexts) -> dict[str, float]:
         tokens += right
         lengths.append(len(tokenised.ids))
 
-    def mean(values: list) -> float:
-        return round(sum(values) / len(values), 3)
+    def mean(values: Sequence[float]) -> float:
+        return round(float(sum(values)) / len(values), 3)
 
     return {
         "contexts": len(contexts),
@@ -85,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from lenscore.contexts.questions import Document, Question
 from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
-from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
+from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
 # A study of NaturalQuestions as large as its file: 15 contexts a question (three lengths, five places), four answer
 # tokens, a model of 30 blocks, two lenses.
@@ -172,9 +172,7 @@ def measured(folder: Path, questions: int, models: int, threads: int, memory_gb:
         study={"study": "made up"},
         questions=asked,
         documents=[question.gold for question in asked if question.gold],
-        models=[
-            LoadedModel(f"model-{model}", "float32", "exact", folder / f"model-{model}") for model in range(models)
-        ],
+        models=[ModelEntry(f"model-{model}", "float32", "exact", folder / f"model-{model}") for model in range(models)],
         lenses=LENSES,
         context_shards=[
             ContextShard("main", i, folder / f"contexts-{i}.parquet", folder / f"left-out-{i}.parquet") for i in shards
@@ -193,7 +191,7 @@ def measured(folder: Path, questions: int, models: int, threads: int, memory_gb:
         memory_gb=memory_gb,
     )
     yield {"step": "load", "seconds": time.monotonic() - started, "bytes": target.stat().st_size}
-    limits = {"threads": threads, "memory_limit": f"{memory_gb} GB"}
+    limits: dict[str, Any] = {"threads": threads, "memory_limit": f"{memory_gb} GB"}
     with duckdb.connect(str(target), read_only=True, config=limits) as connection:
         views = [
             name for (name,) in connection.sql("select view_name from duckdb_views() where not internal").fetchall()
@@ -218,13 +216,13 @@ def main() -> None:
     questions = make_study(folder, options.records, options.models)
     if options.measure:
         # As rule load_database divides its memory.
-        for line in measured(folder, questions, options.models, options.threads, 0.75 * options.memory):
-            print(json.dumps(line), flush=True)
+        for figures in measured(folder, questions, options.models, options.threads, 0.75 * options.memory):
+            print(json.dumps(figures), flush=True)
         return
     command = [sys.executable, "-m", "benchmarks.store", "--measure"]
     for name in ("records", "models", "threads", "memory"):
         command += [f"--{name}", str(getattr(options, name))]
-    lines = []
+    lines: list[dict[str, Any]] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)

@@ -17,6 +17,7 @@ from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.errors import ContextError
 from lenscore.extraction.shard import ShardRecords, extract_shard
+from lenscore.plan.shards import Shards
 from lenscore.records import ABLATIONS, read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
@@ -182,9 +183,10 @@ STUDY: dict[str, Any] = {
 
 
 def test_the_studys_first_questions_are_ablated_whatever_shard_they_are_in() -> None:
-    study = read_study({**STUDY, "models": {"m": {"source": "path:m"}}})
-    assert [study.ablated_questions(shard) for shard in range(study.n_shards)] == [(0, 2), (2, 3), (4, 4)]
-    assert [study.ablated_documents(name) for name in study.context_sets] == [[2], []]
+    shards = Shards(read_study({**STUDY, "models": {"m": {"source": "path:m"}}}))
+    assert list(shards.of_ablations()) == [("m", "main", 0), ("m", "main", 1)]
+    assert [shards.ablated_questions(shard) for shard in (0, 1)] == [2, 3]
+    assert [shards.ablated_documents(name) for name in ("main", "other")] == [[2], []]
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def extracted(contexts: list[Context], model: Path, threads: int) -> pd.DataFram
 
 def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkout, tmp_path: Path) -> None:
     """Two questions as one shard with two threads, and as two with one thread."""
-    model = finished.folder / "resources/models/smollm2-135m"
+    model = finished.folder / "resources/models/smollm2-135m-54c0cfce"
     contexts = contexts_of(2, [2], tmp_path)
     by_question = [list(group) for _, group in groupby(contexts, key=lambda context: context.question_id)]
     one = extracted(contexts, model, threads=2)
@@ -118,7 +118,7 @@ def test_fifty_contexts_agree_with_plain_transformers(finished: Checkout, tmp_pa
     few = list(dict.fromkeys(context.question_id for context in contexts))[:2]
     contexts = [context for context in contexts if context.n_documents <= 3 or context.question_id in few]
     assert len(contexts) == 50
-    folder = finished.folder / "resources/models/smollm2-135m"
+    folder = finished.folder / "resources/models/smollm2-135m-54c0cfce"
     found = extracted(contexts, folder, threads=2)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)

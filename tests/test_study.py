@@ -326,20 +326,6 @@ def test_every_fault_is_told_at_once() -> None:
     ]
 
 
-def test_shards_hold_every_question_once() -> None:
-    for questions in range(1, 30):
-        study = read_study(LEAST | {"questions": questions, "shard_size": 7})
-        places = [range(*study.questions_of_shard(shard)) for shard in range(study.n_shards)]
-        assert [place for shard in places for place in shard] == list(range(questions))
-        assert all(1 <= len(shard) <= 7 for shard in places)
-
-
-def test_more_questions_leave_earlier_shards_as_they_are() -> None:
-    few = read_study(LEAST | {"questions": 14, "shard_size": 7})
-    many = read_study(LEAST | {"questions": 30, "shard_size": 7})
-    assert [many.questions_of_shard(shard) for shard in range(2)] == [few.questions_of_shard(shard) for shard in (0, 1)]
-
-
 def test_dataset_names_are_paths_of_their_own() -> None:
     def name(**spec: str) -> str:
         return read_study(changed("dataset", spec)).dataset.name

@@ -19,7 +19,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=lambda path: Path(path).resolve(),
-        default=Path("resources/models/smollm2-135m").resolve(),
+        default=Path("resources/models/smollm2-135m-54c0cfce").resolve(),
         help="folder of a Llama-like model",
     )
     parser.add_argument("--dataset", type=Path, help="a file of questions; by default the project's own")
