@@ -309,7 +309,7 @@ def chart_spec(wildcards):
 
 
 def report_spec(wildcards):
-    return {"title": STUDY.report.title, "code": PAGE_CODE}
+    return {"config": STUDY.model_dump(mode="json"), "code": PAGE_CODE}
 
 
 def benchmarks_of_jobs():

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lenscore.jobs.log import job_log
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def main(
     database: Path,
-    findings: Path,
+    tables: Path,
     charts: Path,
     benchmarks: Mapping[str, Sequence[str]],
-    title: str | None,
+    config: Mapping[str, Any],
     page: Path,
 ) -> None:
     """Render the page beside its place, then rename it."""
@@ -25,7 +25,7 @@ def main(
     from lenscore.report.run_times import in_words, run_times, table_in_text
 
     times = run_times({rule: [Path(file) for file in files] for rule, files in benchmarks.items()})
-    html = render_page(database, findings, findings.parent, charts, title, times)
+    html = render_page(database, tables, charts, config, times)
     with written_whole(page) as beside:
         beside.write_text(html, encoding="utf-8")
     log = logging.getLogger("lenscore")
@@ -37,9 +37,9 @@ if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         main(
             Path(snakemake.input.database),
-            Path(snakemake.input.findings),
+            Path(snakemake.input.findings).parent,
             Path(snakemake.input.charts[0]).parent,
             snakemake.params.benchmarks,
-            snakemake.params.spec["title"],
+            snakemake.params.spec["config"],
             Path(snakemake.output.page),
         )
