@@ -126,6 +126,17 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the hand-worked study, which ablates nothing; its database is ``study.duckdb``."""
+    from tests.made_study import write_page
+    from tests.small_study import SmallStudy
+
+    study = SmallStudy(tmp_path_factory.mktemp("small-page"))
+    study.load()
+    return write_page(study, study.folder)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

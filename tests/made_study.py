@@ -16,8 +16,8 @@ from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.contexts.questions import Document, Question
 from lenscore.records import CONTEXTS, LEFT_OUT, LENS_DIVERGENCES, shard_facts, write_table
-from lenscore.report.charts import CHARTS
-from lenscore.report.contents import CHARTS as ENTRIES
+from lenscore.report.charts import CHART_FUNCTIONS
+from lenscore.report.contents import CHARTS
 from lenscore.report.page.render import render_page
 from lenscore.store.database import ContextShard, LoadedModel
 from lenscore.study.analysis import AnalysisSpec
@@ -114,24 +114,31 @@ class MadeStudy(SmallStudy):
         ]
 
 
-def write_page(study: SmallStudy, folder: Path, **config: Any) -> Path:
-    """Write tables, charts and page of a loaded study as the workflow lays them out, and return the page."""
-    settings = AnalysisSpec(resamples=200, permutations=199)
-    tables, findings = study_tables(study.target, settings)
-    tables["examples"] = study_examples(study.target, 1)
-    lengths = sorted({n for (n,) in study.query("select distinct n_documents from contexts where n_documents > 0")})
-    full = {
+def made_config(study: SmallStudy) -> dict[str, Any]:
+    """Return the whole config of a loaded study."""
+    counts = sorted({n for (n,) in study.query("select distinct n_documents from contexts where n_documents > 0")})
+    config = {
         "study": "small",
         "dataset": {"source": "path:<b>questions</b>.jsonl"},
         "questions": len(study.questions),
-        "context_sets": {"main": {"documents": lengths, "positions": "all"}},
+        "context_sets": {"main": {"documents": counts, "positions": "all"}},
         "models": {model.model: {"source": "path:tiny"} for model in study.models},
         "lenses": study.lenses,
-        **config,
+        "analysis": {"resamples": 200, "permutations": 199},
     }
+    return Study.model_validate(config).model_dump(mode="json")
+
+
+def write_page(study: SmallStudy, folder: Path) -> Path:
+    """Write tables, charts and page of a loaded study as the workflow lays them out, and return the page.
+
+    Its whole config lies beside them, as ``config.json``.
+    """
+    config = made_config(study)
+    tables, findings = study_tables(study.target, AnalysisSpec.model_validate(config["analysis"]))
+    tables["examples"] = study_examples(study.target, 1)
     facts = {
         "study": "small",
-        "config": Study.model_validate(full).model_dump(mode="json"),
         "dataset": {"source": EVIL, "files": {"questions.parquet": "d1935"}},
         "extraction_code": "c0de",
         "versions": {"snakemake": "9.27.1"},
@@ -146,8 +153,10 @@ def write_page(study: SmallStudy, folder: Path, **config: Any) -> Path:
         table.to_parquet(folder / f"tables/{name}.parquet")
     (folder / "tables/findings.json").write_text(json.dumps(findings))
     for name, chart in CHARTS.items():
-        chart(tables[ENTRIES[name].table]).save(str(folder / f"charts/{name}.json"))
+        # The page needs no pictures, which take as long again.
+        spec = CHART_FUNCTIONS[name](tables[chart.table]).to_dict()
+        (folder / f"charts/{name}.json").write_text(json.dumps(spec))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     page = folder / "report/index.html"
-    html = render_page(study.target, folder / "tables/findings.json", folder / "tables", folder / "charts", None)
-    page.write_text(html, encoding="utf-8")
+    page.write_text(render_page(study.target, folder / "tables", folder / "charts", config), encoding="utf-8")
     return page

@@ -7,11 +7,9 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from lenscore.analysis.tables import study_tables
-from lenscore.report.charts import CHARTS
+from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.report.contents import TABLES
 from lenscore.report.page.sentences import about_cause
-from lenscore.study.analysis import AnalysisSpec
 from tests.made_study import write_page
 from tests.small_study import SmallStudy
 
@@ -64,23 +62,27 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert "cannot be compared" in sentence
 
 
-def tables_of(folder: Path, *, ablated: bool) -> tuple[Path, dict[str, pd.DataFrame], dict[str, Any]]:
-    study = SmallStudy(folder)
-    if ablated:
-        study.ablation_shards = [study.write_ablations(shard) for shard in (0, 1)]
+@pytest.fixture(scope="module")
+def ablated_page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = SmallStudy(tmp_path_factory.mktemp("ablated"))
+    study.ablation_shards = [study.write_ablations(shard) for shard in (0, 1)]
     study.load()
-    return study.target, *study_tables(study.target, AnalysisSpec(resamples=200))
+    return write_page(study, study.folder)
+
+
+def essential_layers(page_file: Path) -> pd.DataFrame:
+    return pd.read_parquet(page_file.parent.parent / "tables/essential_layers.parquet")
 
 
 def drawn(table: pd.DataFrame) -> str:
-    svg: str = vl_convert.vegalite_to_svg(CHARTS["essential_layers"](table).to_dict())
+    svg: str = vl_convert.vegalite_to_svg(CHART_FUNCTIONS["essential_layers"](table).to_dict())
     assert "NaN" not in svg
     assert "undefined" not in svg
     return svg
 
 
-def test_the_chart_draws_the_cause_where_there_is_one(tmp_path: Path) -> None:
-    table = tables_of(tmp_path, ablated=True)[1]["essential_layers"]
+def test_the_chart_draws_the_cause_where_there_is_one(ablated_page_file: Path) -> None:
+    table = essential_layers(ablated_page_file)
     svg = drawn(table)
     assert "drop of log p" in svg
     assert "the block is skipped" in svg
@@ -88,34 +90,33 @@ def test_the_chart_draws_the_cause_where_there_is_one(tmp_path: Path) -> None:
     other = drawn(table.assign(scope="answer", replacement="mean"))
     assert "the block adds its mean" in other
     assert "at the answer alone" in other
-    spec = CHARTS["essential_layers"](table).to_dict()
+    spec = CHART_FUNCTIONS["essential_layers"](table).to_dict()
     rows = [row for rows in spec["datasets"].values() for row in rows if row["layer"] and row["region"] == "all"]
     plotted = [row for row in rows if "logprob_drop" in row]
     assert {row["n_ablated"] for row in plotted} == {16}
     assert {(row["layer"], row["logprob_drop"]) for row in plotted} == {(1, 1.0), (2, 2.0), (3, 3.0)}
 
 
-def test_the_chart_stands_without_ablation(tmp_path: Path) -> None:
-    table = tables_of(tmp_path, ablated=False)[1]["essential_layers"]
+def test_the_chart_stands_without_ablation(small_page_file: Path) -> None:
+    table = essential_layers(small_page_file)
     assert "drop of log p" not in drawn(table)
     older = table[[column for column in table if "drop" not in column]]
     assert "drop of log p" not in drawn(older)
 
 
-def test_a_model_that_was_not_ablated_has_a_panel_without_cause(tmp_path: Path) -> None:
-    table = tables_of(tmp_path, ablated=True)[1]["essential_layers"]
+def test_a_model_that_was_not_ablated_has_a_panel_without_cause(ablated_page_file: Path) -> None:
+    table = essential_layers(ablated_page_file)
     causes = [column for column in table if "drop" in column]
     drawn(pd.concat([table, table.assign(model="another", **dict.fromkeys(causes, float("nan")))]))
 
 
 @pytest.mark.parametrize("ablated", [True, False])
-def test_the_page_says_what_was_ablated_or_nothing(tmp_path: Path, ablated: bool) -> None:
-    study = SmallStudy(tmp_path)
-    if ablated:
-        study.ablation_shards = [study.write_ablations(shard) for shard in (0, 1)]
-    study.load()
-    page = write_page(study, tmp_path).read_text(encoding="utf-8")
-    assert {file.stem for file in (tmp_path / "tables").glob("*.parquet")} == {*TABLES, "examples"}
+def test_the_page_says_what_was_ablated_or_nothing(
+    ablated_page_file: Path, small_page_file: Path, ablated: bool
+) -> None:
+    file = ablated_page_file if ablated else small_page_file
+    page = file.read_text(encoding="utf-8")
+    assert {table.stem for table in (file.parent.parent / "tables").glob("*.parquet")} == {*TABLES, "examples"}
     assert ("log p lost (nats)" in page) == ablated
     assert ("tiny: over the 3 blocks and 4 questions" in page) == ablated
     assert ("what is lost when the block is skipped at every token" in page) == ablated

@@ -141,7 +141,7 @@ def test_positions_are_typed_too_and_a_range_without_any_is_said(fresh: Opened) 
     fresh.page.fill("#to", "0.7")
     fresh.page.press("#to", "Tab")
     fresh.settle()
-    assert "No document stands between 0.60 and 0.70" in fresh.page.inner_text("#filter-note")
+    assert "No position lies between 0.60 and 0.70" in fresh.page.inner_text("#filter-note")
     assert fresh.marks("right_by_layer") == before
 
 

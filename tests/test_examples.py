@@ -7,9 +7,9 @@ import pytest
 
 from lenscore.analysis.examples import KINDS, choose_examples, study_examples
 from lenscore.report.charts.grid import cells_of
-from lenscore.report.charts.visible import visible
+from lenscore.report.charts.token_text import visible_text
 from lenscore.report.page.explorer import explorer_data
-from lenscore.report.page.packed import packed, script_json, within_budget
+from lenscore.report.page.inline_data import packed_spec, script_json, within_budget
 from tests.made_study import LENGTHS, MadeStudy
 from tests.test_analysis import depth_row
 
@@ -102,7 +102,7 @@ def test_no_example_is_no_data() -> None:
     ],
 )
 def test_what_cannot_be_seen_is_shown(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert visible_text(text) == shown
 
 
 def test_json_cannot_end_its_script() -> None:
@@ -111,12 +111,12 @@ def test_json_cannot_end_its_script() -> None:
 
 def test_data_are_packed_without_their_names_being_repeated() -> None:
     spec = {"mark": "bar", "datasets": {"d": [{"a": 1, "b": 2}, {"a": 3}]}}
-    assert packed(spec)["datasets"] == {"d": {"columns": ["a", "b"], "texts": {}, "rows": [[1, 2], [3, None]]}}
+    assert packed_spec(spec)["datasets"] == {"d": {"columns": ["a", "b"], "texts": {}, "rows": [[1, 2], [3, None]]}}
 
 
 def test_a_text_that_stands_often_is_packed_once() -> None:
     rows = [{"a": 1, "t": "x", "mixed": "x"}, {"a": 2, "t": "y", "mixed": None}, {"a": 3, "t": "x", "mixed": "x"}]
-    table = packed({"datasets": {"d": rows}})["datasets"]["d"]
+    table = packed_spec({"datasets": {"d": rows}})["datasets"]["d"]
     assert table == {
         "columns": ["a", "t", "mixed"],
         "texts": {"t": ["x", "y"]},

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,24 +12,24 @@ from typing import Any
 import pandas as pd
 import pytest
 import vl_convert
+from snakemake.common.configfile import load_configfile
 
-from lenscore.analysis.examples import study_examples
-from lenscore.analysis.tables import study_tables
-from lenscore.report.charts import CHARTS
-from lenscore.report.contents import CHARTS as ENTRIES
+from lenscore.report.charts import CHART_FUNCTIONS
+from lenscore.report.contents import CHARTS
 from lenscore.report.page.explorer import BUDGET
-from lenscore.report.page.packed import CHARTS_BUDGET
-from lenscore.report.page.render import _vega, render_page
+from lenscore.report.page.inline_data import CHARTS_BUDGET
+from lenscore.report.page.render import render_page, vega_script
 from lenscore.report.page.sentences import (
     about_coverage,
     about_disagreement,
     about_layers,
     about_shape,
     about_verdicts,
-    no_curve,
+    verdict_sentences,
 )
 from lenscore.study.analysis import AnalysisSpec
-from tests.made_study import EVIL, MadeStudy, write_page
+from lenscore.study.study import read_study
+from tests.made_study import EVIL, write_page
 from tests.small_study import SmallStudy
 from tests.test_analysis import depth_row
 
@@ -91,8 +94,12 @@ def test_disagreements_name_every_way_of_asking() -> None:
     )
 
 
-def test_nothing_right_is_said_plainly() -> None:
-    assert "No answer token is right" in no_curve()
+def test_each_model_set_and_lens_has_one_verdict_sentence() -> None:
+    shapes = [SHAPE, {**SHAPE, "n_documents": 10}, {**SHAPE, "lens": "tuned"}, {**SHAPE, "context_set": "short"}]
+    sentences = verdict_sentences(shapes)
+    names = [(row["model"], row["lens"], row["words"].partition(":")[0]) for row in sentences]
+    assert names == [("m", "logit", "m"), ("m", "tuned", "m, tuned lens"), ("m", "logit", "m, short")]
+    assert "with 5 documents and an inverted U with 10 documents" in sentences[0]["words"]
 
 
 def test_busiest_layers_leave_out_layers_that_do_nothing() -> None:
@@ -121,38 +128,52 @@ def test_what_was_cut_skipped_and_left_out_is_said() -> None:
     assert about_coverage([{**row, "n_cut": 0, "n_skipped": 0, "n_questions_left_out": 0}]) == []
 
 
-@pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
-    study = MadeStudy(tmp_path_factory.mktemp("tables"))
-    study.load()
-    tables = study_tables(study.target, AnalysisSpec(resamples=200, permutations=199))[0]
-    return {**tables, "examples": study_examples(study.target, 1)}
-
-
 @pytest.mark.parametrize("name", CHARTS)
-def test_each_chart_draws_its_table(name: str, tables: dict[str, pd.DataFrame]) -> None:
-    table = tables[ENTRIES[name].table]
-    chart = CHARTS[name](table)
-    svg = vl_convert.vegalite_to_svg(chart.to_dict())
-    empty = vl_convert.vegalite_to_svg(CHARTS[name](table.iloc[:0]).to_dict())
+def test_each_chart_draws_its_table_and_says_if_it_is_empty(name: str, page_file: Path) -> None:
+    study = page_file.parent.parent
+    spec = json.loads((study / f"charts/{name}.json").read_text())
+    svg = vl_convert.vegalite_to_svg(spec)
+    no_rows = pd.read_parquet(study / f"tables/{CHARTS[name].table}.parquet").iloc[:0]
+    empty = vl_convert.vegalite_to_svg(CHART_FUNCTIONS[name](no_rows).to_dict())
     assert svg.count("<path") > empty.count("<path") + 5
     assert "NaN" not in svg
     assert "undefined" not in svg
+    assert re.search(r"No (answer token|context)|The study has no", empty)
+    # A panel for each of the study's two models; the grid shows one context.
+    assert {model for model in ("tiny", "twin") if re.search(rf">{model}\b", svg)} == (
+        set() if name == "lens_grid" else {"tiny", "twin"}
+    )
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_an_empty_table_says_so(name: str, tables: dict[str, pd.DataFrame]) -> None:
-    svg = vl_convert.vegalite_to_svg(CHARTS[name](tables[ENTRIES[name].table].iloc[:0]).to_dict())
-    assert re.search(r"No (answer token|context)|The study has no", svg)
+DRAW = """
+import sys
+from pathlib import Path
+import pandas as pd
+from lenscore.report.charts.files import write_chart
+tables, folder = map(Path, sys.argv[1:3])
+for name_and_table in sys.argv[3:]:
+    name, table = name_and_table.split(":")
+    write_chart(name, pd.read_parquet(tables / f"{table}.parquet"), folder)
+"""
 
 
-def test_several_models_have_a_panel_each(tables: dict[str, pd.DataFrame]) -> None:
-    for name in CHARTS:
-        if name == "lens_grid":  # shows one context
-            continue
-        table = tables[ENTRIES[name].table]
-        both = pd.concat([table, table.assign(model="another-model")])
-        assert "another-model" in vl_convert.vegalite_to_svg(CHARTS[name](both).to_dict())
+def test_charts_drawn_in_one_process_are_those_drawn_apart(page_file: Path, tmp_path: Path) -> None:
+    # Both have a colour gradient, which Vega numbers on from chart to chart.
+    names = [f"{name}:{CHARTS[name].table}" for name in ("right_by_layer", "lens_grid")]
+    for folder, drawn in (("together", names), ("apart", names[:1]), ("apart", names[1:])):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        command = [sys.executable, "-c", DRAW, str(page_file.parent.parent / "tables"), str(tmp_path / folder), *drawn]
+        subprocess.run(command, check=True)
+    files = {file.name: file.read_bytes() for file in (tmp_path / "together").iterdir()}
+    assert set(files) == {
+        f"{name}.{kind}" for name in ("right_by_layer", "lens_grid") for kind in ("json", "svg", "png")
+    }
+    assert files == {file.name: file.read_bytes() for file in (tmp_path / "apart").iterdir()}
+    for name in ("right_by_layer", "lens_grid"):
+        chart = json.loads(files[f"{name}.json"])
+        assert files[f"{name}.svg"].decode().count('"url(#gradient_0)"') == 1
+        assert chart == json.loads((page_file.parent.parent / f"charts/{name}.json").read_text())
+        assert files[f"{name}.png"].startswith(b"\x89PNG")
 
 
 def test_the_curve_plots_the_means_of_the_table() -> None:
@@ -160,7 +181,7 @@ def test_the_curve_plots_the_means_of_the_table() -> None:
 
     rows = pd.DataFrame([depth_row("a", place, 0, 1, 1 + place) for place in range(3)])
     table = refinement_curve(rows, AnalysisSpec(resamples=100))
-    spec = CHARTS["refinement_curve"](table).to_dict()
+    spec = CHART_FUNCTIONS["refinement_curve"](table).to_dict()
     plotted = [row for rows in spec["datasets"].values() for row in rows]
     assert {row["measure"] for row in plotted} == {"refinement_depth"}
     points = {(row["relative_position"], row["mean"]) for row in plotted}
@@ -168,30 +189,59 @@ def test_the_curve_plots_the_means_of_the_table() -> None:
 
 
 class Page(HTMLParser):
-    """Collects what a page loads from elsewhere, its text, and its headings."""
+    """Collects what a page loads from elsewhere, its text, its headings, and the settings that it shows."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: list[str] = []
         self.text = ""
         self.tags: list[str] = []
+        self.ids: list[str | None] = []
+        self.config = ""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
         values = dict(attributes)
+        self.tags.append(tag)
+        self.ids.append(values.get("id"))
         if tag in ("script", "iframe", "link") and (values.get("src") or values.get("href")):
             self.loaded.append(str(values))
 
     def handle_data(self, data: str) -> None:
         if self.tags and self.tags[-1] not in ("script", "style"):
             self.text += data
+        if self.ids and self.ids[-1] == "config":
+            self.config += data
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    study = SmallStudy(tmp_path_factory.mktemp("page"))
-    study.load()
-    return write_page(study, study.folder).read_text(encoding="utf-8")
+def page(small_page_file: Path) -> str:
+    return small_page_file.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def small_config(small_page_file: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((small_page_file.parent.parent / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def test_the_settings_on_the_page_make_the_study_again(
+    small_page_file: Path, small_config: dict[str, Any], tmp_path: Path
+) -> None:
+    told = {
+        **small_config,
+        "analysis": {**small_config["analysis"], "confidence": 0.9, "smallest_effect": 1e-05},
+        "report": {"title": "<b>no</b>: 'é' & \"yes\"", "examples": 3},
+    }
+    study = small_page_file.parent.parent
+    parsed = Page()
+    parsed.feed(render_page(study / "study.duckdb", study / "tables", study / "charts", told))
+    parsed.close()
+    assert "snakemake --cores 4 --configfile small.yaml" in parsed.text
+    file = tmp_path / "small.yaml"
+    file.write_text(parsed.config, encoding="utf-8")
+    config = load_configfile(str(file))
+    assert config == told
+    assert read_study(config).model_dump(mode="json") == told
 
 
 def test_the_page_loads_nothing(page: str) -> None:
@@ -204,27 +254,26 @@ def test_the_page_loads_nothing(page: str) -> None:
 
 def test_the_budgets_keep_the_page_under_five_megabytes() -> None:
     # The rest is the tables' HTML and the style: five tables of 600 rows at the most.
-    assert len(_vega()) + CHARTS_BUDGET + BUDGET < 4_200_000
+    assert len(vega_script()) + CHARTS_BUDGET + BUDGET < 4_200_000
 
 
-def test_a_page_of_many_rows_stays_small_and_says_what_it_leaves_out(page: str, tmp_path: Path) -> None:
-    study = SmallStudy(tmp_path)
-    study.load()
-    write_page(study, tmp_path)
+def test_a_page_of_many_rows_stays_small_and_says_what_it_leaves_out(
+    page: str, small_page_file: Path, small_config: dict[str, Any], tmp_path: Path
+) -> None:
+    study = small_page_file.parent.parent
+    shutil.copytree(study / "tables", tmp_path / "tables")
     essential = pd.read_parquet(tmp_path / "tables/essential_layers.parquet")
     many = pd.concat([essential.assign(model=f"model-{i:04d}") for i in range(300)])
     many.to_parquet(tmp_path / "tables/essential_layers.parquet")
-    large = render_page(study.target, tmp_path / "tables/findings.json", tmp_path / "tables", tmp_path / "charts", None)
+    large = render_page(study / "study.duckdb", tmp_path / "tables", study / "charts", small_config)
     n_rows = 300 * len(essential[(essential["region"] == "all") & essential["n_documents"].isna()])
     assert f"The first 600 of {n_rows} rows." in large
     assert "The first 600" not in page
     assert len(large.encode()) - len(page.encode()) < 600_000
 
 
-def test_what_a_chart_joins_is_said_below_it(tmp_path: Path) -> None:
-    study = MadeStudy(tmp_path)
-    study.load()
-    page = write_page(study, tmp_path).read_text(encoding="utf-8")
+def test_the_caption_says_what_a_chart_pools(page_file: Path) -> None:
+    page = page_file.read_text(encoding="utf-8")
     captions = dict(
         re.findall(r'id="(\w+)-heading">(?:(?!-heading">).)*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)
     )
@@ -242,8 +291,8 @@ def test_the_page_has_every_part(page: str) -> None:
     parsed = Page()
     parsed.feed(page)
     assert parsed.tags.count("h1") == 1
-    assert list(ENTRIES) == list(CHARTS)
-    for name, entry in ENTRIES.items():
+    assert list(CHARTS) == list(CHART_FUNCTIONS)
+    for name, entry in CHARTS.items():
         assert entry.heading in parsed.text
         assert f'id="{name}"' in page
     for words in (

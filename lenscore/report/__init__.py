@@ -1,4 +1,4 @@
-"""The report: charts, the page, and which of them a study shows.
+"""The report: the charts, the page, and which of them a study shows.
 
-Draws and words what ``lenscore.analysis`` has computed, and computes no statistic itself. Looks may be changed freely.
+Shows what ``lenscore.analysis`` has computed; computes no statistic itself. Layout and wording may be changed freely.
 """

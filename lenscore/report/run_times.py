@@ -1,4 +1,4 @@
-"""What a study took, rule by rule: from Snakemake's benchmark files, and from what jobs say of their own time."""
+"""Run times of a study's jobs by rule, from Snakemake's benchmark files and the jobs' own records of time spent."""
 
 import csv
 import json
@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 
 class RuleTimes(NamedTuple):
-    """What the jobs of one rule took together.
+    """What the jobs of one rule took, added up.
 
     Attributes:
         rule: its name.
-        jobs: how many of them were measured.
-        seconds: wall time from their processes' start to their end.
-        model: of these, in the model's passes.
-        lens: of these, in making and weighing a lens's logits.
-        most_mb: the largest memory that one of them held.
+        jobs: how many were measured.
+        seconds: wall time of their processes.
+        model: seconds of these in the model's forward passes.
+        lens: seconds of these in computing a lens's logits and their statistics.
+        most_mb: peak memory of the largest job, in MB.
     """
 
     rule: str
@@ -28,47 +28,49 @@ class RuleTimes(NamedTuple):
 
 
 def run_times(benchmarks: Mapping[str, Iterable[Path]]) -> list[RuleTimes]:
-    """Return what each rule took.
+    """Return what each rule took; rules without a measured job are left out.
 
     Args:
-        benchmarks: by rule, the benchmark files of its jobs, those that there are; beside the file of a job that runs a
-            model stands one with the suffix .json, in which it says what it spent its time on.
+        benchmarks: by rule, the benchmark files of its jobs; files that do not exist are left out. A job that runs a
+            model also writes a file with the suffix .json, with the seconds it spent in model and lens.
     """
-    found = []
+    times = []
     for rule, files in benchmarks.items():
-        there = [file for file in files if file.is_file()]
-        rows = [row for file in there for row in _rows(file)]
-        spent = [_spent(file) for file in there]
+        existing = [file for file in files if file.is_file()]
+        rows = [row for file in existing for row in _rows(file)]
+        spent = [_spent(file) for file in existing]
         if rows:
-            found.append(
+            times.append(
                 RuleTimes(
-                    rule, len(there), sum(float(row["s"]) for row in rows), sum(of["model"] for of in spent),
+                    rule, len(existing), sum(float(row["s"]) for row in rows), sum(of["model"] for of in spent),
                     sum(of["lens"] for of in spent), max((_number(row["max_rss"]) for row in rows), default=0.0),
                 )
             )  # fmt: skip
-    return found
+    return times
 
 
 def in_words(times: Iterable[RuleTimes]) -> str:
-    """Return the sentence on what the jobs' time went into; empty if nothing was measured."""
-    listed = list(times)
-    whole = sum(of.seconds for of in listed)
-    if not whole:
+    """Return the sentence on what the jobs spent their time on; empty if nothing was measured."""
+    rules = list(times)
+    total = sum(rule.seconds for rule in rules)
+    if not total:
         return ""
-    model, lens = (sum(getattr(of, name) for of in listed) / whole for name in ("model", "lens"))
+    model, lens = (sum(rule.model for rule in rules) / total, sum(rule.lens for rule in rules) / total)
     return (
-        f"Of {_duration(whole)} that all jobs took together, {model:.0%} went into the model's passes, {lens:.0%} into "
+        f"Of {_duration(total)} that all jobs took together, {model:.0%} went into the model's passes, {lens:.0%} into "
         f"the lens, and {1 - model - lens:.0%} into all else: starting processes, loading, files, database, charts."
     )
 
 
 def table_in_text(times: Iterable[RuleTimes]) -> str:
-    """Return the table for a log: a line a rule."""
+    """Return the table as text for a log: one line per rule."""
     lines = [f"{'rule':<16} {'jobs':>5} {'seconds':>9} {'model':>7} {'lens':>6} {'else':>6} {'MB':>6}"]
-    for of in times:
-        parts = (of.model, of.lens, of.seconds - of.model - of.lens)
-        model, lens, rest = (f"{part / of.seconds:.0%}" if of.seconds else "" for part in parts)
-        lines.append(f"{of.rule:<16} {of.jobs:>5} {of.seconds:>9.1f} {model:>7} {lens:>6} {rest:>6} {of.most_mb:>6.0f}")
+    for row in times:
+        parts = (row.model, row.lens, row.seconds - row.model - row.lens)
+        model, lens, rest = (f"{part / row.seconds:.0%}" if row.seconds else "" for part in parts)
+        lines.append(
+            f"{row.rule:<16} {row.jobs:>5} {row.seconds:>9.1f} {model:>7} {lens:>6} {rest:>6} {row.most_mb:>6.0f}"
+        )
     return "\n".join(lines)
 
 
@@ -78,13 +80,13 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _spent(file: Path) -> dict[str, float]:
-    said = file.with_suffix(".json")
-    nothing = {"model": 0.0, "lens": 0.0}
-    return nothing | json.loads(said.read_text(encoding="utf-8")) if said.is_file() else nothing
+    record = file.with_suffix(".json")
+    spent = {"model": 0.0, "lens": 0.0}
+    return spent | json.loads(record.read_text(encoding="utf-8")) if record.is_file() else spent
 
 
 def _number(text: str) -> float:
-    """Return a value of a benchmark file; what Snakemake had no time to measure is 0."""
+    """Return a number of a benchmark file; 0 where the job was too short for Snakemake to measure it."""
     try:
         return float(text)
     except ValueError:

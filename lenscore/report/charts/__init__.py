@@ -17,7 +17,7 @@ from lenscore.report.charts.grid import lens_grid
 from lenscore.report.charts.layers import essential_layers, flips, layers_reached, lens_divergence, right_by_layer
 
 # By the names of ``lenscore.report.contents``.
-CHARTS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
+CHART_FUNCTIONS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     chart.__name__: chart
     for chart in (
         refinement_curve, accuracy_curve, depth_curves, layers_reached, right_by_layer, lens_grid, essential_layers,
@@ -26,6 +26,6 @@ CHARTS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
 }  # fmt: skip
 
 __all__ = [
-    "CHARTS", "accuracy_curve", "controls", "depth_by_group", "depth_curves", "essential_layers", "flips",
+    "CHART_FUNCTIONS", "accuracy_curve", "controls", "depth_by_group", "depth_curves", "essential_layers", "flips",
     "layers_reached", "lens_divergence", "lens_grid", "populations", "refinement_curve", "right_by_layer",
 ]  # fmt: skip

@@ -1,32 +1,32 @@
-"""Charts that set means beside one another: controls, and groups of answer tokens."""
+"""Charts that compare means: with controls, and between groups of answer tokens."""
 
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.parts import (
-    LENGTHS_JOINED,
-    a_row_a_curve,
-    beside,
+    DEPTHS,
+    DOCUMENTS_POOLED,
+    chart_data,
     curve_order,
     document_order,
     documents_colour,
+    empty_chart,
     filtered,
-    nothing,
-    shown,
+    row_per_curve,
+    side_by_side,
     stacked,
     with_curve_names,
-    with_documents,
+    with_document_labels,
     with_filters,
 )
 from lenscore.report.charts.theme import MUTED, QUIET
+from lenscore.report.names import CONTROLS
 
-_CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
 _DIFFERENCES = {
     "accuracy": "answer tokens right",
     "target_logprob": "log p of the answer token (nats)",
-    "own_token_refinement_depth": "own-token refinement depth (layers)",
-    "refinement_depth": "refinement depth (layers)",
+    **{depth: DEPTHS[depth] for depth in ("own_token_refinement_depth", "refinement_depth")},
 }
 _GROUPINGS = {
     "frequency_band": "frequency of the token",
@@ -35,8 +35,7 @@ _GROUPINGS = {
 }
 _GROUP_MEASURES = {
     "accuracy": "right at layer L",
-    "settled_layer": "settled layer",
-    "refinement_depth": "refinement depth (layers)",
+    **{depth: DEPTHS[depth] for depth in ("settled_layer", "refinement_depth")},
     "lost_again": "right, then lost again",
 }
 _SHARES = ("accuracy", "lost_again")
@@ -49,12 +48,12 @@ def controls(table: pd.DataFrame) -> ChartType:
         table: of :func:`lenscore.analysis.controls.controls`.
     """
     if table.empty:
-        return nothing("The study has no controls: set controls in a context set.")
-    named = with_documents(with_curve_names(table)).assign(label=lambda rows: rows["control"].map(_CONTROLS))
-    order = [label for control, label in _CONTROLS.items() if control in set(named["control"])]
+        return empty_chart("The study has no controls: set controls in a context set.")
+    named = with_document_labels(with_curve_names(table)).assign(label=lambda rows: rows["control"].map(CONTROLS))
+    order = [label for control, label in CONTROLS.items() if control in set(named["control"])]
     columns: list[ChartType] = []
     for measure, title in _DIFFERENCES.items():
-        part = shown(
+        part = chart_data(
             named[named["measure"] == measure], "model", "lens", "n_documents", "curve", "documents", "label", "mean",
             "control_mean", "difference", "low", "high", "n_tokens",
         )  # fmt: skip
@@ -76,8 +75,8 @@ def controls(table: pd.DataFrame) -> ChartType:
         spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(x=x)
         panel = alt.layer(zero, spans, points).properties(width=180, height=130)
-        columns.append(a_row_a_curve(panel, part))
-    return with_filters(beside(*columns).resolve_scale(color="shared"))
+        columns.append(row_per_curve(panel, part))
+    return with_filters(side_by_side(*columns).resolve_scale(color="shared"))
 
 
 def depth_by_group(table: pd.DataFrame) -> ChartType:
@@ -88,8 +87,8 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
     """
     rows = table[table["grouping"].isin(_GROUPINGS) & table["measure"].isin(_GROUP_MEASURES)].dropna(subset=["mean"])
     if rows.empty:
-        return nothing("No context with documents was extracted.")
-    named = with_documents(with_curve_names(rows))
+        return empty_chart("No context with documents was extracted.")
+    named = with_document_labels(with_curve_names(rows))
     curves = curve_order(named)
     shapes = alt.Legend(orient="top", columns=1, symbolSize=50, symbolStrokeWidth=0) if len(curves) > 1 else None
     stack = []
@@ -98,7 +97,7 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
         groups = list(dict.fromkeys(of_grouping["group"]))
         panels: list[ChartType] = []
         for measure, title in _GROUP_MEASURES.items():
-            part = shown(
+            part = chart_data(
                 of_grouping[of_grouping["measure"] == measure],
                 "model", "lens", "n_documents", "curve", "documents", "group", "mean", "low", "high", "n_tokens",
                 "n_questions",
@@ -119,7 +118,7 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
             low = alt.X("low:Q", title=title, axis=axis)
             mean = alt.X("mean:Q", title=title, axis=axis, scale=alt.Scale(zero=measure != "settled_layer", nice=True))
             shape = alt.Shape("curve:N", title=None, sort=curves, scale=alt.Scale(domain=curves), legend=shapes)
-            # All contexts together have no number of documents, and none of their colours.
+            # The mean over all contexts belongs to no number of documents, so it has none of their colours.
             coloured = base.encode(
                 color=alt.when("isValid(datum.n_documents)")
                 .then(documents_colour(named).legend(None))
@@ -129,7 +128,7 @@ def depth_by_group(table: pd.DataFrame) -> ChartType:
                 coloured.mark_rule(strokeWidth=2).encode(x=low, x2="high:Q"),
                 coloured.mark_point(filled=True, size=45, opacity=1).encode(x=mean, shape=shape),
             ]
-            panel = filtered(alt.layer(*layers, data=part), part).transform_filter(LENGTHS_JOINED)
+            panel = filtered(alt.layer(*layers, data=part), part).transform_filter(DOCUMENTS_POOLED)
             panels.append(panel.properties(width=170, height=max(60, 26 * len(groups))))
-        stack.append(beside(*panels).resolve_scale(y="shared"))
+        stack.append(side_by_side(*panels).resolve_scale(y="shared"))
     return with_filters(stacked(*stack))

@@ -6,104 +6,98 @@ from altair.typing import ChartType
 
 from lenscore.analysis.populations import HEADLINE
 from lenscore.report.charts.parts import (
+    DEPTHS,
     FILTERS,
     LINE_COLUMNS,
-    a_panel_a_curve,
-    a_panel_each,
-    a_row_a_curve,
-    beside,
-    curves_at_once,
+    chart_data,
+    empty_chart,
     filtered,
     line_layers,
-    nothing,
-    shown,
+    most_curves_of_a_lens,
+    panel_per_curve,
+    panel_per_curve_and_value,
+    row_per_curve,
+    side_by_side,
     stacked,
     tooltips,
     with_curve_names,
-    with_documents,
+    with_document_labels,
     with_filters,
 )  # fmt: skip
 from lenscore.report.charts.theme import QUIET
+from lenscore.report.names import CONTROLS, POPULATIONS, TARGETS, TOKENS
 
-_MEASURES = {
-    "refinement_depth": "refinement depth (layers)",
-    "first_correct_layer": "first-correct layer",
-    "settled_layer": "settled layer",
-    "own_token_refinement_depth": "own-token refinement depth (layers)",
-}
-_TARGETS = ("refinement_depth", "own_token_refinement_depth")
-_TOKENS = {"all": "all tokens", "first": "first tokens"}
-_POPULATIONS = {"each_position": "each position's", "every_position": "same everywhere"}
 _NO_CURVE = "No answer token is right at the last layer, or no context has two documents or more."
 _ACCURACIES = {
     "first_token": "first answer tokens right",
     "answer_tokens": "all answer tokens right",
     "whole_answer": "whole answers right",
 }
-_LEVELS = {"closed_book": "closed book", "oracle": "oracle"}
+# The controls without a position: lines across the chart.
+_LEVELS = ("closed_book", "oracle")
 
 
 def refinement_curve(table: pd.DataFrame) -> ChartType:
     """Return the headline chart: mean refinement depth against the gold document's relative position, with intervals.
 
-    Brushing it sets the parameter ``brush``, and a click on the legend ``length``: the page hands them to all charts as
-    ``shown_positions`` and ``shown_documents``.
+    A brush over it sets the parameter ``brush``, and a click on its legend ``picked_documents``. The page passes them
+    on to all charts as ``shown_positions`` and ``shown_documents``.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
     """
     placed = _placed(table, ["refinement_depth"])
     if placed.empty:
-        return nothing(_NO_CURVE)
+        return empty_chart(_NO_CURVE)
     brush = alt.selection_interval(name="brush", encodings=["x"])
-    length = alt.selection_point(name="length", fields=["documents"], bind="legend")
-    layers = line_layers(placed, _MEASURES["refinement_depth"], params=[brush, length])
-    columns = 1 if curves_at_once(placed) == 1 else 2
+    picked = alt.selection_point(name="picked_documents", fields=["documents"], bind="legend")
+    layers = line_layers(placed, DEPTHS["refinement_depth"], params=[brush, picked])
+    columns = 1 if most_curves_of_a_lens(placed) == 1 else 2
     panel = alt.layer(*layers).properties(width=800 // columns, height=300)
-    return with_filters(a_panel_a_curve(panel, placed, columns=columns, without=["shown_positions"]))
+    return with_filters(panel_per_curve(panel, placed, columns=columns, without=["shown_positions"]))
 
 
 def depth_curves(table: pd.DataFrame) -> ChartType:
-    """Return the layers of which refinement depth is the difference, and own-token refinement depth, against position.
+    """Return the settled and first-correct layers and own-token refinement depth, against position.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
     """
-    placed = _placed(table, [measure for measure in _MEASURES if measure != "refinement_depth"])
+    placed = _placed(table, [measure for measure in DEPTHS if measure != "refinement_depth"])
     if placed.empty:
-        return nothing(_NO_CURVE)
+        return empty_chart(_NO_CURVE)
     columns = []
     for measure, part in placed.groupby("measure", sort=False):
-        panel = alt.layer(*line_layers(placed, _MEASURES[str(measure)])).properties(width=235, height=160)
-        columns.append(a_row_a_curve(panel, part.drop(columns="measure")))
-    return with_filters(beside(*columns).resolve_scale(color="shared"))
+        panel = alt.layer(*line_layers(placed, DEPTHS[str(measure)])).properties(width=235, height=160)
+        columns.append(row_per_curve(panel, part.drop(columns="measure")))
+    return with_filters(side_by_side(*columns).resolve_scale(color="shared"))
 
 
 def populations(table: pd.DataFrame) -> ChartType:
-    """Return the curve for both targets, all tokens and first ones, each position's own tokens and the same ones.
+    """Return the curve for both depths, all and first tokens, each position's own tokens and the same everywhere.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
     """
     placed = table.dropna(subset=["relative_position", "mean"])
-    placed = placed[(placed["condition"] == "documents") & placed["measure"].isin(_TARGETS)]
+    placed = placed[(placed["condition"] == "documents") & placed["measure"].isin(TARGETS)]
     if placed.empty:
-        return nothing(_NO_CURVE)
-    placed = with_documents(with_curve_names(placed))
+        return empty_chart(_NO_CURVE)
+    placed = with_document_labels(with_curve_names(placed))
     rows = []
-    for tokens, of_tokens in _TOKENS.items():
+    for tokens, of_tokens in TOKENS.items():
         pairs = []
-        for measure in _TARGETS:
+        for measure in TARGETS:
             part = placed[(placed["measure"] == measure) & (placed["tokens"] == tokens)]
             if part.empty:
                 continue
-            panel = alt.layer(*line_layers(placed, _MEASURES[measure])).properties(width=165, height=150)
-            # A facet's panels share their axes: they are to be compared with one another.
-            named = shown(part, *LINE_COLUMNS, "population").assign(
-                over=part["population"].map(lambda name, tokens=of_tokens: f"{tokens},\n{_POPULATIONS[name]}")
+            panel = alt.layer(*line_layers(placed, DEPTHS[measure])).properties(width=165, height=150)
+            # One facet, so that its panels share their axes and can be compared.
+            named = chart_data(part, *LINE_COLUMNS, "population").assign(
+                over=part["population"].map(lambda name, tokens=of_tokens: f"{tokens},\n{POPULATIONS[name]}")
             )
-            pairs.append(a_panel_each(panel, named, by="over", columns=len(_POPULATIONS)))
-        rows.append(beside(*pairs))
+            pairs.append(panel_per_curve_and_value(panel, named, by="over", columns=len(POPULATIONS)))
+        rows.append(side_by_side(*pairs))
     return with_filters(stacked(*rows))
 
 
@@ -114,19 +108,19 @@ def accuracy_curve(table: pd.DataFrame) -> ChartType:
         table: of :func:`lenscore.analysis.curves.accuracy_curve`.
     """
     if table.empty:
-        return nothing("No context was extracted.")
+        return empty_chart("No context was extracted.")
     # At the last layer every lens is the model.
-    of_one_lens = with_documents(with_curve_names(table[table["lens"] == table["lens"].iloc[0]]))
-    named = of_one_lens.assign(level=of_one_lens["condition"].map(_LEVELS))
+    of_one_lens = with_document_labels(with_curve_names(table[table["lens"] == table["lens"].iloc[0]]))
+    named = of_one_lens.assign(level=of_one_lens["condition"].map({name: CONTROLS[name] for name in _LEVELS}))
     of_documents = named[named["condition"] == "documents"]
     columns = []
     for measure, title in _ACCURACIES.items():
-        part = shown(named[named["measure"] == measure], *LINE_COLUMNS, "condition", "level").drop(columns="lens")
+        part = chart_data(named[named["measure"] == measure], *LINE_COLUMNS, "condition", "level").drop(columns="lens")
         curves = _on_condition("documents", line_layers(of_documents, title, percent=True))
         if (part["condition"] == "shuffled_gold").any():
             _, line, points = _on_condition("shuffled_gold", line_layers(of_documents, title, percent=True))
             curves += [line.mark_line(strokeWidth=1.5, strokeDash=[2, 3]), points.mark_point(size=20, opacity=1)]
-        # Controls have no number of documents to be chosen by: that filter is the curves' alone.
+        # Only the curves take the filter by number of documents: the level lines have none.
         others = [name for name in FILTERS if name != "shown_documents"]
         layers = [filtered(layer, part, without=others) for layer in curves]
         if part["level"].notna().any():
@@ -137,8 +131,8 @@ def accuracy_curve(table: pd.DataFrame) -> ChartType:
             rule = level.mark_rule(strokeDash=[5, 4], style=QUIET).encode(tooltip=tooltips(title, percent=True))
             layers += [rule, text]
         panel = alt.layer(*layers).properties(width=235, height=200)
-        columns.append(a_row_a_curve(panel, part, without=["shown_documents"]))
-    return with_filters(beside(*columns))
+        columns.append(row_per_curve(panel, part, without=["shown_documents"]))
+    return with_filters(side_by_side(*columns))
 
 
 def _on_condition(condition: str, layers: list[alt.Chart]) -> list[alt.Chart]:
@@ -158,4 +152,4 @@ def _placed(table: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     if rows.empty:
         return rows
     ordered = rows.sort_values("measure", key=lambda names: names.map(measures.index), kind="stable")
-    return shown(with_documents(with_curve_names(ordered)), *LINE_COLUMNS, "measure")
+    return chart_data(with_document_labels(with_curve_names(ordered)), *LINE_COLUMNS, "measure")

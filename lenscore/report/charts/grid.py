@@ -6,8 +6,8 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from lenscore.report.charts.parts import nothing, shown
-from lenscore.report.charts.visible import visible
+from lenscore.report.charts.parts import chart_data, empty_chart
+from lenscore.report.charts.token_text import visible_text
 
 Colour = Literal["probability", "entropy", "kl"]
 
@@ -21,7 +21,7 @@ _MARKS = {"first right": "first_correct_layer", "settled": "settled_layer"}
 _MARK_COLOURS = ["#D55E00", "#009E73"]
 _LONGEST = 13
 
-# What the chart reads of a row, once its token texts are made visible.
+# The columns that the chart reads, once token texts are made visible.
 CELL_COLUMNS = (
     "answer_index", "token", "layer", "top1", "target_probability", "target_rank", "entropy", "kl_to_final",
     "first_correct_layer", "settled_layer",
@@ -29,12 +29,12 @@ CELL_COLUMNS = (
 
 
 def cells_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of :func:`lenscore.analysis.examples.study_examples` as the chart reads them."""
+    """Return rows of :func:`lenscore.analysis.examples.study_examples` as the chart reads them."""
     named = table.assign(
-        token=table["answer_index"].astype(str) + ": " + table["target_text"].map(visible),
-        top1=table["top1_text"].map(visible),
+        token=table["answer_index"].astype(str) + ": " + table["target_text"].map(visible_text),
+        top1=table["top1_text"].map(visible_text),
     )
-    return shown(named, *CELL_COLUMNS)
+    return chart_data(named, *CELL_COLUMNS)
 
 
 def lens_grid(table: pd.DataFrame, colour: Colour = "probability") -> ChartType:
@@ -45,7 +45,7 @@ def lens_grid(table: pd.DataFrame, colour: Colour = "probability") -> ChartType:
         colour: what a cell's colour shows.
     """
     if table.empty:
-        return nothing("No context was chosen: there is none with documents, or report.examples is 0.")
+        return empty_chart("No context was chosen: there is none with documents, or report.examples is 0.")
     first = table.iloc[0]
     keys = ["model", "context_id", "lens"]
     cells = cells_of(table[(table[keys] == first[keys]).all(axis=1)])
@@ -74,7 +74,7 @@ def lens_grid(table: pd.DataFrame, colour: Colour = "probability") -> ChartType:
     for place, (name, of_layer) in enumerate(_MARKS.items()):
         stroke = alt.Stroke("mark:N", title=None, scale=alt.Scale(domain=list(_MARKS), range=_MARK_COLOURS),
                             legend=alt.Legend(orient="bottom", symbolType="stroke"))  # fmt: skip
-        # The second is drawn thinner, over the first: both are seen where they are one cell.
+        # The second is thinner and on top, so that both are visible in the same cell.
         outline = (
             alt.Chart().transform_filter(f"datum.layer === datum.{of_layer}").transform_calculate(mark=f"'{name}'")
         )

@@ -7,23 +7,24 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.parts import (
-    LENGTHS_JOINED,
-    POSITIONS_JOINED,
-    a_panel_a_curve,
-    a_panel_each,
-    a_row_a_curve,
-    beside,
+    DOCUMENTS_POOLED,
+    POSITIONS_POOLED,
+    chart_data,
     documents_colour,
+    empty_chart,
     interval_ends,
     interval_text,
-    nothing,
-    shown,
+    panel_per_curve,
+    panel_per_curve_and_value,
+    row_per_curve,
+    side_by_side,
     stacked,
     with_curve_names,
-    with_documents,
+    with_document_labels,
     with_filters,
 )
 from lenscore.report.charts.theme import QUIET, REFERENCE
+from lenscore.report.names import ABLATED_BLOCK, SCOPES
 
 _WIDTH = 800
 _NONE_RIGHT = "No answer token is right at the last layer."
@@ -36,7 +37,6 @@ _ESSENTIAL = {
     "mean_rise": "mean rise of log p (nats)",
 }
 _CAUSE = "logprob_drop"
-_ABLATED = {"skip": "the block is skipped", "mean": "the block adds its mean"}
 _PLACE = ("model", "lens", "n_documents", "curve", "documents", "relative_position")
 
 
@@ -47,14 +47,14 @@ def layers_reached(table: pd.DataFrame) -> ChartType:
         table: of :func:`lenscore.analysis.layers.layers_reached`.
     """
     if table.empty:
-        return nothing(_NONE_RIGHT)
-    named = with_documents(with_curve_names(table))
+        return empty_chart(_NONE_RIGHT)
+    named = with_document_labels(with_curve_names(table))
     columns = []
     for event, title in _EVENTS.items():
-        part = shown(named[named["event"] == event], *_PLACE, "gold_index", "layer", "n", "n_right", "low", "high")
+        part = chart_data(named[named["event"] == event], *_PLACE, "gold_index", "layer", "n", "n_right", "low", "high")
         lines = (
             alt.Chart()
-            .transform_filter(POSITIONS_JOINED)
+            .transform_filter(POSITIONS_POOLED)
             .transform_aggregate(
                 n="sum(n)", total="sum(n_right)", rows="count()", low="min(low)", high="max(high)",
                 groupby=["curve", "documents", "layer"],
@@ -71,8 +71,8 @@ def layers_reached(table: pd.DataFrame) -> ChartType:
             )
             .properties(width=370, height=190)
         )  # fmt: skip
-        columns.append(a_row_a_curve(lines, part))
-    return with_filters(beside(*columns).resolve_scale(color="shared", y="shared"))
+        columns.append(row_per_curve(lines, part))
+    return with_filters(side_by_side(*columns).resolve_scale(color="shared", y="shared"))
 
 
 def right_by_layer(table: pd.DataFrame) -> ChartType:
@@ -83,9 +83,11 @@ def right_by_layer(table: pd.DataFrame) -> ChartType:
     """
     placed = table.dropna(subset=["relative_position"])
     if placed.empty:
-        return nothing("No context has two documents or more.")
-    named = with_documents(with_curve_names(placed))
-    part = shown(named, *_PLACE, "gold_index", "layer", "share_right", "low", "high", "mean_probability", "n_tokens")
+        return empty_chart("No context has two documents or more.")
+    named = with_document_labels(with_curve_names(placed))
+    part = chart_data(
+        named, *_PLACE, "gold_index", "layer", "share_right", "low", "high", "mean_probability", "n_tokens"
+    )
     cells = (
         alt.Chart()
         .mark_rect()
@@ -106,32 +108,32 @@ def right_by_layer(table: pd.DataFrame) -> ChartType:
         )
         .properties(width=200, height=alt.Step(10))
     )  # fmt: skip
-    panels = a_panel_each(cells, part.sort_values("n_documents", kind="stable"), by="documents", columns=4)
+    panels = panel_per_curve_and_value(cells, part.sort_values("n_documents", kind="stable"), by="documents", columns=4)
     return with_filters(panels.resolve_scale(x="independent"))
 
 
 def flips(table: pd.DataFrame) -> ChartType:
-    """Return between which layers right answer tokens are lost, and won back.
+    """Return the shares of answer tokens that are lost, and that are won back, at each layer.
 
     Args:
         table: of :func:`lenscore.analysis.layers.flips_by_layer`.
     """
     if table.empty or table["n_lost"].sum() == 0:
-        return nothing("No answer token that was right at a layer was lost at a later one.")
+        return empty_chart("No answer token that was right at a layer was lost at a later one.")
     named = with_curve_names(table)
     long = pd.concat(
         named.assign(event=title, n=named[f"n_{event}"], low=named[f"{event}_low"], high=named[f"{event}_high"])
         for event, title in _FLIPS.items()
     )
-    long = shown(
+    long = chart_data(
         long, "model", "lens", "curve", "n_documents", "gold_index", "relative_position", "layer", "event", "n",
         "n_tokens", "n_right_before", "n_lost_before", "low", "high",
     )  # fmt: skip
     y = alt.Y("share:Q", title="share of answer tokens", axis=alt.Axis(format=".1~%", tickCount=5))
     base = (
         alt.Chart()
-        .transform_filter(POSITIONS_JOINED)
-        .transform_filter(LENGTHS_JOINED)
+        .transform_filter(POSITIONS_POOLED)
+        .transform_filter(DOCUMENTS_POOLED)
         .transform_aggregate(
             n="sum(n)", total="sum(n_tokens)", right="sum(n_right_before)", wrong="sum(n_lost_before)",
             rows="count()", low="min(low)", high="max(high)", groupby=["curve", "layer", "event"],
@@ -155,7 +157,7 @@ def flips(table: pd.DataFrame) -> ChartType:
         .mark_rule(style=QUIET)
         .encode(y=alt.Y("low:Q", title="share of answer tokens"), y2="high:Q")
     )
-    return with_filters(a_row_a_curve(alt.layer(bars, spans).properties(width=_WIDTH, height=130), long))
+    return with_filters(row_per_curve(alt.layer(bars, spans).properties(width=_WIDTH, height=130), long))
 
 
 def lens_divergence(table: pd.DataFrame) -> ChartType:
@@ -165,11 +167,11 @@ def lens_divergence(table: pd.DataFrame) -> ChartType:
         table: of the database's ``lens_divergences``.
     """
     if table.empty:
-        return nothing("The study has no tuned lens: add tuned to lenses.")
+        return empty_chart("The study has no tuned lens: add tuned to lenses.")
     long = table.melt(
         id_vars=["model", "layer", "n_tokens"], value_vars=list(_LENSES), var_name="lens", value_name="kl"
     )
-    long = shown(
+    long = chart_data(
         long.assign(read_by=long["lens"].map(_LENSES), curve=long["model"]),
         "model", "curve", "read_by", "layer", "kl", "n_tokens",
     )  # fmt: skip
@@ -178,7 +180,7 @@ def lens_divergence(table: pd.DataFrame) -> ChartType:
         .mark_line(point=True)
         .encode(
             x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1)),
-            # Layer 0's divergence under the logit lens dwarfs all others.
+            # Not linear: under the logit lens the divergence of layer 0 dwarfs all others.
             y=alt.Y("kl:Q", title="KL from the model (nats)", scale=alt.Scale(type="symlog")),
             color=alt.Color("read_by:N", title=None, sort=list(_LENSES.values()), legend=alt.Legend(orient="top")),
             tooltip=["model:N", alt.Tooltip("read_by:N", title="lens"), "layer:Q",
@@ -186,22 +188,22 @@ def lens_divergence(table: pd.DataFrame) -> ChartType:
         )
         .properties(width=_WIDTH, height=180)
     )  # fmt: skip
-    return with_filters(a_panel_a_curve(lines, long, columns=1))
+    return with_filters(panel_per_curve(lines, long, columns=1))
 
 
 def essential_layers(table: pd.DataFrame) -> ChartType:
-    """Return what each layer does, as observed, by region of the gold document's position; last, its block's worth.
+    """Return what each layer does, by region of the gold document's position: as observed, and last by ablation.
 
     Args:
         table: of :func:`lenscore.analysis.layers.with_causes`.
     """
     if table.empty:
-        return nothing(_NONE_RIGHT)
+        return empty_chart(_NONE_RIGHT)
     named = with_curve_names(table)
     measures: dict[str, str | list[str]] = {**_ESSENTIAL, **_cause(named)}
-    # One table for all measures: the page then holds it once.
+    # One table for all measures, so that the page holds it once.
     counts = [name for name in ("n_right", "n_ablated", f"{_CAUSE}_low", f"{_CAUSE}_high") if name in named]
-    part = shown(
+    part = chart_data(
         named, "model", "lens", "curve", "n_documents", "gold_index", "relative_position", "region", "layer",
         *measures, *counts,
     )  # fmt: skip
@@ -209,12 +211,12 @@ def essential_layers(table: pd.DataFrame) -> ChartType:
 
 
 def _of_regions(part: pd.DataFrame, measure: str, title: str | list[str]) -> ChartType:
-    """Return one measure layer by layer: a bar for all positions that are shown, a point for each region."""
+    """Return one measure by layer: a bar for all positions that are shown, a point for each region."""
     cause = measure == _CAUSE
     count = "n_ablated" if cause else "n_right"
     regions = [region for region in dict.fromkeys(part["region"]) if region != "all"]
-    # Layer 0 is decoded as the token just read, surely and wrongly: the rise at layer 1 dwarfs the others. So does the
-    # cost of the first blocks.
+    # At layer 0 the lens gives nearly all probability to the token just read, so the rise at layer 1 dwarfs all others;
+    # so does the cost of the first blocks.
     nats = cause or measure == "mean_rise"
     scale = alt.Scale(type="symlog") if nats else alt.Undefined
     axis = alt.Axis(format=".2~f" if nats else "%", tickCount=5)
@@ -222,7 +224,7 @@ def _of_regions(part: pd.DataFrame, measure: str, title: str | list[str]) -> Cha
         "layer:O",
         title="layer",
         axis=alt.Axis(labelOverlap=True, labelAngle=0),
-        # All of them, so that the measures' layers stand under one another: layer 0 has neither a rise nor a block.
+        # All layers in every measure, so that they line up: layer 0 has neither a rise nor a block.
         scale=alt.Scale(domain=sorted(part["layer"].unique().tolist())),
     )
     y = alt.Y("value:Q", title=title, axis=axis, scale=scale)
@@ -230,7 +232,7 @@ def _of_regions(part: pd.DataFrame, measure: str, title: str | list[str]) -> Cha
     tip = ["layer:O", alt.Tooltip("value:Q", title=measure.replace("_", " "), format=".3f"), *interval,
            alt.Tooltip("n:Q", title="answer tokens")]  # fmt: skip
 
-    def joined(test: str, *by: str) -> alt.Chart:
+    def pooled(test: str, *by: str) -> alt.Chart:
         ends: dict[str, Any] = {"low": f"min({_CAUSE}_low)", "high": f"max({_CAUSE}_high)"} if cause else {}
         chart = (
             alt.Chart()
@@ -243,28 +245,28 @@ def _of_regions(part: pd.DataFrame, measure: str, title: str | list[str]) -> Cha
         )
         return chart.transform_calculate(interval=interval_text(".3f")) if cause else chart
 
-    everywhere = joined("datum.region === 'all' || isValid(datum.gold_index)")
+    everywhere = pooled("datum.region === 'all' || isValid(datum.gold_index)")
     layers = [everywhere.mark_bar(style=REFERENCE).encode(x=x, y=y, tooltip=tip)]
     if cause:
-        # Of all positions alone: the regions' would hide one another.
+        # For the bars alone: the regions' intervals would hide one another.
         low = alt.Y("low:Q", title=title, axis=axis, scale=scale)
         spans = everywhere.transform_calculate(**interval_ends("value")).mark_rule(style=QUIET)
         layers.append(spans.encode(x=x, y=low, y2="high:Q"))
     colour = alt.Color("region:N", title="gold document at", sort=regions, scale=alt.Scale(domain=regions),
                        legend=alt.Legend(orient="top"))  # fmt: skip
-    points = joined("datum.region !== 'all'", "region").mark_point(filled=True, size=28)
+    points = pooled("datum.region !== 'all'", "region").mark_point(filled=True, size=28)
     layers.append(points.encode(x=x, y=y, color=colour, tooltip=["region:N", *tip]))
     panel = alt.layer(*layers).properties(width=_WIDTH, height=130)
-    # What is filtered here is so before it is split into panels: a curve without the measure has none.
-    rows = a_row_a_curve(panel, part).transform_filter(f"isValid(datum.{measure})")
-    return rows.transform_filter(POSITIONS_JOINED).transform_filter(LENGTHS_JOINED)
+    # Filtered before the split into panels, so that a curve without the measure has no panel.
+    rows = row_per_curve(panel, part).transform_filter(f"isValid(datum.{measure})")
+    return rows.transform_filter(POSITIONS_POOLED).transform_filter(DOCUMENTS_POOLED)
 
 
 def _cause(table: pd.DataFrame) -> dict[str, str | list[str]]:
-    """Return the measure of what blocks are worth with its title, a line each, where something was ablated."""
+    """Return the measure of ablation with the lines of its title; empty if nothing was ablated."""
     ablated = table.dropna(subset=_CAUSE) if _CAUSE in table else table.iloc[:0]
     if ablated.empty:
         return {}
     scope, replacement = ablated.iloc[0][["scope", "replacement"]]
-    where = [] if scope == "all" else ["at the answer alone"]
-    return {_CAUSE: ["drop of log p (nats) when", _ABLATED[replacement], *where]}
+    where = [] if scope == "all" else [SCOPES[scope]]
+    return {_CAUSE: ["drop of log p (nats) when", ABLATED_BLOCK[replacement], *where]}

@@ -1,7 +1,7 @@
-"""What charts are put together from: names, axes, lines with their bands, filters, and what stands where nothing does.
+"""The parts that charts share: labels, axes, lines with bands, panels, filters, and a chart of words where data lack.
 
-Every chart but the grid of one context has the parameters of ``FILTERS``, and keeps to those that its table has columns
-for. As drawn they show everything; the page sets them in all charts at once.
+Every chart but the grid of one context has the parameters of ``FILTERS`` and applies those that its table has columns
+for. In a chart's file they show everything; the page sets them in all charts at once.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,15 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.theme import QUIET
+from lenscore.report.names import documents
+
+# Titles of the axes.
+DEPTHS = {
+    "refinement_depth": "refinement depth (layers)",
+    "first_correct_layer": "first-correct layer",
+    "settled_layer": "settled layer",
+    "own_token_refinement_depth": "own-token refinement depth (layers)",
+}
 
 POSITION = alt.X(
     "relative_position:Q",
@@ -21,8 +30,8 @@ POSITION = alt.X(
 
 ALL_CONTEXTS = "all contexts"
 
-# Parameter → its value where nothing is chosen, the column that it filters, and the rows that it keeps. Controls, which
-# have no position, stay whatever positions are chosen.
+# By parameter: its value where nothing is chosen, the column that it filters, and the test of the rows that it keeps.
+# Controls have no position: they stay whatever positions are chosen.
 FILTERS: dict[str, tuple[str | list[str], str, str]] = {
     "shown_model": ("", "model", "!shown_model || datum.model === shown_model"),
     "shown_lens": ("", "lens", "!shown_lens || datum.lens === shown_lens"),
@@ -37,31 +46,35 @@ FILTERS: dict[str, tuple[str | list[str], str, str]] = {
     ),
 }  # fmt: skip
 
-
-# Of a table with rows in which positions, or numbers of documents too, are joined (null), those that join what is
-# chosen. Where a choice holds several rows, the chart joins them, and they have no interval.
-POSITIONS_JOINED = "isValid(datum.gold_index) === (length(shown_positions) > 0)"
-LENGTHS_JOINED = "isValid(datum.gold_index) || isValid(datum.n_documents) === (length(shown_documents) > 0)"
+# Some tables also have rows that pool all positions, or all positions and numbers of documents (null in these columns).
+# These tests keep the pooled rows where nothing is chosen, and the single ones where something is. Where several single
+# rows are chosen, the chart adds up their counts; the sum has no interval.
+POSITIONS_POOLED = "isValid(datum.gold_index) === (length(shown_positions) > 0)"
+DOCUMENTS_POOLED = "isValid(datum.gold_index) || isValid(datum.n_documents) === (length(shown_documents) > 0)"
 
 
 def interval_text(number: str) -> str:
-    """Return the expression that writes ``low`` and ``high`` as an interval, where the chart has joined no rows."""
+    """Return the Vega expression that writes the interval ``low`` to ``high``, if the chart has pooled no rows.
+
+    Args:
+        number: the format of its ends, as d3-format writes it.
+    """
     low, high = f"format(datum.low, '{number}')", f"format(datum.high, '{number}')"
-    return f"datum.rows === 1 && isValid(datum.low) ? {low} + ' to ' + {high} : 'none for what is chosen together'"
+    return f"datum.rows === 1 && isValid(datum.low) ? {low} + ' to ' + {high} : 'none for several pooled together'"
 
 
 def interval_ends(value: str) -> dict[str, str]:
-    """Return the expressions of an interval's ends; both are the value itself where the chart has joined rows."""
+    """Return the Vega expressions of an interval's ends; both are the value itself if the chart has pooled rows."""
     return {end: f"datum.rows === 1 ? datum.{end} : datum.{value}" for end in ("low", "high")}
 
 
 def filtered(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = ()) -> ChartType:
-    """Return the chart with the tests of those filters that its table has columns for.
+    """Return the chart with those filters that its table has columns for.
 
     Args:
         chart: a chart, layers over one another, or panels.
         table: its data.
-        without: filters that it does not take.
+        without: names of filters to leave out.
     """
     for name, (_, column, test) in FILTERS.items():
         if column in table and name not in without:
@@ -70,49 +83,62 @@ def filtered(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = 
 
 
 def with_filters(chart: ChartType) -> ChartType:
-    """Return a whole chart with the parameters of the filters, all of them set to show everything."""
+    """Return a complete chart with the parameters of all filters, set to show everything."""
     values = [alt.VariableParameter(name=name, value=value) for name, (value, _, _) in FILTERS.items()]
     # Altair's own add_params hands parameters down to a chart's parts, which may not share them.
     chart.params = [*(chart.params if isinstance(chart.params, list) else []), *values]
     return chart
 
 
-def shown(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Return what a chart needs of its table, numbers to five digits: the page carries the data of every chart."""
+def chart_data(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Return the columns that a chart needs, numbers to five digits: the page carries the data of every chart."""
     chosen = table[list(dict.fromkeys(columns))]
     floats = chosen.select_dtypes("float").columns
     return chosen.assign(**{name: chosen[name].map(lambda value: float(f"{value:.5g}")) for name in floats})
 
 
 def stacked(*rows: ChartType) -> ChartType:
-    """Return the rows under one another, with one legend of colours."""
+    """Return the charts one below the other, with one legend of colours."""
     stacked: alt.VConcatChart = alt.vconcat(*rows).resolve_scale(color="shared")
     return stacked
 
 
-def beside(*columns: ChartType) -> ChartType:
-    """Return the charts beside one another."""
+def side_by_side(*columns: ChartType) -> ChartType:
+    """Return the charts side by side."""
     row: alt.HConcatChart = alt.hconcat(*columns, spacing=16)
     return row
 
 
-def a_row_a_curve(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = ()) -> ChartType:
-    """Return the chart once for each curve that is shown, under one another; a single curve is not named."""
-    row = alt.Row("curve:N", title=None, sort=curve_order(table), header=header_of(table))
-    # Filtered before it is split into panels: a curve that is not shown takes no room.
+def row_per_curve(chart: ChartType, table: pd.DataFrame, *, without: Sequence[str] = ()) -> ChartType:
+    """Return the chart repeated in a row for each curve that is shown; a single curve is not named."""
+    row = alt.Row("curve:N", title=None, sort=curve_order(table), header=curve_header(table))
+    # Filtered before it is split into panels, so that a curve that is not shown takes no room.
     return filtered(chart.facet(data=table, row=row), table, without=without)
 
 
-def a_panel_a_curve(chart: ChartType, table: pd.DataFrame, *, columns: int, without: Sequence[str] = ()) -> ChartType:
-    """Return the chart once for each curve that is shown, in lines of ``columns``; a single curve is not named."""
-    panel = alt.Facet("curve:N", title=None, sort=curve_order(table), header=header_of(table))
+def panel_per_curve(chart: ChartType, table: pd.DataFrame, *, columns: int, without: Sequence[str] = ()) -> ChartType:
+    """Return the chart repeated in a panel for each curve that is shown; a single curve is not named.
+
+    Args:
+        chart: to repeat.
+        table: its data.
+        columns: panels side by side.
+        without: names of filters to leave out.
+    """
+    panel = alt.Facet("curve:N", title=None, sort=curve_order(table), header=curve_header(table))
     return filtered(chart.facet(panel, data=table, columns=columns), table, without=without)
 
 
-def a_panel_each(chart: ChartType, table: pd.DataFrame, *, by: str, columns: int) -> ChartType:
-    """Return the chart once for each curve and value of ``by`` that is shown, one curve in a line of ``columns``.
+def panel_per_curve_and_value(chart: ChartType, table: pd.DataFrame, *, by: str, columns: int) -> ChartType:
+    """Return the chart repeated in a panel for each curve and value of a column that are shown.
 
-    Not crossed rows and columns: of those a row stays empty where all of it is filtered out.
+    A grid of rows × columns would keep an empty row for a curve that is filtered out.
+
+    Args:
+        chart: to repeat.
+        table: its data.
+        by: the column.
+        columns: panels side by side.
     """
     several = table["curve"].nunique() > 1
     panels = table[by] + ("\n" + table["curve"] if several else "")
@@ -125,12 +151,12 @@ def a_panel_each(chart: ChartType, table: pd.DataFrame, *, by: str, columns: int
 def line_layers(
     table: pd.DataFrame, title: str, *, percent: bool = False, params: Sequence[alt.Parameter] = ()
 ) -> list[alt.Chart]:
-    """Return band, line and points of means against position, a colour a number of documents, without their data.
+    """Return band, line and points of means by position, coloured by number of documents; they have no data yet.
 
     Args:
-        table: of all panels, named.
+        table: the data of all panels, with ``documents``.
         title: of the y axis.
-        percent: the means are shares.
+        percent: whether the means are shares.
         params: selections on the points.
     """
     base = alt.Chart().encode(x=POSITION, color=documents_colour(table))
@@ -142,7 +168,7 @@ def line_layers(
     return [band, line, points.add_params(*params) if params else points]
 
 
-# What the layers above read, with the names of panels and colours.
+# The columns that the layers above read.
 LINE_COLUMNS = (
     "model", "lens", "n_documents", "curve", "documents", "gold_index", "relative_position", "mean", "low", "high",
     "n_tokens", "n_questions",
@@ -150,7 +176,7 @@ LINE_COLUMNS = (
 
 
 def documents_colour(table: pd.DataFrame, title: str | None = None) -> alt.Color:
-    """Return the colour of a number of documents: the same one whatever is filtered."""
+    """Return the colour channel of the number of documents: each keeps its colour whatever is filtered."""
     return alt.Color(
         "documents:N",
         title=title,
@@ -161,7 +187,7 @@ def documents_colour(table: pd.DataFrame, title: str | None = None) -> alt.Color
 
 
 def tooltips(title: str, *, percent: bool = False) -> list[alt.Tooltip]:
-    """Return what hovering over a point of a curve shows."""
+    """Return the tooltip of a point of a curve."""
     number = ".1%" if percent else ".3f"
     return [
         alt.Tooltip("curve:N", title="curve"),
@@ -177,35 +203,35 @@ def tooltips(title: str, *, percent: bool = False) -> list[alt.Tooltip]:
 
 
 def with_curve_names(table: pd.DataFrame) -> pd.DataFrame:
-    """Name each panel by the model, and by context set and lens only where there are several."""
+    """Return the table with ``curve``: the model, and the context set and the lens where there are several."""
     parts = ["model"] + [column for column in ("context_set", "lens") if table[column].nunique() > 1]
     return table.assign(curve=table[parts].agg(", ".join, axis=1))
 
 
-def with_documents(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the number of documents in words; where numbers of documents are joined, those."""
+def with_document_labels(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with ``documents``: the number of documents in words, or that all are pooled."""
     counts = table["n_documents"].astype("Int64")
-    words = [ALL_CONTEXTS if pd.isna(n) else "1 document" if n == 1 else f"{n} documents" for n in counts]
+    words = [ALL_CONTEXTS if pd.isna(n) else documents(int(n)) for n in counts]
     return table.assign(documents=words)
 
 
 def document_order(table: pd.DataFrame) -> list[str]:
-    """Return the numbers of documents in words, the smallest first."""
+    """Return the numbers of documents in words, in ascending order."""
     return list(dict.fromkeys(table.dropna(subset="n_documents").sort_values("n_documents")["documents"]))
 
 
 def curve_order(table: pd.DataFrame) -> list[str]:
-    """Return the curves' names in order."""
+    """Return the curves' names in alphabetical order."""
     return sorted(table["curve"].unique())
 
 
-def curves_at_once(table: pd.DataFrame) -> int:
-    """Return how many curves stand beside one another when one lens is shown."""
+def most_curves_of_a_lens(table: pd.DataFrame) -> int:
+    """Return the largest number of curves that one lens has: the page first shows one lens alone."""
     return int(table.groupby("lens")["curve"].nunique().max())
 
 
-def nothing(words: str) -> ChartType:
-    """Return a chart that says why there is nothing to draw."""
+def empty_chart(words: str) -> ChartType:
+    """Return a chart of words that say why there is nothing to draw."""
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame({"words": [words]}))
         .mark_text(fontSize=13, style=f"{QUIET}-text")
@@ -215,7 +241,7 @@ def nothing(words: str) -> ChartType:
     return chart
 
 
-def header_of(table: pd.DataFrame) -> alt.Header:
-    """Name panels by their curves, unless there is but one."""
+def curve_header(table: pd.DataFrame) -> alt.Header:
+    """Return the header that names panels by their curves, unless there is only one."""
     several = table["curve"].nunique() > 1
     return alt.Header(labels=several, labelOrient="top", labelAnchor="start", labelPadding=4)

@@ -1,4 +1,4 @@
-"""The page: sentences, HTML tables, the explorer's data and the templates, rendered into one file.
+"""The page: sentences, HTML tables, the explorer's data and the templates, rendered into one HTML file.
 
-A sentence says no more than the number beside it. Layout and wording may be changed freely.
+A sentence claims no more than its number shows. Layout and wording may be changed freely.
 """

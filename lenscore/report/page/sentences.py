@@ -1,19 +1,26 @@
-"""What the numbers say, in words: whatever it is, and no more than that."""
+"""The page's sentences: each says in words what one row of a table shows, and no more than that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from lenscore.report.names import (
+    POPULATIONS,
+    SCOPES,
+    TARGETS,
+    TOKENS,
+    condition_name,
+    curve_name,
+    documents,
+    lens_name,
+    listed,
+    model_name,
+    questions,
+)
 
 Finding = Mapping[str, Any]
 
+NO_CURVE = "No answer token is right at the last layer in a context with documents: there is no refinement depth."
 
-WAYS = {
-    "refinement_depth": "refinement depth",
-    "own_token_refinement_depth": "own-token refinement depth",
-    "all": "all tokens",
-    "first": "first tokens",
-    "each_position": "each position's own",
-    "every_position": "the same everywhere",
-}
 _VERDICTS = {
     "inverted U": "an inverted U",
     "U": "a U",
@@ -22,16 +29,42 @@ _VERDICTS = {
     "flat": "flat",
     "undecided": "undecided",
 }
-_SCOPES = {"all": "at every token", "answer": "at the answer alone"}
-# From this τ on, three pairs of blocks in four stand in the same order.
-_WELL = 0.5
+# At this τ, three pairs of blocks in four are in the same order.
+_STRONG = 0.5
+
+
+def sentences_on(write: Callable[[Finding], str], rows: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return one sentence per row as ``words``, with the model, lens and number of documents that the page filters by.
+
+    Args:
+        write: makes the sentence of a row: one of the functions ``about_…``.
+        rows: of its table.
+    """
+    return [
+        {"words": write(row), **{key: row.get(key, "") for key in ("model", "lens", "n_documents")}} for row in rows
+    ]
+
+
+def verdict_sentences(shapes: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return one sentence per model, context set and lens, as :func:`sentences_on` does; one if there is no curve.
+
+    Args:
+        shapes: rows of the table ``shapes`` for the main curve.
+    """
+    grouped: dict[tuple[str, ...], list[Finding]] = {}
+    for row in shapes:
+        grouped.setdefault((row["model"], row["context_set"], row["lens"]), []).append(row)
+    found = [
+        {"words": about_verdicts(rows), "model": model, "lens": lens} for (model, _, lens), rows in grouped.items()
+    ]
+    return found or [{"words": NO_CURVE, "model": "", "lens": ""}]
 
 
 def about_verdicts(shapes: Sequence[Finding]) -> str:
-    """Return the verdicts in short on the curves of one model, context set and lens (rows of the table ``shapes``)."""
-    said = listed([f"{_short_verdict(row)} with {_documents(row['n_documents'])}" for row in shapes])
-    name = f"{_model_name(shapes[0])}{_lens_name(shapes[0])}"
-    return f"{name}: against the gold document's position, refinement depth is {said}."
+    """Return the sentence on the verdicts of one model, context set and lens (rows of the table ``shapes``)."""
+    verdicts = listed([f"{_short_verdict(row)} with {documents(row['n_documents'])}" for row in shapes])
+    name = f"{model_name(shapes[0])}{lens_name(shapes[0])}"
+    return f"{name}: against the gold document's position, refinement depth is {verdicts}."
 
 
 def _short_verdict(shape: Finding) -> str:
@@ -48,15 +81,15 @@ def about_shape(shape: Finding, settings: Finding) -> str:
         shape: the row.
         settings: ``confidence`` and ``smallest_effect``.
     """
-    seen = (
+    extremes = (
         f"{curve_name(shape)}: refinement depth, over the {shape['n_tokens']} answer tokens, of "
-        f"{_questions(shape['n_questions'])}, that the last layer gets right, is least with the gold document at "
+        f"{questions(shape['n_questions'])}, that the last layer gets right, is least with the gold document at "
         f"relative position {shape['lowest_position']:.2f} ({shape['lowest']:.2f} layers) and greatest at "
         f"{shape['highest_position']:.2f} ({shape['highest']:.2f})."
     )
     if shape["middle"] is None:
-        return f"{seen} Its shape cannot be tested: {shape['reason']}."
-    return f"{seen} {_verdict(shape, settings)} {_evidence(shape, settings)}"
+        return f"{extremes} Its shape cannot be tested: {shape['reason']}."
+    return f"{extremes} {_verdict(shape, settings)} {_evidence(shape, settings)}"
 
 
 def _verdict(shape: Finding, settings: Finding) -> str:
@@ -90,12 +123,18 @@ def _evidence(shape: Finding, settings: Finding) -> str:
 
 
 def about_disagreement(finding: Finding) -> str:
-    """Return the sentence on a curve whose verdict depends on the way of asking (``shapes.disagreements``)."""
+    """Return the sentence on a curve whose variants have different verdicts (``findings.disagreements``)."""
     parts = []
     for verdict in finding["verdicts"]:
-        ways = [f"{WAYS[way[0]]} ({WAYS[way[1]]}, {WAYS[way[2]]})" for way in verdict["ways"]]
-        parts.append(f"{_VERDICTS[verdict['verdict']]} for {listed(ways)}")
-    return f"{curve_name(finding)}: the verdict depends on the question. The curve is {'; '.join(parts)}."
+        variants = [
+            f"{TARGETS[target]} ({TOKENS[tokens]}, {POPULATIONS[population]})"
+            for target, tokens, population in verdict["ways"]
+        ]
+        parts.append(f"{_VERDICTS[verdict['verdict']]} for {listed(variants)}")
+    return (
+        f"{curve_name(finding)}: the verdict depends on which depth and which tokens are measured. The curve is "
+        f"{'; '.join(parts)}."
+    )
 
 
 def about_orders(row: Finding) -> str:
@@ -113,38 +152,12 @@ def about_orders(row: Finding) -> str:
     )
 
 
-def curve_name(row: Finding) -> str:
-    """Return what a curve is called: model and number of documents; context set and lens if not the usual ones."""
-    return f"{_model_name(row)}, {_documents(row['n_documents'])}{_lens_name(row)}"
-
-
-def _lens_name(row: Finding) -> str:
-    return "" if row["lens"] == "logit" else f", {row['lens']} lens"
-
-
-def listed(parts: Sequence[str], last: str = "and") -> str:
-    """Return the parts as a list in words; ``last`` stands before the last one."""
-    if len(parts) < 2:
-        return parts[0] if parts else "none"
-    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
-
-
-def ablation_name(row: Finding) -> str:
-    """Return what is done to a block, where its scope and replacement are given."""
-    done = {"skip": "when the block is skipped", "mean": "when the block adds its mean"}[row["replacement"]]
-    return f"{done} {_SCOPES[row['scope']]}"
-
-
-def _model_name(row: Finding) -> str:
-    return str(row["model"]) + ("" if row["context_set"] == "main" else f", {row['context_set']}")
-
-
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def about_layers(finding: Finding) -> str:
-    """Return the sentence on the layers that do most by one observation (``findings.busiest_layers``)."""
+    """Return the sentence on the layers with the largest values of one observation (``findings.busiest_layers``)."""
     last = finding["n_layers"]
     layers = listed([f"{layer} ({_value(finding, value)})" for layer, value in _pairs(finding)])
     what = {
@@ -152,37 +165,37 @@ def about_layers(finding: Finding) -> str:
         "share_settled": "Most settle at layers",
         "mean_rise": "The target's log-probability rises most at layers",
     }[finding["measure"]]
-    return f"{_model_name(finding)}{_lens_name(finding)}: {what} {layers}, of {last}."
+    return f"{model_name(finding)}{lens_name(finding)}: {what} {layers}, of {last}."
 
 
 def about_cause(row: Finding) -> str:
-    """Return the sentence on whether a lens points at the blocks that matter (a row of ``lens_against_cause``)."""
-    seen = {
+    """Return the sentence on whether a lens points to the blocks that matter (a row of ``lens_against_cause``)."""
+    observation = {
         "mean_rise": "how much the target's log-probability rises at their outputs",
         "share_settled": "how many answer tokens settle at their outputs",
         "share_first_right": "how many answer tokens first become right at their outputs",
     }[row["observation"]]
-    act = {"skip": "skipping a block", "mean": "replacing a block's contribution by its mean"}[row["replacement"]]
-    where = _SCOPES[row["scope"]]
+    change = {"skip": "skipping a block", "mean": "replacing a block's contribution by its mean"}[row["replacement"]]
+    where = SCOPES[row["scope"]]
     cost = {"logprob_drop": "log-probability", "accuracy_drop": "accuracy"}[row["cause"]]
     start = (
-        f"{_model_name(row)}: over the {row['n_blocks']} blocks and {_questions(row['n_questions'])}, the order by "
-        f"{seen} in the {row['lens']} lens"
+        f"{model_name(row)}: over the {row['n_blocks']} blocks and {questions(row['n_questions'])}, the order by "
+        f"{observation} in the {row['lens']} lens"
     )
     if any(row[key] is None for key in ("tau", "low", "high")):
-        return f"{start} cannot be compared with the order by what {act} {where} costs in {cost}: one has only ties."
+        return f"{start} cannot be compared with the order by what {change} {where} costs in {cost}: one has only ties."
     tau = f"τ = {_signed(row['tau'])} ({_signed(row['low'])} to {_signed(row['high'])})"
     if row["low"] > 0:
-        part = "the lens points to the blocks that matter" + ("" if row["low"] >= _WELL else ", but only in part")
-        says = f"agrees with the order by what {act} {where} costs in {cost}, by {tau}: {part}"
+        part = "the lens points to the blocks that matter" + ("" if row["low"] >= _STRONG else ", but only in part")
+        says = f"agrees with the order by what {change} {where} costs in {cost}, by {tau}: {part}"
     elif row["high"] < 0:
         says = (
-            f"runs against the order by what {act} {where} costs in {cost}, by {tau}: the lens points away from the "
+            f"runs against the order by what {change} {where} costs in {cost}, by {tau}: the lens points away from the "
             "blocks that matter"
         )
     else:
         says = (
-            f"is not shown to agree with the order by what {act} {where} costs in {cost} ({tau}): the lens is not "
+            f"is not shown to agree with the order by what {change} {where} costs in {cost} ({tau}): the lens is not "
             "shown to point to the blocks that matter"
         )
     return f"{start} {says}."
@@ -192,7 +205,7 @@ def about_coverage(coverage: Sequence[Finding]) -> list[str]:
     """Return sentences on what was cut, skipped or left out; none where all contexts were read whole."""
     sentences = []
     for row in coverage:
-        where = f"{row['model']}, {row['context_set']}, {_condition(row)}"
+        where = f"{row['model']}, {row['context_set']}, {condition_name(row)}"
         if row["n_cut"]:
             sentences.append(
                 f"{where}: documents were cut in {row['n_cut']} of {row['n_contexts']} contexts to fit the model's "
@@ -201,19 +214,14 @@ def about_coverage(coverage: Sequence[Finding]) -> list[str]:
         if row["n_skipped"]:
             sentences.append(
                 f"{where}: {row['n_skipped']} of {row['n_contexts']} contexts, of "
-                f"{_questions(row['n_questions_skipped'])}, were skipped because they do not fit the model's window."
+                f"{questions(row['n_questions_skipped'])}, were skipped because they do not fit the model's window."
             )
     for context_set, count in sorted({(row["context_set"], row["n_questions_left_out"]) for row in coverage}):
         if count:
             sentences.append(
-                f"{context_set}: {_questions(count)} left out, because no accepted answer stands in the gold document."
+                f"{context_set}: {questions(count)} left out, because no accepted answer occurs in the gold document."
             )
     return sentences
-
-
-def no_curve() -> str:
-    """Return what is said where there is no curve."""
-    return "No answer token is right at the last layer in a context with documents: there is no refinement depth."
 
 
 def _pairs(finding: Finding) -> list[tuple[int, float]]:
@@ -222,20 +230,6 @@ def _pairs(finding: Finding) -> list[tuple[int, float]]:
 
 def _value(finding: Finding, value: float) -> str:
     return f"{value:+.2f} nats" if finding["measure"] == "mean_rise" else f"{value:.0%}"
-
-
-def _documents(count: int) -> str:
-    return f"{count} document{'s' * (count != 1)}"
-
-
-def _questions(count: int) -> str:
-    return f"{count} question{'s' * (count != 1)}"
-
-
-def _condition(row: Finding) -> str:
-    documents = _documents(row["n_documents"])
-    names = {"closed_book": "closed book", "oracle": "oracle", "shuffled_gold": f"shuffled gold among {documents}"}
-    return names.get(row["condition"], documents)
 
 
 def _signed(value: float) -> str:

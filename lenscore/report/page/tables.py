@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lenscore.analysis.shape.study_shapes import CURVE as SHAPE_CURVE
-from lenscore.report.page.sentences import WAYS, ablation_name, curve_name
+from lenscore.report.names import POPULATIONS, TARGETS, TOKENS, ablation_name, curve_name
+
+# The page shows no more rows of a table; its files have all.
+MAX_ROWS = 600
 
 
 class _Column(NamedTuple):
@@ -35,15 +38,16 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def essential_table(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the essential-layer table over all positions: columns, and rows of cells with the length of their bars.
+    """Return the table of essential layers over all positions: ``columns``, and ``rows`` of cells.
 
-    A bar is as long as the value's share of the column's greatest in its model, context set and lens.
+    A cell's ``share`` is the length of its bar: its value as a percentage of the column's greatest value for the same
+    model, context set and lens.
     """
     everywhere = table[(table["region"] == "all") & table["n_documents"].isna()]
     columns = (*_OBSERVED, *(_CAUSED if ablation(table) else ()))
     rows = []
     for names, group in everywhere.groupby(["model", "context_set", "lens"]):
-        longest = group[[column.name for column in columns]].max()
+        greatest = group[[column.name for column in columns]].max()
         for row in records(group):
             cells = [_cell(", ".join(map(str, names)), text=True), _cell(str(row["layer"]), row["layer"])]
             for column in columns:
@@ -51,7 +55,7 @@ def essential_table(table: pd.DataFrame) -> dict[str, Any]:
                 if value is None:
                     cells.append(_cell("", ""))
                     continue
-                share = max(0.0, 100 * value / longest[column.name]) if longest[column.name] > 0 else 0.0
+                share = max(0.0, 100 * value / greatest[column.name]) if greatest[column.name] > 0 else 0.0
                 cells.append(_cell(column.write(value), value, share=round(share, 1)))
             rows.append({"model": row["model"], "lens": row["lens"], "cells": cells})
     titles = [{"title": "model, set, lens", "text": True}, {"title": "layer", "text": False}]
@@ -62,20 +66,21 @@ def essential_table(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def ablation(essential: pd.DataFrame) -> str | None:
-    """Return what was done to the blocks in the essential-layer table, in words; None if nothing was."""
+    """Return how the blocks of the table ``essential_layers`` were ablated, in words; None if none was."""
     ablated = essential.dropna(subset="logprob_drop")
     return None if ablated.empty else ablation_name(ablated.iloc[0].to_dict())
 
 
 def verdict_table(shapes: pd.DataFrame) -> dict[str, Any]:
-    """Return the verdicts as a table: a row a curve, a column a way of asking."""
-    ways = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
+    """Return the verdicts as a table: a row per curve, a column per variant (depth, answer tokens, population)."""
+    variants = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
     rows = []
     for names, group in shapes.groupby(SHAPE_CURVE):
-        said = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
+        verdicts = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
         curve = dict(zip(SHAPE_CURVE, names, strict=True))
-        rows.append({**curve, "curve": curve_name(curve), "said": [said.get(way) for way in ways]})
-    return {"ways": [[WAYS[part] for part in way] for way in ways], "rows": rows}
+        rows.append({**curve, "curve": curve_name(curve), "verdicts": [verdicts.get(variant) for variant in variants]})
+    titles = [[TARGETS[target], TOKENS[tokens], POPULATIONS[population]] for target, tokens, population in variants]
+    return {"variants": titles, "rows": rows}
 
 
 def _cell(shown: str, value: Any = None, *, text: bool = False, share: float | None = None) -> dict[str, Any]:

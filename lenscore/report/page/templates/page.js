@@ -1,6 +1,6 @@
 "use strict";
-// Draws the charts, sets what is chosen in all of them, sorts the tables, and moves the explorer from context to context.
-// All data stand in the page, as JSON in elements of type application/json.
+// Draws the charts, applies the filters to all of them, sorts the tables, and moves the explorer from context to context.
+// All data are in the page, as JSON in elements of type application/json.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const CHARTS = read("chart-specs");
@@ -8,7 +8,7 @@ const EXPLORER = read("explorer-data");
 const DARK = read("dark-config");
 const views = new Map();
 
-// What is chosen. Nothing ("", []) shows everything. The names are the charts' parameters.
+// What the filters show; "" and [] show everything. The names are the charts' parameters.
 const state = { shown_model: "", shown_lens: "", shown_documents: [], shown_positions: [] };
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -16,7 +16,7 @@ const narrow = matchMedia("(max-width: 44rem)");
 
 // --- Drawing ---------------------------------------------------------------------------------------------------------
 
-// A table in the page is its columns' names, the texts that stand in them, and a list of rows without either.
+// Unpacks a table as lenscore/report/page/inline_data.py packs it: column names, texts by column, rows of values.
 function rowsOf({ columns, texts = {}, rows }) {
   const read = columns.map((name) => (name in texts ? (value) => texts[name][value] : (value) => value));
   return rows.map((row) => Object.fromEntries(columns.map((name, place) => [name, read[place](row[place])])));
@@ -32,7 +32,7 @@ function merge(below, above) {
   return merged;
 }
 
-// On a narrow screen what stands side by side is put under one another, and panels become as wide as there is room.
+// On a narrow screen, charts that are side by side go below one another, and panels become as wide as there is room.
 function fitted(spec, room) {
   const copy = { ...spec };
   for (const parts of ["hconcat", "vconcat", "layer"]) {
@@ -50,7 +50,7 @@ function fitted(spec, room) {
   return copy;
 }
 
-// One thing after the other in a chart's place: a later drawing must not be overtaken by an earlier one.
+// One job at a time for each chart: an earlier drawing must not finish after a later one and replace it.
 const queues = new Map();
 function queue(id, job) {
   const next = (queues.get(id) || Promise.resolve()).then(job).catch((error) => {
@@ -79,7 +79,7 @@ async function drawNow(id, chart) {
   views.set(id, view);
   for (const { name } of spec.params || []) {
     if (name === "brush") view.addSignalListener(name, (_, chosen) => choosePositions(chosen.relative_position || []));
-    if (name === "length") {
+    if (name === "picked_documents") {
       view.addSignalListener(name, (_, chosen) => choose({ shown_documents: (chosen.documents || []).map(parseFloat) }));
     }
   }
@@ -94,7 +94,7 @@ async function drawAll() {
   document.body.dataset.drawn = "yes";
 }
 
-// A click on a panel's title chooses its model and lens, where there are several, in all charts; another one shows all.
+// A click on a panel's title shows its model and lens only, in all charts, where there are several; a second click shows all.
 const CURVES = new Map();
 for (const chart of Object.values(CHARTS)) {
   for (const table of Object.values(chart.datasets)) {
@@ -120,7 +120,7 @@ document.addEventListener("click", ({ target }) => {
   choose(chosen ? { shown_model: "", shown_lens: "" } : wanted);
 });
 
-// --- What is chosen --------------------------------------------------------------------------------------------------
+// --- Filters ---------------------------------------------------------------------------------------------------------
 
 async function apply(view) {
   const known = view.getState({ data: () => false, signals: () => true }).signals;
@@ -144,7 +144,7 @@ function chosenHere(row) {
 }
 
 const form = document.getElementById("filters");
-form.reset();  // a browser may have kept what an earlier visit chose in it
+form.reset();  // a browser may keep the choices of an earlier visit
 const boxes = [...form.querySelectorAll("[name=documents]")];
 const firstLens = form.elements.lens ? form.elements.lens.value : "";
 state.shown_lens = firstLens;
@@ -171,11 +171,11 @@ function choosePositions(range) {
   const everything = from <= 0 && to >= 1;
   const none = !everything && !positions.some((position) => position >= from && position <= to);
   document.getElementById("filter-note").textContent = none
-    ? `No document stands between ${from.toFixed(2)} and ${to.toFixed(2)}: all positions are shown.` : "";
+    ? `No position lies between ${from.toFixed(2)} and ${to.toFixed(2)}: all positions are shown.` : "";
   choose({ shown_positions: everything || none ? [] : [from, to] });
 }
 
-// A brush changes the state many times a second: the page follows as fast as it can draw, and draws the last state.
+// A brush changes the state many times a second: the page draws as fast as it can, and always draws the last state.
 let behind = false, following = false;
 async function follow() {
   behind = true;
@@ -202,7 +202,7 @@ form.addEventListener("change", ({ target }) => {
   if (target.name === "from" || target.name === "to") {
     const { from, to } = form.elements;
     choosePositions([from.value === "" ? 0 : Number(from.value), to.value === "" ? 1 : Number(to.value)]);
-    draw("refinement_curve", CHARTS.refinement_curve);  // without a brush that says something else
+    draw("refinement_curve", CHARTS.refinement_curve);  // drawn anew to remove a brush over other positions
   }
 });
 form.addEventListener("submit", (event) => event.preventDefault());
@@ -222,7 +222,7 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
     header.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const key = (row) => row.cells[place].dataset.value ?? "";
     const compare = (a, b) => {
-      if (a === "" || b === "") return (a === "") - (b === "");  // what has no value stands last either way
+      if (a === "" || b === "") return (a === "") - (b === "");  // rows without a value are last in either order
       const order = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
       return descending ? -order : order;
     };
@@ -325,7 +325,7 @@ if (pick) {
   document.getElementById("next").addEventListener("click", () => step(1));
   document.getElementById("explorer").addEventListener("keydown", (event) => {
     const grid = document.getElementById("lens_grid");
-    // In a list, and in a grid too wide for its place, the arrows have a meaning of their own.
+    // In a list, and in a grid that scrolls sideways, the arrow keys already do something else.
     if (event.target.matches("select") || (event.target === grid && grid.scrollWidth > grid.clientWidth)) return;
     if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
       event.preventDefault();

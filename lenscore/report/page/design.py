@@ -1,0 +1,47 @@
+"""The study's design, from its config: in one sentence, and as the choices of the page's filters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lenscore.report.names import listed
+
+
+def summary(config: Mapping[str, Any], n_questions: int) -> str:
+    """Return the study in one sentence.
+
+    Args:
+        config: the study's whole config.
+        n_questions: of the questions that were used.
+    """
+    several = len(config["context_sets"]) > 1
+    sets = [(f"in set {name}, " if several else "") + _contexts(spec) for name, spec in config["context_sets"].items()]
+    kind, _, place = config["dataset"]["source"].partition(":")
+    dataset = "the project's own set" if kind == "embedded" else place.rpartition("/")[2]
+    return (
+        f"{listed(list(config['models']))} on {n_questions} questions of {dataset}, read through the "
+        f"{' and '.join(config['lenses'])} lens, with {'; '.join(sets)}."
+    )
+
+
+def filter_choices(config: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the ``models``, ``lenses`` and numbers of ``documents`` that the reader can choose from."""
+    counts = {n for spec in config["context_sets"].values() for n in spec["documents"]}
+    return {"models": sorted(config["models"]), "lenses": list(config["lenses"]), "documents": sorted(counts)}
+
+
+def _contexts(spec: Mapping[str, Any]) -> str:
+    controls = (
+        f"the controls {listed([name.replace('_', ' ') for name in spec['controls']])}" if spec["controls"] else ""
+    )
+    if not spec["documents"]:
+        return controls
+    positions = spec["positions"]
+    if positions == "all":
+        places = "every position"
+    elif isinstance(positions, int):
+        places = f"{positions} positions"
+    else:
+        places = f"gold indices {listed(list(map(str, positions)))}"
+    among = listed(list(map(str, spec["documents"])), "or")
+    contexts = f"the gold document at {places} among {among}, in the prompt {spec['prompt']}"
+    return f"{contexts}, and {controls}" if controls else contexts
