@@ -1,7 +1,7 @@
 """Validation of the shape tests: how often each test and each verdict is right on simulated studies.
 
-Prints tables in Markdown; their home is docs/shape-tests.md. Seeded: the same numbers on every machine, up to rounding.
-The exit status is 1 if a rate on flat, exchangeable studies lies outside its 95% band.
+Prints tables in Markdown, which are copied to docs/shape-tests.md. Seeded: the same numbers on every machine, up to
+rounding. The exit status is 1 if a rate on flat, exchangeable studies is outside its 95% band.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def _power_tables(run: Callable[[Design, int], list[Outcome]], simulations: int)
             _row(f"{questions}, {contrast}", study_rates(run(design, simulations), 1))
 
     print("\n### The smallest effect that a study could have found\n")
-    print("Simulated is the mean of what flat studies of this size report.\n")
+    print("The simulated effect is the mean of what flat studies of this size report.\n")
     print("| questions | shape | effect simulated | mean reported at it | contrast significant |")
     print("|--:|---|--:|--:|--:|")
     for questions in (50, 100, 300):

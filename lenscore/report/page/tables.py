@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lenscore.analysis.shape.study_shapes import CURVE as SHAPE_CURVE
+from lenscore.analysis.shape.study_shapes import SHAPE_KEYS
 from lenscore.report.page.sentences import WAYS, ablation_name, curve_name
 
 
@@ -71,9 +71,9 @@ def verdict_table(shapes: pd.DataFrame) -> dict[str, Any]:
     """Return the verdicts as a table: a row a curve, a column a way of asking."""
     ways = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
     rows = []
-    for names, group in shapes.groupby(SHAPE_CURVE):
+    for names, group in shapes.groupby(SHAPE_KEYS):
         said = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
-        curve = dict(zip(SHAPE_CURVE, names, strict=True))
+        curve = dict(zip(SHAPE_KEYS, names, strict=True))
         rows.append({**curve, "curve": curve_name(curve), "said": [said.get(way) for way in ways]})
     return {"ways": [[WAYS[part] for part in way] for way in ways], "rows": rows}
 
