@@ -5,7 +5,6 @@ rounding. The exit status is 1 if a rate on flat, exchangeable studies is outsid
 """
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -52,9 +51,7 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.processes) as pool:
 
         def run(design: Design, simulations: int) -> list[Outcome]:
-            outcomes = list(pool.map(partial(outcome, design), range(simulations), chunksize=20))
-            gc.freeze()  # statsmodels collects garbage at every correction: among so many objects, most of the time
-            return outcomes
+            return list(pool.map(partial(outcome, design), range(simulations), chunksize=20))
 
         valid = _flat_tables(run, arguments.flat, arguments.otherwise)
         _power_tables(run, arguments.power)

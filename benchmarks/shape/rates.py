@@ -51,12 +51,12 @@ class Rates:
     supported: float
 
 
-def outcome(design: Design, seed: int) -> Outcome:
-    """Simulate a curve and test it; the seed draws the data, the permutations and the resamples."""
+def outcome(design: Design, seed: int, *, resamples: int = RESAMPLES, permutations: int = PERMUTATIONS) -> Outcome:
+    """Simulate a curve and test it; the seed is that of data, permutations and resamples."""
     curve = design.simulate(np.random.default_rng([seed, design.questions]))
     if curve.why_untestable():
         return Outcome(None)
-    return Outcome(curve_tests(curve, Bootstrap(RESAMPLES, CONFIDENCE, seed), PERMUTATIONS))
+    return Outcome(curve_tests(curve, Bootstrap(resamples, CONFIDENCE, seed), permutations))
 
 
 def study_rates(outcomes: Sequence[Outcome], curves: int) -> Rates:

@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
-from statsmodels.stats.multitest import multipletests
 
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.shape.contrasts import Contrast, contrasts, middle_weights, slope_weights
@@ -118,9 +117,11 @@ def verdicts(tests: Sequence[CurveTests], *, confidence: float, smallest_effect:
 def holm(p_values: Sequence[float]) -> Float[np.ndarray, " tests"]:
     """Return p-values after Holm's correction (1979); NaN is no test and stays NaN."""
     corrected = np.array(p_values, dtype=float)
-    known = ~np.isnan(corrected)
-    if known.sum() > 1:
-        corrected[known] = multipletests(corrected[known], method="holm")[1]
+    known = np.flatnonzero(~np.isnan(corrected))
+    ascending = known[corrected[known].argsort()]
+    # The smallest is multiplied by the number of tests, the next by one less, and so on; the order is kept.
+    scaled = corrected[ascending] * np.arange(len(ascending), 0, -1)
+    corrected[ascending] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return corrected
 
 
