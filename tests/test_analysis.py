@@ -1,13 +1,14 @@
 """The statistics, on cases worked by hand and on simulated ones."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.bootstrap import Bootstrap, _weights
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=0)
@@ -84,7 +85,7 @@ def test_accuracies_are_counted_by_token_first_token_and_answer() -> None:
     assert cell(table, measure="whole_answer", gold_index=1)["n_tokens"] == 3
 
 
-def test_controls_stand_beside_the_positions() -> None:
+def test_controls_have_rows_of_their_own() -> None:
     control = depth_row("a", 0, 0, 1, 1, condition="closed_book", gold_index=None, relative_position=None)
     table = accuracy_curve(pd.concat([three_questions(), pd.DataFrame([control])]), BOOTSTRAP)
     assert cell(table, measure="first_token", condition="closed_book")["mean"] == 1.0
@@ -97,8 +98,8 @@ def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     assert (accuracy_curve(rows, BOOTSTRAP)["mean"] == 0).all()
 
 
-def test_the_bootstrap_draws_questions_not_tokens() -> None:
-    # One question with many alike observations and one with few: token-wise draws would vary far less.
+def test_the_bootstrap_resamples_questions_not_tokens() -> None:
+    # Two questions of 100 tokens each: resampled tokens would nearly always give a mean near 0.5.
     sums, counts = np.array([[0.0], [100.0]]), np.array([[100.0], [100.0]])
     draws = Bootstrap(resamples=2000, confidence=0.95, seed=0).resampled_means(sums, counts)
     assert set(np.unique(draws)) == {0.0, 0.5, 1.0}
@@ -120,7 +121,9 @@ def test_a_cell_without_observations_is_nan() -> None:
     assert all(math.isnan(value[0]) for value in interval)
 
 
-def test_equal_seeds_give_equal_intervals() -> None:
-    pd.testing.assert_frame_equal(
-        refinement_curve(three_questions(), BOOTSTRAP), refinement_curve(three_questions(), BOOTSTRAP)
-    )
+def test_the_seed_decides_the_resamples() -> None:
+    sums, counts = np.arange(20.0).reshape(10, 2), np.ones((10, 2))
+    first = BOOTSTRAP.resampled_means(sums, counts)
+    _weights.cache_clear()
+    np.testing.assert_array_equal(BOOTSTRAP.resampled_means(sums, counts), first)
+    assert (replace(BOOTSTRAP, seed=1).resampled_means(sums, counts) != first).any()

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.controls import controls
-from lenscore.analysis.groups import BANDS, depth_by_group, frequency_band
+from lenscore.analysis.groups import BANDS, MEASURES, depth_by_group, frequency_band
 from lenscore.analysis.orders import mean_squares, order_variance
 from lenscore.analysis.populations import right_at_every_position, selections
 from tests.test_analysis import cell, depth_row, three_questions
@@ -60,12 +60,12 @@ def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_all(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows in which numbers of documents are joined."""
+    """The rows pooled over numbers of documents."""
     return table[table["n_documents"].isna()]
 
 
-def test_each_number_of_documents_has_groups_of_its_own() -> None:
-    """As if the others were not there."""
+def test_each_number_of_documents_has_rows_of_its_own() -> None:
+    """The rows of one number of documents do not depend on the others."""
     three = with_texts(three_questions())
     five = three.assign(n_documents=5, final_right=False, context_id="main/other")
     both = depth_by_group(pd.concat([three, five]), BOOTSTRAP)
@@ -99,7 +99,9 @@ def test_groups_by_hand() -> None:
 @pytest.mark.parametrize("grouping", ["frequency_band", "place_in_answer", "answer_kind"])
 def test_groups_part_the_tokens(grouping: str) -> None:
     table = of_all(depth_by_group(with_texts(three_questions()), BOOTSTRAP))
-    for measure, whole in table[table["grouping"] == "all"].groupby("measure"):
+    whole_groups = table[table["grouping"] == "all"]
+    assert whole_groups["measure"].tolist() == list(MEASURES)
+    for measure, whole in whole_groups.groupby("measure"):
         parts = table[(table["grouping"] == grouping) & (table["measure"] == measure)]
         assert parts["n_tokens"].sum() == whole["n_tokens"].item()
         assert (parts["mean"] * parts["n_tokens"]).sum() == pytest.approx(
