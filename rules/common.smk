@@ -12,6 +12,7 @@ from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
+from lenscore.report.contents import CHARTS
 from lenscore.sources.check import check_sources
 from lenscore.sources.contents import SourceContents
 from lenscore.study.study import read_study

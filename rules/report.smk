@@ -60,6 +60,7 @@ rule render_charts:
         runtime=grows(30),
     params:
         job=PLAN.job("render_charts"),
+        captions={name: chart.caption for name, chart in CHARTS.items()},
     script:
         "../workflow_scripts/render_charts.py"
 

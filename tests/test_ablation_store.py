@@ -1,18 +1,25 @@
 """Ablations in the database: each ablated context's variants once or not at all, and views worked by hand."""
 
+import functools
+import math
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from lenscore import store
 from lenscore.records import FITS, write_table
 from tests.small_study import HAND_WORKED, OTHER, REPLACEMENTS, SCOPES, TARGET, L, SmallStudy, ablation_rows, layer_rows
 from tests.test_store import assert_refused as refused
 
 Rows = list[dict[str, Any]]
+VIEWS = Path(store.__file__).parent / "views"
 N_VARIANTS = len(SCOPES) * (1 + len(REPLACEMENTS) * L)
 
 
@@ -37,7 +44,7 @@ def test_ablations_are_loaded(study: SmallStudy) -> None:
 def test_a_study_without_ablations_has_the_table_and_the_views_empty(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path)
     study.load()
-    for name in ("ablations", "ablation_drops"):
+    for name in ("ablations", "ablation_drops", "ablation_sums"):
         assert study.query(f"select count(*) from {name}") == [(0,)]
 
 
@@ -53,6 +60,59 @@ def test_drops_of_a_token_by_hand(study: SmallStudy) -> None:
     )
     assert found == [("q0", 2, 0, 0.0, block, True, block != 2, block, block / 10) for block in (1, 2, 3)]
     assert study.query("select count(*) from ablation_drops") == [(8 * (N_VARIANTS - len(SCOPES)),)]
+
+
+def test_sums_are_those_of_the_drops(study: SmallStudy) -> None:
+    """With two orders of the distractors, whose tokens are summed together, and a context without documents."""
+    study.load()
+    with duckdb.connect(str(study.target)) as database:
+        database.execute("update contexts set gold_index = 0, relative_position = 0, distractor_order = 1 where "
+                         "context_id = 'main/q0/2/1'")  # fmt: skip
+        database.execute("update contexts set condition = 'oracle' where context_id = 'main/q1/2/1'")
+    found = study.query("select question_id, gold_index, block, n_tokens, sum_accuracy_drop, sum_logprob_drop, sum_kl "
+                        "from ablation_sums where scope = 'answer' and replacement = 'skip' order by all")  # fmt: skip
+    right = [case[1][1] is not None for case in HAND_WORKED.values()]
+    # Question 0 has tokens 0 to 3 in two orders; of question 1, tokens 4 and 5 are among documents.
+    wanted = [
+        (f"q{n}", 0, block, len(tokens), sum(right[t] for t in tokens) if block == 2 else 0, block * len(tokens),
+         pytest.approx(len(tokens) * block / 10))
+        for n, tokens in ((0, (0, 1, 2, 3)), (1, (4, 5)))
+        for block in (1, 2, 3)
+    ]  # fmt: skip
+    assert found == wanted
+
+
+def sums_of(logprobs: list[tuple[float, float]], kl: list[float]) -> tuple[Any, ...]:
+    """Return the row of view ablation_sums for tokens of one block: log-probabilities (intact, ablated) and KL."""
+    drops = pd.DataFrame(logprobs, columns=["intact_logprob", "ablated_logprob"], dtype="float32").assign(
+        kl_from_intact=pd.Series(kl, dtype="float32"), model="m", context_set="main", question_id="q", n_documents=3,
+        gold_index=0, relative_position=0.0, scope="all", replacement="skip", block=1, condition="documents",
+        intact_right=True, ablated_right=False,
+    )  # fmt: skip
+    with duckdb.connect() as database:
+        database.register("drops", drops)
+        database.execute("create table ablation_drops as select * from drops")
+        database.execute((VIEWS / "10_ablation_sums.sql").read_text(encoding="utf-8"))
+        (row,) = database.execute(
+            "select n_tokens, sum_accuracy_drop, sum_logprob_drop, sum_kl from ablation_sums"
+        ).fetchall()
+    return tuple(row)
+
+
+def test_sums_are_exact_whatever_the_order() -> None:
+    values = [2.0**20] + [2.0**-34] * 12
+    exact = 2.0**20 + 3 * 2.0**-32
+    # Added one by one, the small values are lost where the large one comes first.
+    assert functools.reduce(operator.add, values) == 2.0**20
+    assert functools.reduce(operator.add, values[::-1]) == exact
+    for ordered in (values, values[::-1]):
+        assert sums_of([(0.0, -value) for value in ordered], ordered) == (13, 13, exact, exact)
+
+
+def test_a_drop_beyond_measure_is_bounded_and_one_that_is_no_number_is_left_out() -> None:
+    assert sums_of([(-1.0, -3e38), (-1.0, -2.0)], [3e38, 0.5]) == (2, 2, 9e8 - 1 + 1, 9e8 + 0.5)
+    assert sums_of([(-1.0, math.nan), (-1.0, -math.inf), (-1.0, -2.0)], [0.5, 0.5, 0.5]) == (1, 1, 1.0, 0.5)
+    assert sums_of([(-1.0, -2.0), (-1.0, -2.0)], [math.nan, 0.5]) == (1, 1, 1.0, 0.5)
 
 
 @pytest.mark.parametrize(

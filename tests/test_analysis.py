@@ -1,23 +1,23 @@
 """The statistics, on cases worked by hand and on simulated ones."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lenscore.analysis.bootstrap import percentile_interval, resampled_means
+from lenscore.analysis.bootstrap import Bootstrap, _weights
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
-from lenscore.study.analysis import AnalysisSpec
 
-SETTINGS = AnalysisSpec(resamples=400)
+BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=0)
 
 
 def depth_row(
     question: str, place: int, index: int, first: int | None, settled: int | None, **other: Any
 ) -> dict[str, Any]:
-    """One answer token of view token_depths, among 3 documents unless told otherwise."""
+    """One answer token of view token_depths, by default among 3 documents."""
     n = other.pop("n_documents", 3)
     right = settled is not None
     return {
@@ -61,7 +61,7 @@ def cell(table: pd.DataFrame, **where: Any) -> pd.Series:
 
 
 def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
-    table = refinement_curve(three_questions(), SETTINGS)
+    table = refinement_curve(three_questions(), BOOTSTRAP)
     first = cell(table, measure="refinement_depth", gold_index=0)
     assert (first["mean"], first["n_tokens"], first["n_questions"]) == ((2 + 0 + 0) / 3, 3, 2)
     middle = cell(table, measure="refinement_depth", gold_index=1)
@@ -71,37 +71,37 @@ def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
 
 
 def test_intervals_hold_their_means() -> None:
-    table = refinement_curve(three_questions(), SETTINGS)
+    table = refinement_curve(three_questions(), BOOTSTRAP)
     assert (table["low"] <= table["mean"]).all()
     assert (table["mean"] <= table["high"]).all()
     assert (table["low"] < table["high"]).any()
 
 
 def test_accuracies_are_counted_by_token_first_token_and_answer() -> None:
-    table = accuracy_curve(three_questions(), SETTINGS)
+    table = accuracy_curve(three_questions(), BOOTSTRAP)
     assert cell(table, measure="first_token", gold_index=0)["mean"] == pytest.approx(2 / 3)
     assert cell(table, measure="answer_tokens", gold_index=0)["mean"] == pytest.approx(3 / 4)
     assert cell(table, measure="whole_answer", gold_index=0)["mean"] == pytest.approx(2 / 3)
     assert cell(table, measure="whole_answer", gold_index=1)["n_tokens"] == 3
 
 
-def test_controls_stand_beside_the_positions() -> None:
+def test_controls_have_rows_of_their_own() -> None:
     control = depth_row("a", 0, 0, 1, 1, condition="closed_book", gold_index=None, relative_position=None)
-    table = accuracy_curve(pd.concat([three_questions(), pd.DataFrame([control])]), SETTINGS)
+    table = accuracy_curve(pd.concat([three_questions(), pd.DataFrame([control])]), BOOTSTRAP)
     assert cell(table, measure="first_token", condition="closed_book")["mean"] == 1.0
-    assert len(refinement_curve(pd.DataFrame([control]), SETTINGS)) == 0
+    assert len(refinement_curve(pd.DataFrame([control]), BOOTSTRAP)) == 0
 
 
 def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     rows = three_questions().assign(final_right=False, refinement_depth=None, settled_layer=None)
-    assert set(refinement_curve(rows, SETTINGS)["measure"]) == {"own_token_refinement_depth"}
-    assert (accuracy_curve(rows, SETTINGS)["mean"] == 0).all()
+    assert set(refinement_curve(rows, BOOTSTRAP)["measure"]) == {"own_token_refinement_depth"}
+    assert (accuracy_curve(rows, BOOTSTRAP)["mean"] == 0).all()
 
 
-def test_the_bootstrap_draws_questions_not_tokens() -> None:
-    # One question with many alike observations and one with few: token-wise draws would vary far less.
+def test_the_bootstrap_resamples_questions_not_tokens() -> None:
+    # Two questions of 100 tokens each: resampled tokens would nearly always give a mean near 0.5.
     sums, counts = np.array([[0.0], [100.0]]), np.array([[100.0], [100.0]])
-    draws = resampled_means(sums, counts, resamples=2000, seed=0)
+    draws = Bootstrap(resamples=2000, confidence=0.95, seed=0).resampled_means(sums, counts)
     assert set(np.unique(draws)) == {0.0, 0.5, 1.0}
     assert np.mean(draws == 0.5) == pytest.approx(0.5, abs=0.05)
 
@@ -111,17 +111,19 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
     covered = 0
     for study in range(300):
         values = rng.normal(loc=2.0, size=(40, 1))
-        interval = percentile_interval(values, np.ones_like(values), resamples=400, confidence=0.95, seed=study)
+        interval = Bootstrap(resamples=400, confidence=0.95, seed=study).means(values, np.ones_like(values))
         covered += bool(interval.low[0] <= 2.0 <= interval.high[0])
     assert 0.90 <= covered / 300 <= 0.98
 
 
 def test_a_cell_without_observations_is_nan() -> None:
-    interval = percentile_interval(np.zeros((3, 1)), np.zeros((3, 1)), resamples=100, confidence=0.9, seed=0)
+    interval = BOOTSTRAP.means(np.zeros((3, 1)), np.zeros((3, 1)))
     assert all(math.isnan(value[0]) for value in interval)
 
 
-def test_equal_seeds_give_equal_intervals() -> None:
-    pd.testing.assert_frame_equal(
-        refinement_curve(three_questions(), SETTINGS), refinement_curve(three_questions(), SETTINGS)
-    )
+def test_the_seed_decides_the_resamples() -> None:
+    sums, counts = np.arange(20.0).reshape(10, 2), np.ones((10, 2))
+    first = BOOTSTRAP.resampled_means(sums, counts)
+    _weights.cache_clear()
+    np.testing.assert_array_equal(BOOTSTRAP.resampled_means(sums, counts), first)
+    assert (replace(BOOTSTRAP, seed=1).resampled_means(sums, counts) != first).any()

@@ -1,4 +1,4 @@
-"""What ablation costs and whether a lens points at it: worked by hand, against plain code, and as properties."""
+"""What ablation costs and whether a lens points at it: by hand, against plain code, and as properties."""
 
 import itertools
 import math
@@ -13,11 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lenscore.analysis.ablation import block_effects, kendall_tau, lens_against_cause
+from lenscore.analysis.ablation import block_effects, lens_against_cause
+from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.kendall import kendall_tau
 from lenscore.analysis.layers import with_causes
-from lenscore.study.analysis import AnalysisSpec
 
-SETTINGS = AnalysisSpec(resamples=300, regions=2)
+BOOTSTRAP = Bootstrap(resamples=300, confidence=0.95, seed=0)
+REGIONS = 2
+PLACE = [
+    "model", "context_set", "question_id", "n_documents", "gold_index", "relative_position", "scope", "replacement",
+    "block",
+]  # fmt: skip
 
 
 def drop_row(question: str, block: int, intact: tuple[bool, float], ablated: tuple[bool, float], **other: Any) -> dict:
@@ -44,6 +50,20 @@ def drop_row(question: str, block: int, intact: tuple[bool, float], ablated: tup
     }
 
 
+def summed(drops: list[dict[str, Any]]) -> pd.DataFrame:
+    """View ablation_sums of rows of view ablation_drops, in plain code."""
+    sums: dict[tuple[Any, ...], list[float]] = {}
+    for row in drops:
+        if row["condition"] == "documents":
+            total = sums.setdefault(tuple(row[name] for name in PLACE), [0, 0, 0.0, 0.0])
+            total[0] += 1
+            total[1] += int(row["intact_right"]) - int(row["ablated_right"])
+            total[2] += row["intact_logprob"] - row["ablated_logprob"]
+            total[3] += row["kl_from_intact"]
+    columns = [*PLACE, "n_tokens", "sum_accuracy_drop", "sum_logprob_drop", "sum_kl"]
+    return pd.DataFrame([(*place, *total) for place, total in sums.items()], columns=columns)
+
+
 def rise_row(question: str, layer: int, first: int, settled: int, rise: float | None, **other: Any) -> dict:
     """What is read of a row of view context_layers, of 4 answer tokens that end right."""
     return {
@@ -52,17 +72,15 @@ def rise_row(question: str, layer: int, first: int, settled: int, rise: float | 
     }  # fmt: skip
 
 
-def two_questions() -> pd.DataFrame:
+def two_questions() -> list[dict[str, Any]]:
     right, wrong = (True, -1.0), (False, -3.0)
     last: dict[str, Any] = {"gold_index": 2, "relative_position": 1.0}
-    return pd.DataFrame(
-        [
-            drop_row("a", 1, right, wrong), drop_row("a", 2, right, right),
-            drop_row("a", 1, right, (True, -2.0), **last), drop_row("a", 2, right, wrong, **last),
-            drop_row("b", 1, wrong, right), drop_row("b", 2, wrong, wrong),
-            drop_row("b", 1, wrong, right, condition="oracle", gold_index=None, relative_position=None),
-        ]
-    )  # fmt: skip
+    return [
+        drop_row("a", 1, right, wrong), drop_row("a", 2, right, right),
+        drop_row("a", 1, right, (True, -2.0), **last), drop_row("a", 2, right, wrong, **last),
+        drop_row("b", 1, wrong, right), drop_row("b", 2, wrong, wrong),
+        drop_row("b", 1, wrong, right, condition="oracle", gold_index=None, relative_position=None),
+    ]  # fmt: skip
 
 
 def found(table: pd.DataFrame, **where: Any) -> pd.Series:
@@ -73,12 +91,12 @@ def found(table: pd.DataFrame, **where: Any) -> pd.Series:
 
 
 def of_all(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows in which numbers of documents and positions are joined."""
+    """The rows pooled over numbers of documents and positions."""
     return table[table["n_documents"].isna()]
 
 
 def test_drops_by_hand() -> None:
-    whole = block_effects(two_questions(), SETTINGS)
+    whole = block_effects(summed(two_questions()), BOOTSTRAP, REGIONS)
     table = of_all(whole)
     first = found(table, region="all", block=1)
     # Block 1 makes a token of three wrong and another right; it costs 2 and 1 nats, and gains 2.
@@ -102,11 +120,11 @@ def test_drops_by_hand() -> None:
 
 
 def test_nothing_ablated_gives_tables_with_their_columns() -> None:
-    effects = block_effects(two_questions().iloc[:0], SETTINGS)
+    effects = block_effects(summed([]), BOOTSTRAP, REGIONS)
     assert effects.empty
     assert {"region", "accuracy_drop_low", "mean_kl", "n_tokens"} <= set(effects)
     rises = pd.DataFrame([rise_row("a", 1, 1, 1, 1.0)]).iloc[:0]
-    agreement = lens_against_cause(rises, two_questions(), SETTINGS)
+    agreement = lens_against_cause(rises, summed(two_questions()), BOOTSTRAP)
     assert agreement.empty
     assert {"tau", "low", "high", "n_blocks", "n_questions"} <= set(agreement)
 
@@ -124,7 +142,7 @@ def test_drops_are_zero_where_ablated_equals_intact_and_follow_a_shift(
         drop_row(f"q{q}", b + 1, (rights[q, b], logprobs[q, b]), (rights[q, b], logprobs[q, b] - (shift if b else 0)))
         for q, b in itertools.product(range(4), range(3))
     ]
-    table = block_effects(pd.DataFrame(rows), AnalysisSpec(resamples=100, regions=1))
+    table = block_effects(summed(rows), Bootstrap(resamples=100, confidence=0.95, seed=0), regions=1)
     accuracy = table[["accuracy_drop", "accuracy_drop_low", "accuracy_drop_high"]]
     assert (accuracy == 0).all(axis=None)
     wanted = np.where(table["block"] == 1, 0, shift)
@@ -179,7 +197,7 @@ def test_agreement_by_hand() -> None:
         for layer, first, settled, rise in ((0, 4, 0, None), (1, 0, 1, 2.0), (2, 0, 1, 1.0), (3, 0, 2, 3.0))
     ]
     drops = [drop_row(q, b, (True, 0.0), (b < 3, -b)) for q in "ab" for b in (1, 2, 3)]
-    table = lens_against_cause(pd.DataFrame(rises), pd.DataFrame(drops), SETTINGS)
+    table = lens_against_cause(pd.DataFrame(rises), summed(drops), BOOTSTRAP)
     rise = found(table, observation="mean_rise", cause="logprob_drop")
     assert (rise["tau"], rise["low"], rise["high"]) == pytest.approx((1 / 3,) * 3)
     assert (rise["n_blocks"], rise["n_questions"]) == (3, 2)
@@ -190,12 +208,12 @@ def test_agreement_by_hand() -> None:
     assert math.isnan(found(table, observation="share_first_right", cause="accuracy_drop")["tau"])
 
 
-def test_resamples_draw_the_same_questions_on_both_sides() -> None:
+def test_resamples_hold_the_same_questions_on_both_sides() -> None:
     """Question a rises and costs in one order of blocks, b in the other: paired, they always agree."""
     order = {"a": (1.0, 2.0, 4.0), "b": (4.0, 2.0, 1.0)}
     rises = [rise_row(q, b, 1, 1, 4 * order[q][b - 1]) for q in "ab" for b in (1, 2, 3)]
     drops = [drop_row(q, b, (True, 0.0), (True, -order[q][b - 1])) for q in "ab" for b in (1, 2, 3)]
-    table = lens_against_cause(pd.DataFrame(rises), pd.DataFrame(drops), SETTINGS)
+    table = lens_against_cause(pd.DataFrame(rises), summed(drops), BOOTSTRAP)
     row = found(table, observation="mean_rise", cause="logprob_drop")
     assert (row["tau"], row["low"], row["high"]) == pytest.approx((1, 1, 1))
 
@@ -208,12 +226,12 @@ def simulated(n_questions: int, n_blocks: int, agrees: float, seed: int = 0) -> 
     for q, b in itertools.product(range(n_questions), range(n_blocks)):
         rises.append(rise_row(f"q{q}", b + 1, 0, int(rng.integers(3)), 4 * (shown[b] + rng.normal(scale=0.3))))
         drops.append(drop_row(f"q{q}", b + 1, (True, 0.0), (True, -worth[b] + rng.normal(scale=0.3))))
-    return pd.DataFrame(rises), pd.DataFrame(drops)
+    return pd.DataFrame(rises), summed(drops)
 
 
 @pytest.mark.parametrize(("agrees", "above", "below"), [(1.0, 0.8, 1.01), (0.0, -0.5, 0.5), (-1.0, -1.01, -0.8)])
 def test_agreement_of_simulated_studies(agrees: float, above: float, below: float) -> None:
-    table = lens_against_cause(*simulated(40, 20, agrees), SETTINGS)
+    table = lens_against_cause(*simulated(40, 20, agrees), BOOTSTRAP)
     row = found(table, observation="mean_rise", cause="logprob_drop")
     assert above < row["tau"] < below
     assert above - 0.1 < row["low"] <= row["high"] < below + 0.1
@@ -222,7 +240,7 @@ def test_agreement_of_simulated_studies(agrees: float, above: float, below: floa
 def test_thirty_blocks_take_little_time() -> None:
     rises, drops = simulated(60, 30, 0.5)
     began = time.process_time()
-    lens_against_cause(rises, drops, AnalysisSpec(resamples=2000))
+    lens_against_cause(rises, drops, Bootstrap(resamples=2000, confidence=0.95, seed=0))
     assert time.process_time() - began < 5
 
 
@@ -239,8 +257,8 @@ def essential_rows() -> pd.DataFrame:
     ).astype({"n_documents": "Int64", "gold_index": "Int64", "relative_position": float})  # fmt: skip
 
 
-def test_causes_stand_beside_observations() -> None:
-    effects = block_effects(two_questions(), SETTINGS)
+def test_causes_are_joined_to_observations() -> None:
+    effects = block_effects(summed(two_questions()), BOOTSTRAP, REGIONS)
     other = effects.assign(scope="answer", logprob_drop=99.0)
     table = with_causes(essential_rows(), pd.concat([other, effects]))
     assert len(table) == len(essential_rows())
@@ -253,6 +271,6 @@ def test_causes_stand_beside_observations() -> None:
 
 
 def test_without_ablation_the_causes_are_unknown() -> None:
-    table = with_causes(essential_rows(), block_effects(two_questions().iloc[:0], SETTINGS))
+    table = with_causes(essential_rows(), block_effects(summed([]), BOOTSTRAP, REGIONS))
     assert len(table) == len(essential_rows())
     assert table[["accuracy_drop", "logprob_drop_low"]].isna().all(axis=None)

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.regression.linear_model import OLS
 
+from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.shape import contrasts as module
 from lenscore.analysis.shape.contrasts import contrasts, middle_weights, permutation_p, slope_weights, studentised
 from lenscore.analysis.shape.curve import Curve
-from lenscore.study.analysis import AnalysisSpec
 
-SETTINGS = AnalysisSpec(resamples=400, permutations=499)
+BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=0)
+PERMUTATIONS = 499
 PLACES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -27,7 +28,7 @@ def uneven_curve(seed: int = 0, questions: int = 25, places: int = 5) -> Curve:
     times = counts[question, place]
     own = rng.normal(scale=5, size=questions)
     value = own[np.repeat(question, times)] + rng.normal(size=times.sum())
-    return Curve.of_tokens(np.repeat(question, times), np.repeat(np.linspace(0, 1, places)[place], times), value)
+    return Curve.from_tokens(np.repeat(question, times), np.repeat(np.linspace(0, 1, places)[place], times), value)
 
 
 def plain_studentised(sums: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> float:
@@ -50,13 +51,13 @@ def test_a_curve_is_summed_by_question_and_position() -> None:
             "depth": [4.0, 1.0, 2.0, 3.0, None, 9.0, None],
         }
     )
-    curve = Curve.of_rows(rows, "depth")
+    curve = Curve.from_rows(rows, "depth")
     np.testing.assert_array_equal(curve.places, [0, 1])
     np.testing.assert_array_equal(curve.sums, [[3, 3], [0, 4]])
     np.testing.assert_array_equal(curve.counts, [[2, 1], [0, 1]])
     np.testing.assert_array_equal(curve.means, [1.5, 3.5])
     assert len(curve.value) == 4
-    assert curve.n_telling == 1
+    assert curve.n_varying_questions == 1
 
 
 @pytest.mark.parametrize(
@@ -70,29 +71,31 @@ def test_a_curve_is_summed_by_question_and_position() -> None:
 )
 def test_a_shape_needs_a_middle_and_both_ends(places: list[float], reason: str | None) -> None:
     question, place = np.repeat(np.arange(12), len(places)), np.tile(np.array(places, dtype=float), 12)
-    found = Curve.of_tokens(question, place, np.where(place == 0.5, 1 + question % 3, 0).astype(float)).why_untestable()
+    found = Curve.from_tokens(
+        question, place, np.where(place == 0.5, 1 + question % 3, 0).astype(float)
+    ).why_untestable()
     assert found is None if reason is None else reason in str(found)
 
 
-def test_questions_that_tell_nothing_of_the_position_do_not_count() -> None:
+def test_questions_whose_values_do_not_vary_do_not_count() -> None:
     question, place = np.repeat(np.arange(50), 3), np.tile([0, 0.5, 1.0], 50)
     own = (question * 7 % 5).astype(float)
-    assert Curve.of_tokens(question, place, np.full(150, 2.0)).why_untestable() == "all values are the same"
-    assert "0 questions whose values differ" in str(Curve.of_tokens(question, place, own).why_untestable())
+    assert Curve.from_tokens(question, place, np.full(150, 2.0)).why_untestable() == "all values are the same"
+    assert "0 questions whose values differ" in str(Curve.from_tokens(question, place, own).why_untestable())
     moved = own + (question < 9) * place
-    assert "9 questions whose values differ" in str(Curve.of_tokens(question, place, moved).why_untestable())
-    assert Curve.of_tokens(question, place, own + (question < 10) * place).why_untestable() is None
+    assert "9 questions whose values differ" in str(Curve.from_tokens(question, place, moved).why_untestable())
+    assert Curve.from_tokens(question, place, own + (question < 10) * place).why_untestable() is None
 
 
 def test_contrasts_by_hand() -> None:
     np.testing.assert_allclose(middle_weights(PLACES), [-1 / 2, 1 / 3, 1 / 3, 1 / 3, -1 / 2])
     np.testing.assert_allclose(slope_weights(np.array([0, 0.5, 1])), [-1, 0, 1])
     # Means 1.5, 4 and 2.5: the tokens count, not the questions.
-    curve = Curve.of_tokens(
+    curve = Curve.from_tokens(
         np.array([0, 0, 1, 0, 0, 1]), np.array([0, 0, 0, 0.5, 1, 1]), np.array([0, 0, 4.5, 4, 1, 4])
     )
     weights = np.stack([middle_weights(curve.places), slope_weights(curve.places)])
-    middle, slope = contrasts(curve, weights, SETTINGS)
+    middle, slope = contrasts(curve, weights, BOOTSTRAP, PERMUTATIONS)
     assert middle.estimate == pytest.approx(4 - 2)
     assert slope.estimate == pytest.approx(1)
 
@@ -107,7 +110,7 @@ def test_the_slope_is_a_lines_and_the_level_does_not_matter(inner: list[float], 
 def test_intervals_and_error_are_those_of_the_resampled_contrasts() -> None:
     curve = uneven_curve(questions=80)
     weights = middle_weights(curve.places)
-    (found,) = contrasts(curve, weights[np.newaxis], SETTINGS)
+    (found,) = contrasts(curve, weights[np.newaxis], BOOTSTRAP, PERMUTATIONS)
     rng = np.random.default_rng(5)
     drawn = []
     for _ in range(2000):
@@ -162,7 +165,7 @@ def test_the_smallest_p_is_two_tails_of_the_permutations_and_the_study() -> None
     question, place = np.repeat(np.arange(60), 5), np.tile(PLACES, 60)
     value = 10.0 * ((place > 0) & (place < 1)) + np.random.default_rng(0).normal(size=300)
     found = permutation_p(
-        Curve.of_tokens(question, place, value), middle_weights(PLACES)[np.newaxis], permutations=99, seed=0
+        Curve.from_tokens(question, place, value), middle_weights(PLACES)[np.newaxis], permutations=99, seed=0
     )
     assert found[0] == 2 / 100
 
@@ -176,8 +179,8 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_difference_at_all_is_no_evidence() -> None:
-    curve = Curve.of_tokens(np.repeat(np.arange(12), 3), np.tile([0, 0.5, 1], 12), np.repeat(np.arange(12.0) / 3, 3))
-    (found,) = contrasts(curve, middle_weights(curve.places)[np.newaxis], SETTINGS)
+    curve = Curve.from_tokens(np.repeat(np.arange(12), 3), np.tile([0, 0.5, 1], 12), np.repeat(np.arange(12.0) / 3, 3))
+    (found,) = contrasts(curve, middle_weights(curve.places)[np.newaxis], BOOTSTRAP, PERMUTATIONS)
     assert (found.estimate, found.p) == (pytest.approx(0, abs=1e-12), 1.0)
 
 
@@ -189,7 +192,7 @@ def test_where_no_position_matters_but_accuracy_does_the_level_is_kept() -> None
         right = rng.random((40, 5)) < np.array([0.25, 0.9, 0.95, 0.9, 0.25])
         question, place = np.nonzero(right)
         value = rng.normal(size=40)[question] + rng.normal(size=len(place), scale=2)
-        curve = Curve.of_tokens(question, PLACES[place], value)
+        curve = Curve.from_tokens(question, PLACES[place], value)
         rejected += permutation_p(curve, middle_weights(PLACES)[np.newaxis], permutations=99, seed=seed)[0] <= 0.05
     assert 0.02 < rejected / 250 < 0.09
 
@@ -199,7 +202,7 @@ def test_where_no_position_matters_but_accuracy_does_the_level_is_kept() -> None
 def test_units_sign_and_level_do_not_change_p(seed: int, unit: float) -> None:
     curve = uneven_curve(seed)
     weights = np.stack([middle_weights(curve.places), slope_weights(curve.places)])
-    other = Curve.of_tokens(curve.question, curve.place, 3 - unit * curve.value)
+    other = Curve.from_tokens(curve.question, curve.place, 3 - unit * curve.value)
     p, q = (permutation_p(one, weights, permutations=99, seed=seed) for one in (curve, other))
     np.testing.assert_allclose(p, q, atol=0.021)  # rounding may decide one tie
     np.testing.assert_allclose(weights @ other.means, -unit * (weights @ curve.means), rtol=1e-9, atol=1e-9)

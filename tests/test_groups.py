@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
+from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.controls import controls
-from lenscore.analysis.groups import BANDS, depth_by_group, frequency_band
+from lenscore.analysis.groups import BANDS, MEASURES, depth_by_group, frequency_band
 from lenscore.analysis.orders import mean_squares, order_variance
 from lenscore.analysis.populations import right_at_every_position, selections
-from lenscore.study.analysis import AnalysisSpec
 from tests.test_analysis import cell, depth_row, three_questions
 
-SETTINGS = AnalysisSpec(resamples=300)
+BOOTSTRAP = Bootstrap(resamples=300, confidence=0.95, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -60,16 +60,16 @@ def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_all(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows in which numbers of documents are joined."""
+    """The rows pooled over numbers of documents."""
     return table[table["n_documents"].isna()]
 
 
-def test_each_number_of_documents_has_groups_of_its_own() -> None:
-    """As if the others were not there."""
+def test_each_number_of_documents_has_rows_of_its_own() -> None:
+    """The rows of one number of documents do not depend on the others."""
     three = with_texts(three_questions())
     five = three.assign(n_documents=5, final_right=False, context_id="main/other")
-    both = depth_by_group(pd.concat([three, five]), SETTINGS)
-    alone = depth_by_group(three, SETTINGS)
+    both = depth_by_group(pd.concat([three, five]), BOOTSTRAP)
+    alone = depth_by_group(three, BOOTSTRAP)
     columns = ["grouping", "group", "measure", "mean", "low", "high", "n_questions", "n_tokens"]
     for n, wanted in ((3, alone[alone["n_documents"] == 3]), (3, of_all(alone))):
         found = both[both["n_documents"] == n]
@@ -79,7 +79,7 @@ def test_each_number_of_documents_has_groups_of_its_own() -> None:
 
 
 def test_groups_by_hand() -> None:
-    table = of_all(depth_by_group(with_texts(three_questions()), SETTINGS))
+    table = of_all(depth_by_group(with_texts(three_questions()), BOOTSTRAP))
     everything = cell(table, grouping="all", measure="accuracy")
     assert (everything["mean"], everything["n_tokens"], everything["n_questions"]) == (8 / 10, 10, 3)
     # Of the nine tokens that are right at some layer, five are lost at least once, eight times in all.
@@ -98,8 +98,10 @@ def test_groups_by_hand() -> None:
 
 @pytest.mark.parametrize("grouping", ["frequency_band", "place_in_answer", "answer_kind"])
 def test_groups_part_the_tokens(grouping: str) -> None:
-    table = of_all(depth_by_group(with_texts(three_questions()), SETTINGS))
-    for measure, whole in table[table["grouping"] == "all"].groupby("measure"):
+    table = of_all(depth_by_group(with_texts(three_questions()), BOOTSTRAP))
+    whole_groups = table[table["grouping"] == "all"]
+    assert whole_groups["measure"].tolist() == list(MEASURES)
+    for measure, whole in whole_groups.groupby("measure"):
         parts = table[(table["grouping"] == grouping) & (table["measure"] == measure)]
         assert parts["n_tokens"].sum() == whole["n_tokens"].item()
         assert (parts["mean"] * parts["n_tokens"]).sum() == pytest.approx(
@@ -154,7 +156,7 @@ def control_rows() -> pd.DataFrame:
 
 
 def test_controls_by_hand() -> None:
-    table = controls(control_rows(), SETTINGS)
+    table = controls(control_rows(), BOOTSTRAP)
     accuracy = cell(table, control="closed_book", measure="accuracy")
     assert (accuracy["mean"], accuracy["control_mean"], accuracy["difference"]) == (1.0, 0.5, 0.5)
     assert (accuracy["n_tokens"], accuracy["n_questions"]) == (2, 2)
@@ -167,7 +169,7 @@ def test_controls_by_hand() -> None:
 
 def test_a_study_without_controls_has_no_rows() -> None:
     rows = control_rows()
-    assert controls(rows[rows["condition"] == "documents"], SETTINGS).empty
+    assert controls(rows[rows["condition"] == "documents"], BOOTSTRAP).empty
 
 
 @given(arrays.arrays(float, (3, 4, 5), elements=st.floats(-50, 50)))
@@ -198,7 +200,7 @@ def simulated(rng: np.random.Generator, sd_position: float, sd_order: float, sd_
 
 
 def test_components_of_a_simulated_study_are_found() -> None:
-    table = order_variance(simulated(np.random.default_rng(0), 2.0, 1.0, 0.5), SETTINGS)
+    table = order_variance(simulated(np.random.default_rng(0), 2.0, 1.0, 0.5), BOOTSTRAP)
     found = cell(table, measure="own_token_refinement_depth")
     assert (found["n_orders"], found["n_positions"], found["n_tokens"]) == (4, 5, 120)
     assert found["sd_position"] == pytest.approx(2.0, rel=0.15)
@@ -210,4 +212,4 @@ def test_components_of_a_simulated_study_are_found() -> None:
 
 def test_one_order_has_no_variance() -> None:
     rows = with_texts(three_questions())
-    assert order_variance(rows, SETTINGS).empty
+    assert order_variance(rows, BOOTSTRAP).empty

@@ -9,22 +9,21 @@ import duckdb
 import pandas as pd
 import pytest
 
+from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.layers import (
     essential_layers,
     flips_by_layer,
     layers_reached,
-    region_names,
-    region_of,
     right_by_layer,
     with_rises,
 )
 from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.analysis.regions import region_names, region_of
 from tests.made_study import LENGTHS, MadeStudy
 from tests.small_study import TARGET, L
 
-SETTINGS = AnalysisSpec(resamples=200)
+BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
 # Of one context's tokens: question, number of documents, gold index, and the rows of each token by layer.
 Tokens = list[tuple[str, int, int, list[dict[str, Any]]]]
 
@@ -117,7 +116,7 @@ def test_the_view_holds_contexts_with_documents_alone(study: MadeStudy) -> None:
 
 
 def test_where_tokens_become_right_and_settle(layers: pd.DataFrame, tokens: Tokens) -> None:
-    table = layers_reached(layers, SETTINGS)
+    table = layers_reached(layers, BOOTSTRAP)
     events = {"first_correct": first, "settled": settled}
     for row in table.itertuples():
         ending = [rows for rows in chosen(tokens, row.n_documents, row.gold_index) if right(rows)[-1]]
@@ -132,12 +131,12 @@ def test_where_tokens_become_right_and_settle(layers: pd.DataFrame, tokens: Toke
 
 def test_nothing_right_reaches_no_layer(layers: pd.DataFrame) -> None:
     none = layers.assign(n_right=0, n_first_right=0, n_settled=0)
-    assert layers_reached(none, SETTINGS).empty
+    assert layers_reached(none, BOOTSTRAP).empty
     assert essential_layers(none, 3).empty
 
 
 def test_how_often_a_layer_is_right(layers: pd.DataFrame, tokens: Tokens) -> None:
-    table = right_by_layer(layers, SETTINGS)
+    table = right_by_layer(layers, BOOTSTRAP)
     for row in table.itertuples():
         here = chosen(tokens, row.n_documents, row.gold_index)
         assert row.n_tokens == len(here)
@@ -149,7 +148,7 @@ def test_how_often_a_layer_is_right(layers: pd.DataFrame, tokens: Tokens) -> Non
 
 
 def test_where_right_tokens_are_lost(layers: pd.DataFrame, tokens: Tokens) -> None:
-    table = flips_by_layer(layers, SETTINGS)
+    table = flips_by_layer(layers, BOOTSTRAP)
     assert len(table) == (1 + len(LENGTHS) + sum(LENGTHS)) * L
     for row in table.itertuples():
         tops = [right(rows) for rows in chosen(tokens, row.n_documents, row.gold_index)]
@@ -225,9 +224,9 @@ def test_a_ratio_of_sums_is_the_mean_of_what_was_summed() -> None:
     single = pd.DataFrame(
         {"k": "x", "cell": [0, 0, 0, 1, 1, 0, 1], "question_id": list("aabbbcc"), "value": [1.0, 0, 1, 1, 0, 0, 1]}
     )
-    means = means_with_intervals(single, "value", ["k"], ["cell"], SETTINGS)
+    means = means_with_intervals(single, "value", ["k"], ["cell"], BOOTSTRAP)
     summed = single.assign(n=1).groupby(["k", "cell", "question_id"], as_index=False)[["value", "n"]].sum()
-    ratios = ratios_with_intervals(summed, "value", "n", ["k"], ["cell"], SETTINGS)
+    ratios = ratios_with_intervals(summed, "value", "n", ["k"], ["cell"], BOOTSTRAP)
     assert ratios["ratio"].tolist() == means["mean"].tolist() == pytest.approx([0.5, 2 / 3])
     assert ratios[["low", "high"]].to_numpy().tolist() == means[["low", "high"]].to_numpy().tolist()
     assert ratios["n"].tolist() == means["n_tokens"].tolist()

@@ -88,6 +88,23 @@ def test_essential_layers_count_and_rise(study: SmallStudy) -> None:
         assert rise == (None if layer == 0 else pytest.approx([5, 3, 1][layer - 1]))
 
 
+@pytest.mark.parametrize("logprob", [-1e9, -2e9, -3e38])
+def test_a_log_probability_beyond_measure_is_bounded(study: SmallStudy, logprob: float) -> None:
+    """The decimal type in which they are summed has no room for them."""
+    cases = [list(HAND_WORKED.values())[i % 7] for i in range(16)]
+    n_right = sum(case[1][1] is not None for case in cases)
+    for row in study.rows[0]:
+        if row["context_id"] == "main/q0/2/0" and row["layer"] == 0:  # two tokens, both right at layer L
+            row["target_logprob"] = logprob
+    study.write_records(0)
+    study.load()
+    sums = study.query("select layer, sum_logprob from context_layers where context_id = 'main/q0/2/0' order by layer")
+    assert sums == [(0, -2 * 9e8), (1, -8), (2, -2), (3, 0)]
+    rises = dict(study.query("select layer, mean_rise from essential_layers"))
+    assert rises[1] == pytest.approx((2 * (9e8 - 4) + 5 * (n_right - 2)) / n_right)
+    assert rises[2] == pytest.approx(3)
+
+
 def test_flips_of_hand_worked_cases(study: SmallStudy) -> None:
     study.load()
     found = study.query("select n_lost, n_regained from token_flips order by context_id, answer_index")

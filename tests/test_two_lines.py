@@ -18,7 +18,7 @@ def curve_of(means: list[float], noise: float = 1.0, questions: int = 40, own: f
     errors -= errors.mean(axis=0)
     values = np.array(means) + errors + rng.normal(size=(questions, 1), scale=own or 1e-9)
     place = np.tile(np.linspace(0, 1, len(means)), questions)
-    return Curve.of_tokens(np.repeat(np.arange(questions), len(means)), place, values.ravel())
+    return Curve.from_tokens(np.repeat(np.arange(questions), len(means)), place, values.ravel())
 
 
 def plain_clustered(design: np.ndarray, value: np.ndarray, question: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,8 +77,8 @@ def test_lines_of_one_direction_are_no_u(means: list[float]) -> None:
 
 def test_one_weak_line_decides() -> None:
     found = two_lines(curve_of([0, 4, 6, 5.9, 5.95], noise=1.0), 0.95)
-    assert found.p == max(found.before.p, found.after.p) or found.p == 1.0
-    assert found.p > 0.05
+    assert found.before.p < 1e-6
+    assert found.p == found.after.p > 0.05
 
 
 @pytest.mark.parametrize("break_point", [0.3, 0.5, 0.6])
@@ -133,7 +133,7 @@ def test_the_break_takes_from_the_stronger_line() -> None:
 def test_mirrored_values_give_mirrored_lines(seed: int, places: int) -> None:
     curve = uneven_curve(seed, questions=30, places=places)
     found = two_lines(curve, 0.95)
-    mirrored = two_lines(Curve.of_tokens(curve.question, curve.place, -curve.value), 0.95)
+    mirrored = two_lines(Curve.from_tokens(curve.question, curve.place, -curve.value), 0.95)
     assert mirrored.break_point == pytest.approx(found.break_point)
     assert mirrored.before.estimate == pytest.approx(-found.before.estimate)
     assert mirrored.p == pytest.approx(found.p)
@@ -144,6 +144,6 @@ def test_mirrored_values_give_mirrored_lines(seed: int, places: int) -> None:
 
 def test_an_exact_fit_is_no_test() -> None:
     place = np.tile([0, 0.5, 1.0], 12)
-    found = two_lines(Curve.of_tokens(np.repeat(np.arange(12), 3), place, place * 2), 0.95)
+    found = two_lines(Curve.from_tokens(np.repeat(np.arange(12), 3), place, place * 2), 0.95)
     assert np.isnan(found.p)
     assert found.before.estimate == pytest.approx(2)

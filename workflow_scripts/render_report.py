@@ -17,15 +17,7 @@ def run(job: PageJob) -> None:
     from lenscore.report.run_times import in_words, run_times, table_in_text
 
     times = run_times(job.benchmarks)
-    html = render_page(
-        job.inputs.database,
-        job.inputs.findings,
-        {table.stem: table for table in job.inputs.tables},
-        job.inputs.charts,
-        config=job.config,
-        title=job.title,
-        times=times,
-    )
+    html = render_page(job.inputs.database, job.inputs.findings.parent, job.inputs.charts, job.config, times)
     with written_whole(job.outputs.page) as beside:
         beside.write_text(html, encoding="utf-8")
     log = logging.getLogger("lenscore")

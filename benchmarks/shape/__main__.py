@@ -1,11 +1,10 @@
 """Validation of the shape tests: how often each test and each verdict is right on simulated studies.
 
-Prints tables in Markdown; their home is docs/shape-tests.md. Seeded: the same numbers on every machine, up to rounding.
-The exit status is 1 if a rate on flat, exchangeable studies lies outside its 95% band.
+Prints tables in Markdown, which are copied to docs/shape-tests.md. Seeded: the same numbers on every machine, up to
+rounding. The exit status is 1 if a rate on flat, exchangeable studies is outside its 95% band.
 """
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -52,9 +51,7 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.processes) as pool:
 
         def run(design: Design, simulations: int) -> list[Outcome]:
-            outcomes = list(pool.map(partial(outcome, design), range(simulations), chunksize=20))
-            gc.freeze()  # statsmodels collects garbage at every correction: among so many objects, most of the time
-            return outcomes
+            return list(pool.map(partial(outcome, design), range(simulations), chunksize=20))
 
         valid = _flat_tables(run, arguments.flat, arguments.otherwise)
         _power_tables(run, arguments.power)
@@ -100,7 +97,7 @@ def _power_tables(run: Callable[[Design, int], list[Outcome]], simulations: int)
             _row(f"{questions}, {contrast}", study_rates(run(design, simulations), 1))
 
     print("\n### The smallest effect that a study could have found\n")
-    print("Simulated is the mean of what flat studies of this size report.\n")
+    print("The simulated effect is the mean of what flat studies of this size report.\n")
     print("| questions | shape | effect simulated | mean reported at it | contrast significant |")
     print("|--:|---|--:|--:|--:|")
     for questions in (50, 100, 300):

@@ -58,7 +58,7 @@ class Design:
         depth = depth + generator.poisson(np.broadcast_to(self.effect, shape))
 
         token, place = np.nonzero(right)
-        return Curve.of_tokens(token_question[token], places[place], depth[token, place].astype(float))
+        return Curve.from_tokens(token_question[token], places[place], depth[token, place].astype(float))
 
     @staticmethod
     def _depths(

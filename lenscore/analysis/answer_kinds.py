@@ -1,4 +1,4 @@
-"""What kind of answer an answer is, by its words alone."""
+"""The kind of an answer, decided by its words alone."""
 
 import re
 
@@ -11,7 +11,7 @@ _MONTHS = [
 _MONTH = rf"(?:{'|'.join(_MONTHS)}|{'|'.join(month[:3] for month in _MONTHS)}|sept)\.?"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _YEAR = r"(?:1\d{3}|20\d{2})"
-# A year alone; a month with a day, a year or both; numbers parted as a date's are; a decade or a century.
+# A year; a month with a day, a year or both; a date in numbers; a decade or a century.
 _DATE = re.compile(
     rf"(?:(?:in|on|since|early|late|mid|circa|c\.)\s+)*(?:(?:the\s+)?{_YEAR}(?:s|\s*[-–]\s*(?:{_YEAR}|\d{{2}}))?"
     rf"|(?:{_DAY}\s+(?:of\s+)?)?{_MONTH}(?:\s+{_DAY})?,?(?:\s+(?:of\s+)?{_YEAR})?"
@@ -29,8 +29,8 @@ _NUMBER_WORDS = frozenset([
 _HEDGES = frozenset([
     "about", "almost", "approximately", "around", "nearly", "over", "roughly", "some",
 ])  # fmt: skip
-# Words that stand in names with a small letter, and that carry no name by themselves.
-_SMALL = frozenset([
+# Articles, prepositions and conjunctions, which are not capitalised within names.
+_FUNCTION_WORDS = frozenset([
     "&", "a", "an", "and", "at", "by", "da", "das", "de", "del", "der", "di", "do", "du", "el", "en", "for",
     "in", "la", "le", "les", "of", "on", "the", "to", "und", "van", "von", "y",
 ])  # fmt: skip
@@ -41,20 +41,20 @@ def answer_kind(answer: str) -> str:
 
     - date: the whole answer is a year, a month with a day or a year, a date in numbers, a decade, a century;
     - number: its first word, or its second after an article or a hedge, is a numeral or a number in words;
-    - name: every word but articles, prepositions and conjunctions begins with a capital;
-    - other: all else.
+    - name: every word except articles, prepositions and conjunctions begins with a capital;
+    - other: everything else.
 
-    The rule looks at letters, not at meaning: "May" is a date and "Fifty Shades of Grey" a number.
+    The rule looks at spelling, not at meaning: "May" is a date and "Fifty Shades of Grey" a number.
     """
     words = re.findall(r"[^\s-]+", answer)
     if _DATE.fullmatch(" ".join(answer.split()).strip(".,; ")):
         return "date"
     leading = [word.strip(".,;:!?\"'()").lower() for word in words[:2]]
-    if leading and leading[0] in _SMALL | _HEDGES:
+    if leading and leading[0] in _FUNCTION_WORDS | _HEDGES:
         leading = leading[1:]
     if leading and (_NUMERAL.fullmatch(leading[0]) or leading[0] in _NUMBER_WORDS):
         return "number"
-    telling = [word.lstrip("\"'(“‘") for word in words if word.lower().strip(".,") not in _SMALL]
-    if telling and all(word[:1].isupper() or word[:1].isdigit() for word in telling):
+    content = [word.lstrip("\"'(“‘") for word in words if word.lower().strip(".,") not in _FUNCTION_WORDS]
+    if content and all(word[:1].isupper() or word[:1].isdigit() for word in content):
         return "name"
     return "other"

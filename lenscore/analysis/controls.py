@@ -1,11 +1,10 @@
-"""How much of accuracy and depth is the documents' doing: contexts beside their controls, token by token."""
+"""How far accuracy and depth depend on the documents: contexts compared with their controls, token by token."""
 
 import numpy as np
 import pandas as pd
 
-from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
-from lenscore.analysis.means import question_cells
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.means import question_sums
 
 CONTROLS = ("closed_book", "shuffled_gold", "oracle")
 MEASURES = ("accuracy", "target_logprob", "own_token_refinement_depth", "prediction_depth", "refinement_depth")
@@ -14,18 +13,18 @@ _KEYS = ["model", "context_set", "lens"]
 _TOKEN = ["question_id", "answer_index"]
 
 
-def controls(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
+def controls(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     """Compare contexts with documents and their controls on the same answer tokens.
 
-    A token's value among n documents is its mean over the gold document's positions, and so is that of
-    ``shuffled_gold``; ``closed_book`` and ``oracle`` have one. A token counts where both sides have a value:
-    for refinement depth, where it ends right in both. Differences are with the gold document among n less
-    the control, paired by token, with a percentile bootstrap over questions.
+    A token's value among n documents is its mean over the gold document's positions, and so is its value for
+    ``shuffled_gold``; ``closed_book`` and ``oracle`` have a single value. A token counts where both sides have a value:
+    for refinement depth, where it ends right in both. A difference is the value among n documents less the
+    control's, paired by token, with a percentile bootstrap over questions.
 
     Args:
-        tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats). Orders of the distractors
-            other than the set's own are left out.
-        settings: resamples, confidence, seed.
+        tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats). Only the first order of the
+            distractors counts.
+        bootstrap: gives the intervals.
 
     Returns:
         One row a model × context set × lens × number of documents × ``control`` × ``measure``, with ``mean`` (among
@@ -41,7 +40,7 @@ def controls(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
                 if control == "shuffled_gold":
                     of_control = of_control[of_control["n_documents"] == n_documents]
                 for measure in MEASURES:
-                    compared = _compare(among, of_control, measure, settings)
+                    compared = _compare(among, of_control, measure, bootstrap)
                     if compared is not None:
                         rows.append((*names, n_documents, control, measure, *compared))
     columns = ["n_documents", "control", "measure", "mean", "control_mean", "difference", "low", "high"]
@@ -49,17 +48,16 @@ def controls(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
 
 
 def _compare(
-    among: pd.DataFrame, control: pd.DataFrame, measure: str, settings: AnalysisSpec
+    among: pd.DataFrame, control: pd.DataFrame, measure: str, bootstrap: Bootstrap
 ) -> tuple[float, float, float, float, float, int, int] | None:
     pairs = pd.concat(
         {"among": among.groupby(_TOKEN)[measure].mean(), "control": control.groupby(_TOKEN)[measure].mean()}, axis=1
     ).dropna()
     if pairs.empty:
         return None
-    difference = (pairs["among"] - pairs["control"]).rename("difference").reset_index().assign(cell=0)
-    _, sums, counts = question_cells(difference, "difference", ["cell"])
-    draws = resampled_means(sums, counts, resamples=settings.resamples, seed=settings.seed)
-    low, high = interval_of_draws(draws, settings.confidence)
+    difference = (pairs["among"] - pairs["control"]).rename("difference").reset_index().assign(n=1, cell=0)
+    _, (sums, counts) = question_sums(difference, ["difference", "n"], ["cell"])
+    _, low, high = bootstrap.means(sums, counts)
     means = pairs.mean()
     return (
         float(means["among"]), float(means["control"]), float(difference["difference"].mean()),

@@ -1,6 +1,6 @@
-"""Depth by what is to be predicted: how frequent the token is, its place in the answer, what kind of answer it is.
+"""Depth by group of answer tokens: frequency of the token, place in the answer, kind of answer.
 
-The questions of Gupta et al. 2025, "How Do LLMs Use Their Depth?" (arXiv 2510.18871), asked of answers in contexts.
+Asks the questions of Gupta et al. 2025, "How Do LLMs Use Their Depth?" (arXiv 2510.18871), about answers in contexts.
 """
 
 from functools import partial
@@ -8,10 +8,11 @@ from functools import partial
 import pandas as pd
 
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
-from lenscore.analysis.means import ALL, BY_LENGTH, at_each_join, means_with_intervals
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.means import means_with_intervals
+from lenscore.analysis.pooling import ALL_CONTEXTS, PER_N_DOCUMENTS, at_pooling_levels
 
-# By rank of the token among all tokens of the study's documents, the most frequent first.
+# By the token's rank among all tokens of the study's documents; rank 1 is the most frequent.
 BANDS = ("rank 1–10", "rank 11–100", "rank 101–1,000", "rank over 1,000")
 _BAND_ENDS = (0, 10, 100, 1000, float("inf"))
 PLACES = ("first", "later")
@@ -31,18 +32,18 @@ _KEYS = ["model", "context_set", "lens"]
 
 
 def frequency_band(ranks: pd.Series) -> pd.Series:
-    """Return the band of each rank; a token that no document holds (null) is in the rarest."""
+    """Return the band of each rank; a token that occurs in no document (null) is in the rarest band."""
     return pd.cut(ranks.fillna(_BAND_ENDS[-2] + 1), list(_BAND_ENDS), labels=list(BANDS)).astype(str)
 
 
-def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
+def depth_by_group(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     """Return accuracy, depths and flips by group of answer tokens, in contexts with documents.
 
     Args:
-        tokens: rows of view ``token_depths`` with ``answer`` (its words), ``frequency_rank`` (of the target token
-            among the tokens of the study's documents; null if there is none) and ``n_lost`` (how many times
+        tokens: rows of view ``token_depths`` with ``answer`` (the text), ``frequency_rank`` (of the target token
+            among the tokens of the study's documents; null if it does not occur) and ``n_lost`` (how many times
             the token is the top-1 at a layer and not at the next).
-        settings: resamples, confidence, seed.
+        bootstrap: gives the intervals.
 
     Returns:
         One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, over all contexts
@@ -65,7 +66,7 @@ def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
         answer_kind=placed["answer"].map({answer: answer_kind(answer) for answer in placed["answer"].unique()}),
     )
     parts = [
-        at_each_join(partial(_means, values, measure, grouping, settings), ALL, BY_LENGTH)
+        at_pooling_levels(partial(_means, values, measure, grouping, bootstrap), ALL_CONTEXTS, PER_N_DOCUMENTS)
         .rename(columns={grouping: "group"})
         .assign(grouping=grouping)
         for grouping in GROUPINGS
@@ -83,5 +84,5 @@ def depth_by_group(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
     ].reset_index(drop=True)
 
 
-def _means(values: pd.DataFrame, measure: str, grouping: str, settings: AnalysisSpec, join: list[str]) -> pd.DataFrame:
-    return means_with_intervals(values, measure, _KEYS, [*join, grouping], settings)
+def _means(values: pd.DataFrame, measure: str, grouping: str, bootstrap: Bootstrap, level: list[str]) -> pd.DataFrame:
+    return means_with_intervals(values, measure, _KEYS, [*level, grouping], bootstrap)

@@ -1,11 +1,10 @@
-"""How much the order of the distractors moves a depth, beside how much the gold document's position does."""
+"""How much a depth varies with the order of the distractors, compared with the position of the gold document."""
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.analysis.bootstrap import Bootstrap
 
 MEASURES = ("own_token_refinement_depth", "refinement_depth", "target_logprob")
 
@@ -13,22 +12,22 @@ _KEYS = ["model", "context_set", "lens", "n_documents"]
 _TOKEN = ["question_id", "answer_index"]
 
 
-def order_variance(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
-    """Split the variance of one answer token's values over positions and orders into what each of them brings.
+def order_variance(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Split the variance of an answer token's values into the parts due to position and to order.
 
-    Every token has a value at each of P positions × k orders. With MS the mean squares of the two-way layout
-    without replication of each token, averaged over tokens, the components are those of the random-effects model
-    (Searle, Casella & McCulloch 1992, ch. 4): position (MS_position − MS_rest) / k, and order at a given position
-    ((MS_order − MS_rest) / P) + MS_rest, since with a deterministic model the rest too is what the order does.
+    Every token has a value at each of P positions × k orders: a two-way layout without replication. MS are its mean
+    squares, averaged over tokens. The variance components are those of the random-effects model (Searle, Casella &
+    McCulloch 1992, ch. 4): position (MS_position − MS_rest) / k, and order at a given position
+    ((MS_order − MS_rest) / P) + MS_rest. The rest counts as an effect of the order, because the model is deterministic.
 
     Args:
         tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats).
-        settings: resamples, confidence, seed.
+        bootstrap: gives the intervals.
 
     Returns:
-        One row a model × context set × lens × number of documents × ``measure`` in which there are two orders or
-        more: ``n_orders``, ``n_positions``, ``n_tokens`` and ``n_questions`` of those with a value everywhere (for
-        refinement depth, that end right everywhere), ``sd_position`` and ``sd_order`` in the measure's unit
+        One row a model × context set × lens × number of documents × ``measure`` that has at least two orders and two
+        positions: ``n_orders``, ``n_positions``, ``n_tokens`` and ``n_questions`` of the tokens with a value everywhere
+        (for refinement depth, those that end right everywhere), ``sd_position`` and ``sd_order`` in the measure's unit
         (a component below zero counts as 0) with ``…_low`` and ``…_high``, a percentile bootstrap over questions.
     """
     placed = tokens[tokens["condition"] == "documents"]
@@ -45,10 +44,8 @@ def order_variance(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
             by_question = pd.DataFrame(squares, index=wide.index).groupby("question_id")
             sums, counts = by_question.sum().to_numpy(float), by_question.count().to_numpy(float)
             found = _deviations(sums.sum(axis=0) / counts.sum(axis=0), n_positions, n_orders)
-            draws = _deviations(
-                resampled_means(sums, counts, resamples=settings.resamples, seed=settings.seed), n_positions, n_orders
-            )
-            low, high = interval_of_draws(draws, settings.confidence)
+            draws = _deviations(bootstrap.resampled_means(sums, counts), n_positions, n_orders)
+            low, high = bootstrap.interval(draws)
             rows.append(
                 (*names, measure, n_orders, n_positions, len(sums), len(wide),
                  found[0], low[0], high[0], found[1], low[1], high[1])
@@ -59,7 +56,7 @@ def order_variance(tokens: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame
 
 
 def mean_squares(values: Float[np.ndarray, "tokens positions orders"]) -> Float[np.ndarray, "tokens 3"]:
-    """Return each token's mean squares of position, order and rest, in the two-way layout without replication."""
+    """Return each token's mean squares of position, order and rest in the two-way layout without replication."""
     _, n_positions, n_orders = values.shape
     mean = values.mean(axis=(1, 2), keepdims=True)
     of_position = values.mean(axis=2, keepdims=True) - mean

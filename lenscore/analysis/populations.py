@@ -1,15 +1,15 @@
-"""Which answer tokens a curve is made of: all or the first ones, each position's own or the same at every position."""
+"""Which answer tokens a curve averages: all or only first ones, each position's own or the same at every position."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pandas as pd
 
-CURVE = ["model", "context_set", "lens", "condition", "n_documents"]
-"""What names a curve: one value of each, and the gold document's position varies."""
+CURVE_KEYS = ["model", "context_set", "lens", "condition", "n_documents"]
+"""The columns that name a curve; along it, only the position of the gold document varies."""
 
-TOKEN = ["question_id", "distractor_order", "answer_index"]
-"""What names an answer token at whatever position the gold document stands."""
+TOKEN_KEYS = ["question_id", "distractor_order", "answer_index"]
+"""The columns that name an answer token of a curve, whatever the position of the gold document."""
 
 WITH_POSITION = ("documents", "shuffled_gold")
 """The conditions whose contexts have a position."""
@@ -19,10 +19,10 @@ class Selection(NamedTuple):
     """One way of choosing answer tokens.
 
     Attributes:
-        tokens: ``all`` of an answer's tokens, or its ``first`` alone.
+        tokens: ``all`` tokens of an answer, or only its ``first``.
         population: ``each_position``: at each position the tokens that are right there (the paper's, in which the
             tokens change with the position); ``every_position``: only the tokens that are right at every position of
-            the curve, so that no difference between positions comes from which tokens are right.
+            the curve, so that differences between positions cannot come from which tokens are right.
     """
 
     tokens: str
@@ -41,9 +41,8 @@ def selections(depths: pd.DataFrame) -> Iterator[tuple[Selection, pd.DataFrame, 
         depths: rows of view ``token_depths``.
 
     Yields:
-        The selection, the rows in it whose last layer is right, and those whose last layer may be wrong:
-        own-token refinement depth, which needs no right answer, is over the latter. With ``every_position`` both are
-        the same.
+        The selection, its rows whose last layer is right, and its rows with or without a right last layer (for
+        own-token refinement depth, which needs no right answer). With ``every_position`` the two are the same.
     """
     placed = depths[depths["condition"].isin(WITH_POSITION)]
     for tokens in TOKENS:
@@ -58,6 +57,6 @@ def right_at_every_position(depths: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the answer tokens that the last layer gets right at every position of their curve."""
     if depths.empty:
         return depths
-    n_positions = depths.groupby(CURVE)["gold_index"].transform("nunique")
-    n_right = depths["final_right"].groupby([depths[key] for key in [*CURVE, *TOKEN]]).transform("sum")
+    n_positions = depths.groupby(CURVE_KEYS)["gold_index"].transform("nunique")
+    n_right = depths["final_right"].groupby([depths[key] for key in [*CURVE_KEYS, *TOKEN_KEYS]]).transform("sum")
     return depths[n_right == n_positions]

@@ -7,6 +7,7 @@ import duckdb
 import pandas as pd
 
 from lenscore.analysis.ablation import block_effects, lens_against_cause
+from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 from lenscore.analysis.findings import busiest_layers
@@ -60,31 +61,39 @@ _TOKENS = """
 
 
 def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Return the study's tables by name, and its findings: JSON-able numbers for the report's words."""
+    """Return the study's tables by name, and its findings: JSON-able values for the sentences of the report.
+
+    Args:
+        database: of the study.
+        settings: of the statistics.
+    """
+    bootstrap = Bootstrap(settings.resamples, settings.confidence, settings.seed)
     with duckdb.connect(str(database), read_only=True) as connection:
         tokens = connection.execute(_TOKENS).df()
         layers = with_rises(connection.execute("select * from context_layers order by all").df())
         divergence = connection.execute("select * from lens_divergences order by all").df()
-        drops = connection.execute("select * from ablation_drops order by all").df()
+        ablations = connection.execute("select * from ablation_sums order by all").df()
+        ablated = connection.execute("select distinct model, context_id from ablations").df()
         coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
     essential = essential_layers(layers, settings.regions)
-    ablated = drops[["model", "context_id"]].drop_duplicates()
-    effects = block_effects(drops, settings)
-    shapes = shapes_of_study(tokens, settings)
+    effects = block_effects(ablations, bootstrap, settings.regions)
+    shapes = shapes_of_study(
+        tokens, bootstrap, permutations=settings.permutations, smallest_effect=settings.smallest_effect
+    )
     tables = {
-        "refinement_curve": refinement_curve(tokens, settings),
+        "refinement_curve": refinement_curve(tokens, bootstrap),
         "shapes": shapes,
-        "accuracy_curve": accuracy_curve(tokens, settings),
-        "depth_by_group": depth_by_group(tokens, settings),
-        "flips": flips_by_layer(layers, settings),
-        "controls": controls(tokens, settings),
+        "accuracy_curve": accuracy_curve(tokens, bootstrap),
+        "depth_by_group": depth_by_group(tokens, bootstrap),
+        "flips": flips_by_layer(layers, bootstrap),
+        "controls": controls(tokens, bootstrap),
         "lens_divergence": divergence,
-        "order_variance": order_variance(tokens, settings),
-        "layers_reached": layers_reached(layers, settings),
-        "right_by_layer": right_by_layer(layers, settings),
+        "order_variance": order_variance(tokens, bootstrap),
+        "layers_reached": layers_reached(layers, bootstrap),
+        "right_by_layer": right_by_layer(layers, bootstrap),
         "essential_layers": with_causes(essential, effects),
         "block_effects": effects,
-        "lens_against_cause": lens_against_cause(layers.merge(ablated), drops, settings),
+        "lens_against_cause": lens_against_cause(layers.merge(ablated), ablations, bootstrap),
         "coverage": coverage.astype({"n_questions_left_out": int}),
     }
     findings = {

@@ -300,7 +300,6 @@ class StudyJobs:
                 charts=self._outputs("render_charts", ChartsOutputs).charts,
             ),
             outputs=self._outputs("render_report", PageOutputs),
-            title=self.study.report.title,
             config=self.study.model_dump(mode="json"),
             benchmarks=self._benchmarks(),
             **self._versions("render_report"),

@@ -1,15 +1,14 @@
-"""Contrasts between a curve's positions: intervals by bootstrap, tests by permutation, both over questions."""
+"""Contrasts between the positions of a curve: bootstrap intervals and permutation tests, both over questions."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from lenscore.analysis.bootstrap import interval_of_draws, resampled_means
+from lenscore.analysis.bootstrap import Bootstrap, percentile_interval
 from lenscore.analysis.shape.curve import Curve
-from lenscore.study.analysis import AnalysisSpec
 
-_CHUNK = 400_000  # cells of permuted studies held at a time, in five arrays of 8 bytes
+_CHUNK = 400_000  # cells of permuted studies in memory at a time, in five arrays of 8 bytes a cell
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,29 @@ def slope_weights(places: Float[np.ndarray, " positions"]) -> Float[np.ndarray, 
 
 
 def contrasts(
-    curve: Curve, weights: Float[np.ndarray, "contrasts positions"], settings: AnalysisSpec
+    curve: Curve, weights: Float[np.ndarray, "contrasts positions"], bootstrap: Bootstrap, permutations: int
 ) -> list[Contrast]:
     """Estimate and test contrasts of a curve.
 
-    Intervals are percentile bootstrap intervals over questions, the standard error is the standard deviation of
-    the same resamples (Efron & Tibshirani 1993); a resample that leaves a position without tokens has no
-    contrast and does not count. The p-value is that of :func:`permutation_p`.
+    Intervals are percentile bootstrap intervals over questions; the standard error is the standard deviation of
+    the same resamples (Efron & Tibshirani 1993). A resample that leaves a position without tokens has no contrast and
+    is ignored. The p-value is that of :func:`permutation_p`.
 
     Args:
         curve: has a token at every position.
         weights: of each contrast; each sums to 0.
-        settings: resamples, permutations, confidence, seed.
+        bootstrap: gives intervals and standard errors; its seed also draws the permutations.
+        permutations: number of permutations of the test.
     """
-    draws = resampled_means(curve.sums, curve.counts, resamples=settings.resamples, seed=settings.seed) @ weights.T
-    low, high = interval_of_draws(draws, settings.confidence)
-    equivalence_low, equivalence_high = interval_of_draws(draws, 2 * settings.confidence - 1)
+    draws = bootstrap.resampled_means(curve.sums, curve.counts) @ weights.T
+    low, high = bootstrap.interval(draws)
+    equivalence_low, equivalence_high = percentile_interval(draws, 2 * bootstrap.confidence - 1)
     columns = (
         weights @ curve.means,
         low,
         high,
         np.ma.masked_invalid(draws).std(axis=0, ddof=1).filled(np.nan),
-        permutation_p(curve, weights, permutations=settings.permutations, seed=settings.seed),
+        permutation_p(curve, weights, permutations=permutations, seed=bootstrap.seed),
         equivalence_low,
         equivalence_high,
     )
@@ -82,25 +82,27 @@ def permutation_p(
 ) -> Float[np.ndarray, " contrasts"]:
     """Return the two-sided permutation p-value of each contrast.
 
-    Each question's cells (its tokens' sum and number at a position) change places at random, independently of
-    other questions'. If the position has no effect these are equally likely studies, and the test is exact: the share
-    of studies at least as extreme, the observed one among them (Phipson & Smyth 2010). As verdicts name a direction,
-    each has half the level: p is twice the smaller of both tails' shares, which differ as depths are skewed.
+    The cells of each question (sum and number of its tokens at a position) are permuted over positions,
+    independently of other questions. If the position has no effect, all permuted studies are equally likely and the
+    test is exact: p is the share of studies at least as extreme as the observed one, which is counted among them
+    (Phipson & Smyth 2010). Because verdicts name a direction, each tail gets half the level: p is twice the smaller
+    share of the two tails, which differ because depths are skewed.
 
-    What is compared is the contrast over its standard error, computed anew for every permuted study. That is as exact
-    where the position has no effect, and keeps the level, in large studies, also where the curve is flat and only
-    the number of right tokens or the spread of depths moves with the position (Janssen 1997; Chung & Romano 2013),
-    which the bare contrast does not.
+    The test statistic is the contrast over its standard error, recomputed for every permuted study. The test is then
+    exact where the position has no effect. In large studies it also keeps its level where the curve is flat but the
+    number of right tokens or the spread of depths depends on the position (Janssen 1997; Chung & Romano 2013); a test
+    of the contrast alone does not.
 
     Args:
         curve: has a token at every position.
         weights: of each contrast; each sums to 0.
-        permutations: how many are drawn.
-        seed: seeds the draws.
+        permutations: number of random permutations.
+        seed: of the random generator.
     """
     observed = studentised(curve.sums[np.newaxis], curve.counts[np.newaxis], weights)[0]
     drawn = permuted_statistics(curve, weights, permutations=permutations, seed=seed)
-    # Ties are real in whole numbers, and must not hang on rounding; a study with an empty position counts as extreme.
+    # Depths are whole numbers, so ties occur and must not depend on rounding. A study with an empty position (NaN)
+    # counts as extreme in both directions.
     rounding = 1e-9 * np.where(np.isfinite(observed), np.abs(observed), 0)
     above = ~(drawn < observed - rounding)
     below = ~(drawn > observed + rounding)
@@ -111,7 +113,7 @@ def permutation_p(
 def permuted_statistics(
     curve: Curve, weights: Float[np.ndarray, "contrasts positions"], *, permutations: int, seed: int
 ) -> Float[np.ndarray, "permutations contrasts"]:
-    """Return the contrasts over their standard errors, of studies whose questions' cells changed places."""
+    """Return the contrasts over their standard errors of studies whose cells are permuted within each question."""
     n_questions, n_places = curve.sums.shape
     generator = np.random.default_rng(seed)
     start = np.arange(n_questions * n_places).reshape(1, n_questions, n_places)
@@ -131,9 +133,11 @@ def studentised(
 ) -> Float[np.ndarray, "studies contrasts"]:
     """Return each study's contrasts of its means over their standard errors.
 
-    A mean is a ratio of two sums over questions; its standard error comes from the questions' linearised
-    contributions (Cochran 1977, §6.3), which keeps what a question's positions have in common. 0 where contrast and
-    error are both 0, infinite where the error alone is; NaN where a position has no token.
+    A mean is a ratio of two sums over questions. Its standard error comes from the questions' linearised contributions
+    (Cochran 1977, §6.3), which respects the correlation of a question's positions.
+
+    Returns:
+        0 where contrast and error are both 0, infinite where only the error is; NaN where a position has no token.
     """
     totals = counts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

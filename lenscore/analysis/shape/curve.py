@@ -1,4 +1,4 @@
-"""One curve: the answer tokens' values by the gold document's position."""
+"""One curve: the values of answer tokens by the position of the gold document."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-# With fewer questions that tell positions apart, standard errors clustered by question say little (Cameron & Miller
-# 2015 hold even 20 to be few), and one question's chance can make a curve.
-FEWEST_QUESTIONS = 10
+# Only questions whose values vary with the position carry information on the shape. With fewer of them, standard errors
+# clustered by question are unreliable (Cameron & Miller 2015 call even 20 few), and one question can shape a curve by
+# chance.
+FEWEST_VARYING_QUESTIONS = 10
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The answer tokens behind one curve, token by token and summed by question and position.
+    """The answer tokens of one curve, one by one and summed by question and position.
 
     Attributes:
-        places: relative positions that have a token, rising.
+        places: relative positions that have a token, in ascending order.
         sums: per question and position, the sum of the tokens' values.
         counts: how many tokens that is; 0 where a question has none at a position.
         question: each token's row in ``sums``.
@@ -32,30 +33,30 @@ class Curve:
     value: Float[np.ndarray, " tokens"]
 
     @classmethod
-    def of_rows(cls, rows: pd.DataFrame, value: str) -> "Curve":
-        """Return the curve of a table with a row an answer token.
+    def from_rows(cls, rows: pd.DataFrame, value: str) -> "Curve":
+        """Return the curve of a table that has one row an answer token.
 
         Args:
-            rows: has ``question_id``, ``relative_position`` and the value's column. Rows without a
-                position or a value are no part of a curve and are left out.
-            value: names the column.
+            rows: with columns ``question_id``, ``relative_position`` and ``value``. Rows without a position or a value
+                are left out.
+            value: the column that the curve averages.
         """
         kept = rows[["question_id", "relative_position", value]].dropna()
         question, _ = pd.factorize(kept["question_id"], sort=True)
-        return cls.of_tokens(
+        return cls.from_tokens(
             np.asarray(question, dtype=np.int64),
             kept["relative_position"].to_numpy(float),
             kept[value].to_numpy(float),
         )
 
     @classmethod
-    def of_tokens(
+    def from_tokens(
         cls,
         question: Int[np.ndarray, " tokens"],
         place: Float[np.ndarray, " tokens"],
         value: Float[np.ndarray, " tokens"],
     ) -> "Curve":
-        """Return the curve of tokens; questions are any whole numbers."""
+        """Return the curve of tokens given as arrays; any whole numbers can name the questions."""
         names, row = np.unique(question, return_inverse=True)
         places, column = np.unique(place, return_inverse=True)
         shape = (len(names), len(places))
@@ -70,8 +71,8 @@ class Curve:
         return np.asarray(self.sums.sum(axis=0) / self.counts.sum(axis=0))
 
     @property
-    def n_telling(self) -> int:
-        """How many questions have means at two positions that differ: only they tell positions apart."""
+    def n_varying_questions(self) -> int:
+        """Number of questions whose means differ between positions."""
         seen = self.counts > 0
         means = np.divide(self.sums, self.counts, out=np.zeros_like(self.sums), where=seen)
         lowest = np.where(seen, means, np.inf).min(axis=1)
@@ -79,7 +80,7 @@ class Curve:
         return int((highest > lowest).sum())
 
     def why_untestable(self) -> str | None:
-        """Return in words what the curve lacks for a test of its shape; None where it can be tested."""
+        """Return in words what the curve lacks for a test of its shape; None if it can be tested."""
         if len(self.places) < 3:
             return f"observations at {len(self.places)} of the positions, of which a shape needs three"
         missing = [name for end, name in ((0, "first"), (1, "last")) if end not in self.places[[0, -1]]]
@@ -87,6 +88,7 @@ class Curve:
             return f"no observation at the {' and the '.join(missing)} position"
         if np.ptp(self.value) == 0:
             return "all values are the same"
-        if self.n_telling < FEWEST_QUESTIONS:
-            return f"{self.n_telling} questions whose values differ between positions, fewer than {FEWEST_QUESTIONS}"
+        if self.n_varying_questions < FEWEST_VARYING_QUESTIONS:
+            n, fewest = self.n_varying_questions, FEWEST_VARYING_QUESTIONS
+            return f"{n} questions whose values differ between positions, fewer than {fewest}"
         return None

@@ -1,4 +1,4 @@
-"""Regressions on answer tokens, with standard errors clustered by question."""
+"""Least-squares regressions on answer tokens, with standard errors clustered by question."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ class Coefficient:
         standard_error: clustered by question.
         low: lower end of its interval.
         high: upper end.
-        p: two-sided, from t with (questions − 1) degrees of freedom; NaN where nothing is left to chance.
+        p: two-sided, from t with (questions − 1) degrees of freedom; NaN where the fit is exact.
     """
 
     estimate: float
@@ -37,13 +37,15 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class Quadratic:
-    """A parabola through the tokens: value = constant + linear · x + curvature · x², x from the mid-range.
+    """A parabola fitted to the tokens: value = constant + linear · x + curvature · x², x relative to the mid-range.
 
     Attributes:
-        linear: slope at the middle of the positions' range.
-        curvature: below 0 for an inverted U; the parabola's middle lies −curvature/4 above the mean of its ends.
-        vertex: relative position of the parabola's extreme; NaN where it has none.
-        vertex_inside: whether it lies between first and last position. Outside, the curve bends but does not turn.
+        linear: slope at the middle of the range of positions.
+        curvature: below 0 for an inverted U; over a range of 1, the parabola's middle is −curvature/4 above the mean of
+            its ends.
+        vertex: relative position of the extreme; NaN where there is none.
+        vertex_inside: whether the vertex is between the first and the last position. If not, the curve bends but does
+            not turn.
     """
 
     linear: Coefficient
@@ -55,15 +57,15 @@ class Quadratic:
 def clustered_fit(
     curve: Curve, design: Float[np.ndarray, "tokens regressors"], within: Bool[np.ndarray, " tokens"] | None = None
 ) -> Any:
-    """Fit least squares to tokens; return statsmodels' results.
+    """Fit tokens by least squares; return the results object of statsmodels.
 
     The covariance is clustered by question with the usual correction for few clusters (Liang & Zeger 1986;
     Cameron & Miller 2015), and inference uses t with (questions − 1) degrees of freedom.
 
     Args:
-        curve: its tokens' values are explained.
-        design: regressors of the tokens, the constant among them.
-        within: which tokens to fit; by default all.
+        curve: whose token values are the response.
+        design: the regressors, with a constant.
+        within: which tokens to fit; all by default.
     """
     kept = slice(None) if within is None else within
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -77,7 +79,7 @@ def coefficient(fit: Any, index: int, confidence: float) -> Coefficient:
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = fit.conf_int(alpha=1 - confidence)[index]
         error, p = fit.bse[index], fit.pvalues[index]
-    # Rounding alone separates an exact fit from zero error.
+    # The error of an exact fit is of the size of rounding, or NaN.
     exact = not error > 1e-10 * np.abs(fit.model.endog).max()
     return Coefficient(
         float(fit.params[index]), 0.0 if exact else float(error), float(low), float(high), np.nan if exact else float(p)
@@ -87,11 +89,11 @@ def coefficient(fit: Any, index: int, confidence: float) -> Coefficient:
 def quadratic(curve: Curve, confidence: float) -> Quadratic:
     """Fit a quadratic in relative position to the answer tokens, with standard errors clustered by question.
 
-    A significant curvature is no test of a U (Simonsohn 2018; Lind & Mehlum 2010): a curve that saturates has one
-    too, often with its vertex outside the range.
+    A significant curvature does not show a U (Simonsohn 2018; Lind & Mehlum 2010): a curve that levels off has
+    curvature too, often with its vertex outside the range.
 
     Args:
-        curve: at least three positions.
+        curve: with at least three positions.
         confidence: of the intervals.
     """
     first, last = curve.places[[0, -1]]

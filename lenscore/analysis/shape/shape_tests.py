@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.shape.contrasts import Contrast
 from lenscore.analysis.shape.curve import Curve
 from lenscore.analysis.shape.regressions import Coefficient
 from lenscore.analysis.shape.verdicts import CurveTests, Verdict, curve_tests, verdicts
-from lenscore.study.analysis import AnalysisSpec
 
 _NUMBERS = [
     *("lowest", "lowest_position", "highest", "highest_position"),
@@ -37,16 +37,24 @@ _TYPES = {
 
 
 def shape_tests(
-    tokens: pd.DataFrame, settings: AnalysisSpec, *, keys: Sequence[str], value: str = "refinement_depth"
+    tokens: pd.DataFrame,
+    bootstrap: Bootstrap,
+    *,
+    permutations: int,
+    smallest_effect: float,
+    keys: Sequence[str],
+    value: str = "refinement_depth",
 ) -> pd.DataFrame:
     """Test the shape of every curve and name it.
 
     Args:
         tokens: a row an answer token, with the keys, ``question_id``, ``relative_position`` and the value's column.
             Rows without a position (controls) or a value are left out.
-        settings: resamples, permutations, confidence, seed, smallest effect.
-        keys: columns that tell curves apart. All curves of the call are one family of tests.
-        value: the column whose mean at each position makes the curve (layers).
+        bootstrap: gives the intervals; its confidence is 1 − α of the tests.
+        permutations: number of permutations of a permutation test.
+        smallest_effect: layers; a curve whose intervals are within ± this is flat.
+        keys: columns that name a curve. All curves of the call are one family of tests.
+        value: the column that the curves average at each position (layers).
 
     Returns:
         One row a curve, sorted by the keys:
@@ -55,36 +63,37 @@ def shape_tests(
         - ``verdict``, one of :data:`~lenscore.analysis.shape.verdicts.VERDICTS` by the rule of
           :func:`~lenscore.analysis.shape.verdicts.verdicts`; ``reason`` where it is undecided;
           ``supporting_tests`` (0 to 3) where it is a U or an inverted U;
-        - ``lowest``, ``highest``: the curve's extreme means, and the positions that have them;
+        - ``lowest``, ``highest``: the extreme means of the curve, and their positions;
         - ``middle``: the mean of the inner positions less that of the two ends, with ``_low``, ``_high`` (bootstrap),
           ``_se`` (bootstrap), ``_p`` (permutation), ``_p_holm`` (after Holm's correction over the curves);
         - ``slope``: of a line through the means (layers from first to last position), the same;
-        - ``curvature`` and ``linear``: of the quadratic in relative position about mid-range; ``vertex`` and whether it
-          lies within the range, ``vertex_inside``;
+        - ``curvature`` and ``linear``: of the quadratic in relative position, centred at mid-range; ``vertex``, and
+          ``vertex_inside``: whether it is inside the range;
         - ``break_point``, slopes ``before`` and ``after`` it, ``two_lines_p`` and ``two_lines_shape``;
-        - ``smallest_middle``, ``smallest_middle_corrected``: what could have been found with 80% power (layers).
+        - ``smallest_middle``, ``smallest_middle_corrected``: what the study detects with 80% power (layers).
 
-        A curve that cannot be tested has a ``reason`` and no number of a test, and is in no family.
+        A curve that cannot be tested has a ``reason`` and no results of tests, and does not count in the correction.
     """
     rows: list[dict[str, Any]] = []
     tests: list[CurveTests] = []
     tested: list[dict[str, Any]] = []
     for names, group in tokens.dropna(subset=["relative_position", value]).groupby(list(keys), dropna=False):
-        curve = Curve.of_rows(group, value)
-        row = {**dict(zip(keys, names, strict=True)), **_seen(curve)}
+        curve = Curve.from_rows(group, value)
+        row = {**dict(zip(keys, names, strict=True)), **_described(curve)}
         rows.append(row)
         reason = curve.why_untestable()
         if reason:
             row |= {"verdict": "undecided", "reason": reason}
         else:
-            tests.append(curve_tests(curve, settings))
+            tests.append(curve_tests(curve, bootstrap, permutations))
             tested.append(row)
-    for row, test, verdict in zip(tested, tests, verdicts(tests, settings), strict=True):
+    named = verdicts(tests, confidence=bootstrap.confidence, smallest_effect=smallest_effect)
+    for row, test, verdict in zip(tested, tests, named, strict=True):
         row |= _numbers(test, verdict)
     return pd.DataFrame(rows, columns=[*keys, *_TYPES]).astype(_TYPES)
 
 
-def _seen(curve: Curve) -> dict[str, Any]:
+def _described(curve: Curve) -> dict[str, Any]:
     lowest, highest = curve.means.argmin(), curve.means.argmax()
     return {
         "n_questions": len(curve.sums),
@@ -99,7 +108,7 @@ def _seen(curve: Curve) -> dict[str, Any]:
 
 def _numbers(test: CurveTests, verdict: Verdict) -> dict[str, Any]:
     return {
-        "verdict": verdict.words,
+        "verdict": verdict.name,
         "reason": verdict.reason,
         "supporting_tests": verdict.supporting_tests,
         **_estimate("middle", test.middle),

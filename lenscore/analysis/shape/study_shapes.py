@@ -1,28 +1,34 @@
-"""The shapes of all of a study's curves: for both targets, all tokens and first ones, both populations."""
+"""The shapes of all curves of a study: for both targets, all tokens and only first ones, both populations."""
 
 from typing import Any
 
 import pandas as pd
 
+from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.populations import HEADLINE, selections
 from lenscore.analysis.shape.shape_tests import shape_tests
-from lenscore.study.analysis import AnalysisSpec
 
 TARGETS = ("refinement_depth", "own_token_refinement_depth")
 
-CURVE = ["model", "context_set", "lens", "n_documents"]
+SHAPE_KEYS = ["model", "context_set", "lens", "n_documents"]
+"""The columns that name a curve whose shape is tested: contexts with documents, no controls."""
+
 _VARIANT = ["measure", "tokens", "population"]
 
 
-def shapes_of_study(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
-    """Test and name the shape of every curve, in every way of asking for it.
+def shapes_of_study(
+    depths: pd.DataFrame, bootstrap: Bootstrap, *, permutations: int, smallest_effect: float
+) -> pd.DataFrame:
+    """Test and name the shape of every curve, in every variant of the analysis.
 
-    Each way (target × tokens × population) looks at the same study from another side; within each, the study's
-    curves are one family of tests. The headline is the paper's: refinement depth, all tokens, each position's own.
+    A variant is a target × tokens × population. Within each, the curves of the study are one family of tests. The
+    headline variant is the paper's: refinement depth, all tokens, at each position its own.
 
     Args:
         depths: rows of view ``token_depths``.
-        settings: resamples, permutations, confidence, seed, smallest effect.
+        bootstrap: gives the intervals; its confidence is 1 − α of the tests.
+        permutations: number of permutations of a permutation test.
+        smallest_effect: layers; a curve whose intervals are within ± this is flat.
 
     Returns:
         The rows of :func:`lenscore.analysis.shape.shape_tests.shape_tests` with ``measure``, ``tokens`` and
@@ -33,14 +39,21 @@ def shapes_of_study(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFram
         for measure in TARGETS:
             rows = chosen if measure == "own_token_refinement_depth" else right
             placed = rows[rows["condition"] == "documents"]
-            tested = shape_tests(placed, settings, keys=CURVE, value=measure)
+            tested = shape_tests(
+                placed,
+                bootstrap,
+                permutations=permutations,
+                smallest_effect=smallest_effect,
+                keys=SHAPE_KEYS,
+                value=measure,
+            )
             parts.append(tested.assign(measure=measure, **selection._asdict()))
     table = pd.concat(parts, ignore_index=True)
     return table[[*_VARIANT, *(column for column in table.columns if column not in _VARIANT)]]
 
 
 def headline_of(shapes: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the paper's curve."""
+    """Return the rows of the headline variant, the paper's."""
     return shapes[
         (shapes["measure"] == "refinement_depth")
         & (shapes["tokens"] == HEADLINE.tokens)
@@ -49,19 +62,19 @@ def headline_of(shapes: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreements(shapes: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the curves whose verdict depends on the way of asking, with the ways by verdict.
+    """Return the curves whose verdict depends on the variant, with the variants of each verdict.
 
     Returns:
-        One dict a curve: its names, and ``verdicts``: a list of ``verdict`` and ``ways`` (measure, tokens, population),
-        the headline's verdict first.
+        One dict a curve: its keys, and ``verdicts``: a list of ``verdict`` and ``ways``, its variants (measure, tokens,
+        population). The verdict of the headline variant is first.
     """
     found = []
-    for names, group in shapes.groupby(CURVE):
+    for names, group in shapes.groupby(SHAPE_KEYS):
         if group["verdict"].nunique() < 2:
             continue
-        ways: dict[str, list[tuple[str, str, str]]] = {}
+        variants: dict[str, list[tuple[str, str, str]]] = {}
         for row in group.itertuples():
-            ways.setdefault(str(row.verdict), []).append((str(row.measure), str(row.tokens), str(row.population)))
-        verdicts = [{"verdict": verdict, "ways": of_verdict} for verdict, of_verdict in ways.items()]
-        found.append({**dict(zip(CURVE, names, strict=True)), "verdicts": verdicts})
+            variants.setdefault(str(row.verdict), []).append((str(row.measure), str(row.tokens), str(row.population)))
+        verdicts = [{"verdict": verdict, "ways": of_verdict} for verdict, of_verdict in variants.items()]
+        found.append({**dict(zip(SHAPE_KEYS, names, strict=True)), "verdicts": verdicts})
     return found

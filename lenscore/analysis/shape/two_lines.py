@@ -21,9 +21,9 @@ class TwoLines:
 
     Attributes:
         break_point: relative position.
-        before: slope of the line up to the break, which it holds.
-        after: slope of the line from the break on, which it holds.
-        shape: ``inverted U`` if the slopes rise and then fall, ``U`` if they fall and then rise, else None.
+        before: slope of the line up to the break, the break included.
+        after: slope of the line from the break on, the break included.
+        shape: ``inverted U`` if the lines rise and then fall, ``U`` if they fall and then rise, else None.
         p: the larger p of the two slopes if their signs differ, else 1; NaN where a slope cannot be tested.
     """
 
@@ -37,30 +37,30 @@ class TwoLines:
 def two_lines(curve: Curve, confidence: float) -> TwoLines:
     """Test whether a curve turns: two lines, their slopes significant and of opposite signs (Simonsohn 2018).
 
-    Being an intersection-union test (both slopes must differ from 0), it needs no correction for the two and is
-    conservative on flat curves. The break is set by the paper's Robin Hood procedure: (1) fit a smooth curve;
+    It is an intersection-union test (both slopes must differ from 0): it needs no correction for testing two slopes
+    and is conservative on flat curves. The break is set by the paper's Robin Hood procedure: (1) fit a smooth curve;
     (2) take its most extreme value among inner positions, the highest if the quadratic rises at the first
-    position, else the lowest; (3) the flat region holds the inner positions whose fitted value is within one
+    position, else the lowest; (3) the flat region consists of the inner positions whose fitted value is within one
     standard error of it; (4) test the two slopes with the break at the median of the region's tokens; (5) move the
-    break to their z₂/(z₁ + z₂) quantile, |z| of first and second slope, which gives more tokens to the weaker line.
+    break to their z₂/(z₁ + z₂) quantile, z₁ and z₂ being the |z| of the slopes: the weaker line gets more tokens.
 
-    Adapted to few, discrete positions and to tokens that share questions:
+    Adapted to few, discrete positions and to several tokens a question:
 
-    - The smooth curve is a natural cubic spline by least squares, with a knot at every position where there are no
-      more than five, else five knots at equally spaced positions. With up to five positions it thus runs through
-      the positions' means.
+    - The smooth curve is a natural cubic spline fitted by least squares, with a knot at every position if there are at
+      most five, else five knots at equally spaced positions. With up to five positions it runs through the means of
+      the positions.
     - Its standard errors are clustered by question and leave out the error of the curve's mean level, which all
-      positions share: questions differ far more from one another than positions do, and by the errors of the level
-      every paired curve would be flat throughout. For unpaired tokens the two are nearly the same.
-    - Inner positions lie between the 10% and 90% quantiles of the tokens, as in the paper's software; all between
-      first and last where that leaves none.
-    - The break may fall on a position, which then belongs to both lines, each slope being taken from the
-      regression whose line holds the break, as in the paper. As an interrupted regression with a jump fits each line
-      to its own side alone, each slope is fitted on its side. Either side keeps two positions or more.
-    - Slopes have clustered standard errors, where the paper has ones robust to unequal variances.
+      positions share. Questions differ far more than positions do, so with the error of the level included, the flat
+      region of every paired curve would hold all positions. For unpaired tokens the two are nearly the same.
+    - Inner positions are those between the 10% and 90% quantiles of the tokens, as in the paper's software; if there
+      are none, all between the first and the last.
+    - If the break is at a position, that position belongs to both lines, as in the paper, which takes each slope from
+      the interrupted regression whose line includes the break. With a jump at the break, such a regression fits each
+      line to its own side only, so each slope is fitted on its side here. Both sides have at least two positions.
+    - Standard errors of the slopes are clustered by question; in the paper they are robust to unequal variances.
 
     Args:
-        curve: at least three positions.
+        curve: with at least three positions.
         confidence: of the slopes' intervals.
     """
     flat = _flat_region(curve)
@@ -78,7 +78,7 @@ def two_lines(curve: Curve, confidence: float) -> TwoLines:
 
 
 def _flat_region(curve: Curve) -> Float[np.ndarray, " tokens"]:
-    """Return the relative positions of the tokens in the smooth curve's flat region."""
+    """Return the relative position of each token in the flat region of the smooth curve."""
     fitted, errors = smooth(curve)
     tenth, last_tenth = np.quantile(curve.place, [0.1, 0.9])
     inner = (curve.places > tenth) & (curve.places < last_tenth)
@@ -87,14 +87,18 @@ def _flat_region(curve: Curve) -> Float[np.ndarray, " tokens"]:
     _, linear, square = np.polynomial.polynomial.polyfit(curve.place, curve.value, 2)
     height = fitted if linear + 2 * square * curve.places[0] > 0 else -fitted
     peak = np.flatnonzero(inner)[height[inner].argmax()]
-    # The peak itself, also where it has no error.
+    # The peak belongs to it even where its error is 0.
     near = inner & (height + errors > height[peak])
     near[peak] = True
     return np.asarray(curve.place[np.isin(curve.place, curve.places[near])])
 
 
 def smooth(curve: Curve) -> tuple[Float[np.ndarray, " positions"], Float[np.ndarray, " positions"]]:
-    """Fit a natural cubic spline to the tokens; return it at the positions, and its standard errors about its mean."""
+    """Fit a natural cubic spline to the tokens.
+
+    Returns:
+        Its values at the positions, and their standard errors without the error of the mean level.
+    """
     spread = np.linspace(0, len(curve.places) - 1, min(_KNOTS, len(curve.places))).round().astype(int)
     knots = curve.places[spread]
     # Each column is the natural spline that is 1 at its knot and 0 at the others.
@@ -106,7 +110,7 @@ def smooth(curve: Curve) -> tuple[Float[np.ndarray, " positions"], Float[np.ndar
 
 
 def _slopes(curve: Curve, break_point: float, confidence: float) -> tuple[Coefficient, Coefficient]:
-    """Return the slopes of the tokens up to the break and from it on; both sides hold a token at the break."""
+    """Return the slopes up to the break and from it on; tokens at the break count on both sides."""
     design = np.column_stack([np.ones_like(curve.place), curve.place - break_point])
     before, after = (
         coefficient(clustered_fit(curve, design, within), 1, confidence)

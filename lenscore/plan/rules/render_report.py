@@ -25,11 +25,9 @@ class PageJob(Job[PageInputs, PageOutputs]):
     """Render the page.
 
     Attributes:
-        title: its heading; None makes one of the study's name.
         config: the whole config, with which the study can be made again.
         benchmarks: by rule, the benchmark files of its jobs.
     """
 
-    title: str | None
     config: dict[str, Any]
     benchmarks: dict[str, list[Path]]

@@ -1,9 +1,9 @@
--- One row an answer token × lens: the layers at which it is first right, and from which it stays right.
--- first_correct_layer  lowest layer whose top-1 is the answer token (null: at none)
+-- One row an answer token × lens: the layer at which it is first right, and the layer from which it stays right.
+-- first_correct_layer  lowest layer whose top-1 is the answer token (null: there is none)
 -- settled_layer        lowest layer from which on every layer's top-1 is the answer token (null: layer L is wrong)
 -- refinement_depth     settled − first correct, where layer L is right: the paper's gap (arXiv 2501.15054)
 -- first_predicted_layer, prediction_depth, own_token_refinement_depth
---                      the same with the model's own layer-L top-1 as the target: always defined
+--                      the same with the model's own layer-L top-1 as the target; never null
 create view token_depths as
 with final as (
     select r.model, r.lens, r.context_id, r.answer_index, r.top1_id as final_top1_id

@@ -1,6 +1,6 @@
 -- The paper's curve: mean depths by gold index. Refinement depth, first-correct and settled layer are means over
--- the answer tokens that layer L gets right (n_right of n_tokens); own-token refinement depth is over all answer tokens.
--- Intervals are in tables/refinement_curve.csv.
+-- the answer tokens that layer L gets right (n_right of n_tokens); own-token refinement depth is a mean over all answer
+-- tokens. Intervals are in tables/refinement_curve.csv.
 create view refinement_curve as
 select
     model, context_set, lens, n_documents, gold_index, any_value(relative_position) as relative_position,

@@ -1,5 +1,5 @@
--- How often the last layer is right, teacher-forced: of first answer tokens, of all answer tokens, of whole answers.
--- Controls stand beside the curve: closed_book has no gold index, oracle has one document.
+-- How often the last layer is right, teacher-forced: for first answer tokens, all answer tokens, and whole answers.
+-- The controls have rows too: closed_book has no gold index, oracle has one document.
 create view accuracy_curve as
 with answers as (
     select

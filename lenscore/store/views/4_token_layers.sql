@@ -1,6 +1,6 @@
 -- One row an answer token × lens: the layers at which it is the top-1, as the bits of a number. Bit l of right_at is set
--- where layer l's top-1 is the answer token; all_layers has the bits of all layers, 0 to L (at most 126). A pass over
--- the records, where a window over them would sort them all.
+-- where layer l's top-1 is the answer token; all_layers has the bits of all layers, 0 to L (at most 126). This takes one
+-- pass over the records; a window function would sort them all.
 create view token_layers as
 select
     model, lens, context_id, answer_index,

@@ -1,14 +1,15 @@
--- What a context's answer tokens do at each layer: one row a context with documents × lens × layer, in counts and sums,
--- so that contexts can be joined by position, by number of documents or by question.
+-- What a context's answer tokens do at each layer: one row a context with documents × lens × layer, with counts and sums,
+-- so that contexts can be pooled by position, by number of documents or by question.
 -- Of all answer tokens (n_tokens):
 --   n_top1, sum_probability       how many are the top-1 here; the sum of the probabilities of the answer tokens
 --   n_right_before, n_lost        how many are the top-1 at the layer before, and how many of these are not here
---   n_lost_before, n_regained     how many are not the top-1 at the layer before but were below it, and how many of
---                                 these are here
+--   n_lost_before, n_regained     how many are not the top-1 at the layer before but are at an earlier one, and how
+--                                 many of these are here
 -- Of those that layer L gets right (n_right), which are the same tokens at every layer:
---   n_first_right, n_settled      how many are first the top-1 here; how many are so from here on
---   sum_logprob                   the sum of their log-probabilities (nats)
--- Sums are of decimals: they do not depend on the order in which threads add them up.
+--   n_first_right, n_settled      how many are the top-1 here for the first time; how many are from here on
+--   sum_logprob                   the sum of their log-probabilities (nats); one below −9 · 10⁸ counts as −9 · 10⁸, so
+--                                 that it fits into the decimal type
+-- Sums are sums of decimals, which do not depend on the order in which threads add them up.
 create view context_layers as
 with steps as (
     select
@@ -34,7 +35,7 @@ sums as (
         count(*) filter (where ends_right) as n_right,
         count(*) filter (where ends_right and is_right and not was_ever_right) as n_first_right,
         count(*) filter (where stays_right and not was_right) as n_settled,
-        coalesce(sum(target_logprob::decimal(18, 9)) filter (where ends_right), 0)::double as sum_logprob
+        coalesce(sum(greatest(target_logprob, -9e8)::decimal(18, 9)) filter (where ends_right), 0)::double as sum_logprob
     from steps
     group by model, lens, context_id, layer
 )

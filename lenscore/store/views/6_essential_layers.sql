@@ -1,6 +1,6 @@
 -- What each layer does, as observed: the share of answer tokens that are first right there, the share that settle
--- there, and how much the target's log-probability rises there over the layer before (nats; null at layer 0).
--- All over the answer tokens that layer L gets right, in contexts with documents.
+-- there, and how much the target's log-probability rises from the layer before (nats; null at layer 0).
+-- Over the answer tokens that layer L gets right, in contexts with documents.
 -- By region of positions: tables/essential_layers.csv.
 create view essential_layers as
 with sums as (

@@ -1,4 +1,4 @@
--- How frequent each token is in the texts of the study's documents, each counted once; rank 1 is the most frequent.
+-- How frequent each token is in the texts of the study's documents, each text counted once; rank 1 is the most frequent.
 create view token_frequencies as
 select
     model, token_id, n,

@@ -1,5 +1,5 @@
--- What an answer token loses by each ablation: one row an answer token × scope × replacement × block, with what the
--- intact model of the same scope makes of it beside it. Log-probabilities of the target and KL(intact ‖ ablated) in nats.
+-- What an answer token loses by each ablation: one row an answer token × scope × replacement × block, with the result of
+-- the intact model and of the ablated one. Log-probabilities of the target and KL(intact ‖ ablated) are in nats.
 create view ablation_drops as
 select
     a.model, c.context_set, a.context_id, c.question_id, c.condition, c.n_documents, c.gold_index, c.relative_position,
