@@ -15,11 +15,12 @@ from tokenizers.models import WordLevel
 from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.contexts.questions import Document, Question
-from lenscore.records import CONTEXTS, LEFT_OUT, LENS_DIVERGENCES, shard_facts, write_table
+from lenscore.lenses.divergences import LENS_DIVERGENCES
+from lenscore.records import CONTEXTS, LEFT_OUT, shard_facts, write_table
 from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.report.contents import CHARTS
 from lenscore.report.page.render import render_page
-from lenscore.store.database import ContextShard, LoadedModel
+from lenscore.store.database import ContextShard, ModelEntry
 from lenscore.study.analysis import AnalysisSpec
 from lenscore.study.study import Study
 from tests.small_study import OTHER, TARGET, WRONG, L, SmallStudy, ablation_rows, layer_rows
@@ -42,12 +43,13 @@ class MadeStudy(SmallStudy):
         tokenizer.save(str(folder / "models/tiny/tokenizer.json"))
         divergence = folder / "divergence.parquet"
         rows = [
-            {"layer": layer, "logit_kl": 9.0 - 3 * layer, "tuned_kl": 3.0 - layer, "best_step": layer, "n_tokens": 20}
+            {"layer": layer, "logit_kl": 9.0 - 3 * layer, "lens_kl": 3.0 - layer, "best_step": layer, "n_tokens": 20}
             for layer in range(L + 1)
         ]
         write_table(pa.Table.from_pylist(rows, schema=LENS_DIVERGENCES), divergence)
         self.models = [
-            LoadedModel(name, "float32", "exact", folder / "models/tiny", divergence) for name in ("tiny", "twin")
+            ModelEntry(name, "float32", "exact", folder / "models/tiny", {"tuned": divergence})
+            for name in ("tiny", "twin")
         ]
         self.questions = [
             Question(f"q{i}", f"what is {i}? {EVIL}", ("w7",), None, Document(f"q{i}", f"title {EVIL}", "w7"), ())

@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from lenscore.contexts.questions import Document, Question
 from lenscore.records import ABLATIONS, ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
 from lenscore.store.ablations import AblationShard
-from lenscore.store.database import ContextShard, LoadedModel, RecordShard, load_database
+from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
 L = 3
 WORDS = {f"w{i}": i for i in range(10)}
@@ -91,7 +91,7 @@ class SmallStudy:
         tokenizer = Tokenizer(WordLevel(WORDS, unk_token="w0"))
         tokenizer.pre_tokenizer = WhitespaceSplit()
         tokenizer.save(str(model / "tokenizer.json"))
-        self.models = [LoadedModel("tiny", "float32", "exact", model)]
+        self.models = [ModelEntry("tiny", "float32", "exact", model)]
         self.questions = [
             Question(f"q{i}", "what", ("w7",), None, Document(f"q{i}", "t", "w7 is it"), ()) for i in range(4)
         ]

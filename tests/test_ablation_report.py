@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import vl_convert
 
+from lenscore.plan.paths import TABLES
 from lenscore.report.charts import CHART_FUNCTIONS
-from lenscore.report.contents import TABLES
 from lenscore.report.page.sentences import about_cause
 from tests.made_study import write_page
 from tests.small_study import SmallStudy

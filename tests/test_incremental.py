@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from lenscore.plan import plan
+from lenscore.plan import study_jobs
 from lenscore.study.section import Section
 from lenscore.study.study import Study
 from tests.conftest import ROOT
@@ -224,7 +224,7 @@ def test_another_version_of_what_runs_models_extracts_anew(
     study_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     before = jobs_of(plan_of(study_config))
-    monkeypatch.setattr(plan, "_version", lambda name: "99" if name == library else version(name))
+    monkeypatch.setattr(study_jobs, "_version", lambda name: "99" if name == library else version(name))
     after = jobs_of(plan_of(study_config))
     differing = {rule for outputs, (rule, job) in after.items() if before[outputs] != (rule, job)}
     assert differing == {"train_lens", "extract_shard", "reference_means", "ablate_shard"}

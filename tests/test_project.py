@@ -71,7 +71,7 @@ def _tree(file: Path) -> ast.Module:
     """Return a file's syntax tree; of a rule file, that of its strings alone."""
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".smk":
-        text = "\n".join(re.findall(r'"[^"\n]*"', text))
+        text = "\n".join(re.findall(r'r?"[^"\n]*"', text))
     return ast.parse(text)
 
 

@@ -31,7 +31,11 @@ def modules(room: str) -> list[Path]:
 def imported(file: Path) -> set[str]:
     """Return the dotted names of all modules that a file imports, whoever made them, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []  # never runs
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: a relative import"
             found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}

@@ -10,6 +10,7 @@ from lenscore.analysis.ablation import block_effects, lens_against_cause
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
+from lenscore.analysis.divergences import lens_divergence
 from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.groups import depth_by_group
 from lenscore.analysis.layers import (
@@ -87,7 +88,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "depth_by_group": depth_by_group(tokens, bootstrap),
         "flips": flips_by_layer(layers, bootstrap),
         "controls": controls(tokens, bootstrap),
-        "lens_divergence": divergence,
+        "lens_divergence": lens_divergence(divergence),
         "order_variance": order_variance(tokens, bootstrap),
         "layers_reached": layers_reached(layers, bootstrap),
         "right_by_layer": right_by_layer(layers, bootstrap),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from lenscore.lenses.lens import Lens
 from lenscore.models.loading import LoadedModel
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lenscore.lenses.texts import LensTexts
 
 
+@runtime_checkable
 class LensModule(Protocol):
     """The module of a lens."""
 
@@ -31,6 +32,7 @@ class LensModule(Protocol):
         """
 
 
+@runtime_checkable
 class TrainingModule(Protocol):
     """The module that trains a lens."""
 

@@ -1,9 +1,11 @@
 """What all jobs of the workflow have in common."""
 
 from collections.abc import Mapping
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+
+F = TypeVar("F", bound="Files")
 
 
 class Files(BaseModel):
@@ -12,7 +14,7 @@ class Files(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def named(cls, files: Mapping[str, Any]) -> Self:
+    def named(cls: type[F], files: Mapping[str, Any]) -> F:
         """Return the files among those that Snakemake names; it has others, which only order the jobs."""
         return cls.model_validate({name: files[name] for name in cls.model_fields})
 
@@ -21,11 +23,10 @@ class Files(BaseModel):
         return self.model_dump(mode="json")
 
 
-In = TypeVar("In", bound=Files)
-Out = TypeVar("Out", bound=Files)
+J = TypeVar("J", bound="Job")
 
 
-class Job(BaseModel, Generic[In, Out]):
+class Job(BaseModel):
     """One job of the workflow: all that decides its result, and where its files are.
 
     It travels as JSON, in the rule's parameter ``job``: Snakemake runs a job again where that has changed.
@@ -39,12 +40,12 @@ class Job(BaseModel, Generic[In, Out]):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    inputs: In
-    outputs: Out
+    inputs: Files
+    outputs: Files
     code: str
     libraries: dict[str, str] = {}
 
-    def at(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Self:
+    def at(self: J, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> J:
         """Return the job with its files where Snakemake has them: a storage plugin keeps copies elsewhere."""
         return self.model_copy(
             update={"inputs": type(self.inputs).named(inputs), "outputs": type(self.outputs).named(outputs)}

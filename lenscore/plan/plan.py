@@ -58,6 +58,6 @@ class Plan:
             "lens": list(LENSES),
         }
 
-    def _job(self, rule: str, wildcards: Wildcards) -> Job[Any, Any]:
-        job: Job[Any, Any] = getattr(self._jobs, rule)(dict(wildcards.items()))
+    def _job(self, rule: str, wildcards: Wildcards) -> Job:
+        job: Job = getattr(self._jobs, rule)(dict(wildcards.items()))
         return job

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
@@ -50,6 +50,7 @@ _OF_READING = ("overflow", "cut")
 _version = cache(version)
 
 
+@runtime_checkable
 class Contents(Protocol):
     """What is known of the files that a study's sources name on this machine."""
 

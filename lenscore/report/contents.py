@@ -109,9 +109,3 @@ CHARTS: dict[str, ChartEntry] = {
 
 # The table of the chosen contexts. A rule of its own makes it.
 EXAMPLES = "examples"
-
-# Tables that no chart draws.
-OTHER_TABLES = ("shapes", "order_variance", "block_effects", "lens_against_cause", "coverage")
-
-# All tables of the analysis.
-TABLES = (*dict.fromkeys(chart.table for chart in CHARTS.values() if chart.table != EXAMPLES), *OTHER_TABLES)

@@ -23,7 +23,7 @@ class AblateOutputs(Files):
     spent: Path
 
 
-class AblateJob(Job[AblateInputs, AblateOutputs]):
+class AblateJob(Job):
     """Ablate every block in the contexts of a shard.
 
     Attributes:
@@ -38,6 +38,8 @@ class AblateJob(Job[AblateInputs, AblateOutputs]):
         scopes: at which tokens.
     """
 
+    inputs: AblateInputs
+    outputs: AblateOutputs
     model: str
     context_set: str
     shard: int

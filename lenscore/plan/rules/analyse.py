@@ -20,11 +20,13 @@ class AnalyseOutputs(Files):
     findings: Path
 
 
-class AnalyseJob(Job[AnalyseInputs, AnalyseOutputs]):
+class AnalyseJob(Job):
     """Make the tables.
 
     Attributes:
         settings: of the statistics.
     """
 
+    inputs: AnalyseInputs
+    outputs: AnalyseOutputs
     settings: AnalysisSpec

@@ -21,7 +21,7 @@ class ContextsOutputs(Files):
     left_out: Path
 
 
-class ContextsJob(Job[ContextsInputs, ContextsOutputs]):
+class ContextsJob(Job):
     """Build the contexts of a block of questions.
 
     Attributes:
@@ -34,6 +34,8 @@ class ContextsJob(Job[ContextsInputs, ContextsOutputs]):
         missing_answer: what to do with a question none of whose answers is in its gold document.
     """
 
+    inputs: ContextsInputs
+    outputs: ContextsOutputs
     context_set: str
     spec: ContextSetSpec
     template: Template

@@ -18,7 +18,7 @@ class CheckOutputs(Files):
     checked: Path
 
 
-class CheckJob(Job[CheckInputs, CheckOutputs]):
+class CheckJob(Job):
     """Check a study against its dataset and models.
 
     Attributes:
@@ -29,6 +29,8 @@ class CheckJob(Job[CheckInputs, CheckOutputs]):
         n_held_out: gold documents that are held out of the training.
     """
 
+    inputs: CheckInputs
+    outputs: CheckOutputs
     models: list[str]
     n_questions: int
     order: int

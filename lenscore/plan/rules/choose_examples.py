@@ -18,11 +18,13 @@ class ExamplesOutputs(Files):
     parquet: Path
 
 
-class ExamplesJob(Job[ExamplesInputs, ExamplesOutputs]):
+class ExamplesJob(Job):
     """Choose the examples.
 
     Attributes:
         per_cell: contexts of each kind from every cell of the design.
     """
 
+    inputs: ExamplesInputs
+    outputs: ExamplesOutputs
     per_cell: int

@@ -25,7 +25,7 @@ class ExtractOutputs(Files):
     spent: Path
 
 
-class ExtractJob(Job[ExtractInputs, ExtractOutputs]):
+class ExtractJob(Job):
     """Extract one shard.
 
     Attributes:
@@ -40,6 +40,8 @@ class ExtractJob(Job[ExtractInputs, ExtractOutputs]):
         cache: the folder of the cache of records.
     """
 
+    inputs: ExtractInputs
+    outputs: ExtractOutputs
     model: str
     context_set: str
     shard: int

@@ -13,7 +13,7 @@ class FetchDatasetOutputs(Files):
     questions: Path
 
 
-class FetchDatasetJob(Job[Files, FetchDatasetOutputs]):
+class FetchDatasetJob(Job):
     """Fetch one dataset.
 
     Attributes:
@@ -21,5 +21,7 @@ class FetchDatasetJob(Job[Files, FetchDatasetOutputs]):
         contents: of a dataset on this machine, the SHA-256 of its file; empty for other sources.
     """
 
+    inputs: Files
+    outputs: FetchDatasetOutputs
     source: DatasetSpec
     contents: dict[str, str]

@@ -12,7 +12,7 @@ class FetchModelOutputs(Files):
     folder: Path
 
 
-class FetchModelJob(Job[Files, FetchModelOutputs]):
+class FetchModelJob(Job):
     """Fetch one model.
 
     Attributes:
@@ -21,6 +21,8 @@ class FetchModelJob(Job[Files, FetchModelOutputs]):
         contents: of a ``path:`` model, the SHA-256 of each file that is read; empty for other sources.
     """
 
+    inputs: Files
+    outputs: FetchModelOutputs
     model: str
     source: ModelSpec
     contents: dict[str, str]

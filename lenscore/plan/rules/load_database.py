@@ -40,7 +40,7 @@ class StudyModel(BaseModel):
     matmul: str
 
 
-class LoadJob(Job[LoadInputs, LoadOutputs]):
+class LoadJob(Job):
     """Load a study.
 
     Attributes:
@@ -57,6 +57,8 @@ class LoadJob(Job[LoadInputs, LoadOutputs]):
         extraction_code: version of the code that extracted the records.
     """
 
+    inputs: LoadInputs
+    outputs: LoadOutputs
     study: str
     config: dict[str, Any]
     models: list[StudyModel]

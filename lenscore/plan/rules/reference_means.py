@@ -21,7 +21,7 @@ class MeansOutputs(Files):
     spent: Path
 
 
-class MeansJob(Job[MeansInputs, MeansOutputs]):
+class MeansJob(Job):
     """Take the means.
 
     Attributes:
@@ -31,6 +31,8 @@ class MeansJob(Job[MeansInputs, MeansOutputs]):
         documents: numbers of documents of those contexts.
     """
 
+    inputs: MeansInputs
+    outputs: MeansOutputs
     settings: RunSettings
     device: Literal["auto", "cpu", "cuda"]
     n_questions: int

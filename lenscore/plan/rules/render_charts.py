@@ -17,5 +17,8 @@ class ChartsOutputs(Files):
     charts: Path
 
 
-class ChartsJob(Job[ChartsInputs, ChartsOutputs]):
+class ChartsJob(Job):
     """Draw the charts."""
+
+    inputs: ChartsInputs
+    outputs: ChartsOutputs

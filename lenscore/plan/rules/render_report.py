@@ -21,7 +21,7 @@ class PageOutputs(Files):
     page: Path
 
 
-class PageJob(Job[PageInputs, PageOutputs]):
+class PageJob(Job):
     """Render the page.
 
     Attributes:
@@ -29,5 +29,7 @@ class PageJob(Job[PageInputs, PageOutputs]):
         benchmarks: by rule, the benchmark files of its jobs.
     """
 
+    inputs: PageInputs
+    outputs: PageOutputs
     config: dict[str, Any]
     benchmarks: dict[str, list[Path]]

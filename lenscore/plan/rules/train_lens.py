@@ -23,7 +23,7 @@ class TrainLensOutputs(Files):
     spent: Path
 
 
-class TrainLensJob(Job[TrainLensInputs, TrainLensOutputs]):
+class TrainLensJob(Job):
     """Train a lens.
 
     Attributes:
@@ -34,6 +34,8 @@ class TrainLensJob(Job[TrainLensInputs, TrainLensOutputs]):
         device: where to run.
     """
 
+    inputs: TrainLensInputs
+    outputs: TrainLensOutputs
     lens: str
     settings: TunedLensSpec
     order: int

@@ -1,5 +1,7 @@
 """The charts: each a function from a table of ``lenscore.analysis`` to an Altair chart.
 
+Looks may be changed freely; a chart states no number that its table does not have.
+
 Usable in a notebook::
 
     from lenscore.report import charts

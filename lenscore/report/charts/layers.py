@@ -28,7 +28,6 @@ from lenscore.report.names import ABLATED_BLOCK, SCOPES
 
 _WIDTH = 800
 _NONE_RIGHT = "No answer token is right at the last layer."
-_LENSES = {"logit_kl": "logit lens", "tuned_kl": "tuned lens"}
 _FLIPS = {"lost": "lost", "regained": "won back"}
 _EVENTS = {"first_correct": "first right", "settled": "settled"}
 _ESSENTIAL = {
@@ -161,18 +160,17 @@ def flips(table: pd.DataFrame) -> ChartType:
 
 
 def lens_divergence(table: pd.DataFrame) -> ChartType:
-    """Return KL(model ‖ lens) of each layer, for the logit and the tuned lens.
+    """Return KL(model ‖ lens) of each layer, for the logit lens and every trained one.
 
     Args:
-        table: of the database's ``lens_divergences``.
+        table: of :func:`lenscore.analysis.divergences.lens_divergence`.
     """
     if table.empty:
-        return empty_chart("The study has no tuned lens: add tuned to lenses.")
-    long = table.melt(
-        id_vars=["model", "layer", "n_tokens"], value_vars=list(_LENSES), var_name="lens", value_name="kl"
-    )
+        return empty_chart("The study has no trained lens.")
+    names = {column: f"{column.removesuffix('_kl')} lens" for column in table if column.endswith("_kl")}
+    long = table.melt(id_vars=["model", "layer", "n_tokens"], value_vars=list(names), var_name="lens", value_name="kl")
     long = chart_data(
-        long.assign(read_by=long["lens"].map(_LENSES), curve=long["model"]),
+        long.assign(read_by=long["lens"].map(names), curve=long["model"]),
         "model", "curve", "read_by", "layer", "kl", "n_tokens",
     )  # fmt: skip
     lines = (
@@ -182,7 +180,7 @@ def lens_divergence(table: pd.DataFrame) -> ChartType:
             x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1)),
             # Not linear: under the logit lens the divergence of layer 0 dwarfs all others.
             y=alt.Y("kl:Q", title="KL from the model (nats)", scale=alt.Scale(type="symlog")),
-            color=alt.Color("read_by:N", title=None, sort=list(_LENSES.values()), legend=alt.Legend(orient="top")),
+            color=alt.Color("read_by:N", title=None, sort=list(names.values()), legend=alt.Legend(orient="top")),
             tooltip=["model:N", alt.Tooltip("read_by:N", title="lens"), "layer:Q",
                      alt.Tooltip("kl:Q", format=".3f"), alt.Tooltip("n_tokens:Q", title="tokens")],
         )
