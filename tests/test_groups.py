@@ -59,27 +59,31 @@ def with_texts(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@pytest.fixture(scope="module")
+def by_group() -> pd.DataFrame:
+    return depth_by_group(with_texts(three_questions()), BOOTSTRAP)
+
+
 def of_all(table: pd.DataFrame) -> pd.DataFrame:
     """The rows pooled over numbers of documents."""
     return table[table["n_documents"].isna()]
 
 
-def test_each_number_of_documents_has_rows_of_its_own() -> None:
+def test_each_number_of_documents_has_rows_of_its_own(by_group: pd.DataFrame) -> None:
     """The rows of one number of documents do not depend on the others."""
     three = with_texts(three_questions())
     five = three.assign(n_documents=5, final_right=False, context_id="main/other")
     both = depth_by_group(pd.concat([three, five]), BOOTSTRAP)
-    alone = depth_by_group(three, BOOTSTRAP)
     columns = ["grouping", "group", "measure", "mean", "low", "high", "n_questions", "n_tokens"]
-    for n, wanted in ((3, alone[alone["n_documents"] == 3]), (3, of_all(alone))):
+    for n, wanted in ((3, by_group[by_group["n_documents"] == 3]), (3, of_all(by_group))):
         found = both[both["n_documents"] == n]
         pd.testing.assert_frame_equal(found[columns].reset_index(drop=True), wanted[columns].reset_index(drop=True))
     assert cell(of_all(both), grouping="all", measure="accuracy")["mean"] == pytest.approx(8 / 20)
     assert cell(both[both["n_documents"] == 5], grouping="all", measure="accuracy")["mean"] == 0
 
 
-def test_groups_by_hand() -> None:
-    table = of_all(depth_by_group(with_texts(three_questions()), BOOTSTRAP))
+def test_groups_by_hand(by_group: pd.DataFrame) -> None:
+    table = of_all(by_group)
     everything = cell(table, grouping="all", measure="accuracy")
     assert (everything["mean"], everything["n_tokens"], everything["n_questions"]) == (8 / 10, 10, 3)
     # Of the nine tokens that are right at some layer, five are lost at least once, eight times in all.
@@ -97,8 +101,8 @@ def test_groups_by_hand() -> None:
 
 
 @pytest.mark.parametrize("grouping", ["frequency_band", "place_in_answer", "answer_kind"])
-def test_groups_part_the_tokens(grouping: str) -> None:
-    table = of_all(depth_by_group(with_texts(three_questions()), BOOTSTRAP))
+def test_groups_part_the_tokens(by_group: pd.DataFrame, grouping: str) -> None:
+    table = of_all(by_group)
     whole_groups = table[table["grouping"] == "all"]
     assert whole_groups["measure"].tolist() == list(MEASURES)
     for measure, whole in whole_groups.groupby("measure"):

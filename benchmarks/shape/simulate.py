@@ -14,9 +14,9 @@ class Design:
 
     A question has 1 to 4 answer tokens. A token is right at a position with a probability that depends on the
     question and the position. Its depth is 0 for most tokens, and else a whole number from an over-dispersed
-    distribution whose mean varies from question to question; most depths are the same wherever the gold document
-    stands, the others are drawn anew, with the question's own noise at the position. The effect adds a Poisson
-    number of that mean.
+    distribution whose mean varies from question to question. Most depths are the same at every position of the gold
+    document; the others are sampled per position, with the question's own noise there. The effect adds a Poisson number
+    of that mean.
 
     Attributes:
         effect: at each position, the layers that it adds to the mean depth, from 0. Flat if all are equal.
@@ -53,8 +53,8 @@ class Design:
         here = _lognormal(generator, self.within, (self.questions, len(places)))
         mean = self.depth * own[token_question]
         usual = self._depths(generator, nonzero[token_question, np.newaxis], mean)
-        anew = self._depths(generator, nonzero[token_question, np.newaxis], mean * here[token_question])
-        depth = np.where(generator.random(shape) < self.same, usual, anew)
+        resampled = self._depths(generator, nonzero[token_question, np.newaxis], mean * here[token_question])
+        depth = np.where(generator.random(shape) < self.same, usual, resampled)
         depth = depth + generator.poisson(np.broadcast_to(self.effect, shape))
 
         token, place = np.nonzero(right)

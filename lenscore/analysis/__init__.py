@@ -1,4 +1,5 @@
-"""What the records say: estimators over tables, and their intervals.
+"""The statistics: from the database of a study to tables of estimates with intervals.
 
-Reads the database and returns tables; imports no torch. A column of a table is a promise to users (docs/database.md).
+Imports no torch. The columns of the tables are documented in docs/database.md and change only with it; how they are
+computed may change freely as long as the numbers stay the same.
 """

@@ -1,4 +1,4 @@
-"""Single contexts to look into, chosen by rule from every cell of the design, and all that was recorded of them."""
+"""Example contexts, chosen by rule from every cell of the design, with all that was recorded about them."""
 
 from pathlib import Path
 
@@ -35,23 +35,23 @@ _GRID = """
 
 
 def choose_examples(tokens: pd.DataFrame, per_cell: int) -> pd.DataFrame:
-    """Return contexts worth a look, of each kind the first ``per_cell`` of every cell that has any.
+    """Return example contexts: of each kind, the first ``per_cell`` in every cell that has any.
 
     A context's depth is the mean refinement depth of its answer tokens that layer L gets right.
 
     - *typical*: its depth is nearest to the median of the cell's contexts;
     - *deepest*: its depth is greatest (and above 0);
-    - *lost*: an answer token of it that layer L gets wrong is the top choice at the most layers;
-    - *flipped*: an answer token of it that layer L gets right is lost the most times on the way.
+    - *lost*: one of its answer tokens is wrong at layer L and right at the most earlier layers;
+    - *flipped*: one of its answer tokens is right at layer L and was lost the most times before.
 
-    A context is chosen once, for the first kind that it serves; ties go to the first by its name.
+    A context is chosen once, for the first kind that it fits. Ties go to the first context id.
 
     Args:
         tokens: rows of view ``token_depths`` under one lens, with ``n_lost`` and ``n_right_layers`` of ``token_flips``.
-        per_cell: how many of a kind; 0: none.
+        per_cell: number of contexts of each kind in a cell; may be 0.
 
     Returns:
-        One row a context: model, context set, number of documents, gold index, context and its ``kind``, in that order.
+        One row a context: ``model``, ``context_set``, ``n_documents``, ``gold_index``, ``context_id`` and ``kind``.
     """
     right = tokens["final_right"]
     measured = tokens.assign(
@@ -68,9 +68,9 @@ def choose_examples(tokens: pd.DataFrame, per_cell: int) -> pd.DataFrame:
     for _, cell in contexts.groupby(_CELL):
         left = cell.sort_values("context_id")
         for kind in KINDS:
-            serving = left[left[kind].notna() if kind == "typical" else left[kind] > 0]
-            # A stable sort keeps the names' order among ties.
-            found = serving.sort_values(kind, ascending=False, kind="stable").head(per_cell)
+            fitting = left[left[kind].notna() if kind == "typical" else left[kind] > 0]
+            # A stable sort keeps ties in the order of their ids.
+            found = fitting.sort_values(kind, ascending=False, kind="stable").head(per_cell)
             chosen.append(found.assign(kind=kind))
             left = left.drop(found.index)
     columns = [*_CONTEXT, "kind"]
@@ -80,8 +80,8 @@ def choose_examples(tokens: pd.DataFrame, per_cell: int) -> pd.DataFrame:
 def study_examples(database: Path, per_cell: int) -> pd.DataFrame:
     """Return the chosen contexts' records, one row a context × lens × answer token × layer.
 
-    Chosen by :func:`choose_examples` under one lens (the logit lens, where the study has it), among contexts with
-    documents in their first order of distractors. With each row: question, answer, title of the gold document, text of
+    They are chosen by :func:`choose_examples` under one lens (the logit lens if the study has it), among contexts with
+    documents in the first order of distractors. Each row has question, answer, title of the gold document, text of
     the answer token and of the lens's top choice, probability and rank of the answer token, entropy and KL (nats),
     first-correct and settled layer.
     """

@@ -1,4 +1,4 @@
-"""The numbers that the report puts into words."""
+"""Numbers for the sentences of the report."""
 
 from typing import Any
 
@@ -8,11 +8,15 @@ _GROUP = ["model", "context_set", "lens"]
 
 
 def busiest_layers(essential: pd.DataFrame, count: int = 3) -> list[dict[str, Any]]:
-    """Return, for each model × context set × lens, the layers that do most by each observation.
+    """Return the layers with the highest value of each observation, for each model × context set × lens.
 
     Args:
         essential: the table of :func:`lenscore.analysis.layers.essential_layers`.
-        count: how many layers to name.
+        count: number of layers.
+
+    Returns:
+        One dict a model × context set × lens × ``measure``: ``layers`` and their ``values``, the highest first, and
+        ``n_layers`` (L).
     """
     findings = []
     for names, group in essential[(essential["region"] == "all") & essential["n_documents"].isna()].groupby(_GROUP):

@@ -120,11 +120,13 @@ def essential_layers(layers: pd.DataFrame, regions: int) -> pd.DataFrame:
     return _in_order(table.assign(_region=region_order(table["region"], regions)), ["_region"])[columns]
 
 
-def _ratios(layers: pd.DataFrame, part: str, whole: str, bootstrap: Bootstrap, *levels: list[str]) -> pd.DataFrame:
+def _ratios(
+    layers: pd.DataFrame, numerator: str, denominator: str, bootstrap: Bootstrap, *levels: list[str]
+) -> pd.DataFrame:
     """Return the ratio of two counts at each layer, with its interval, at each level of pooling."""
 
     def ratios(level: list[str]) -> pd.DataFrame:
-        return ratios_with_intervals(layers, part, whole, _GROUP, [*level, "layer"], bootstrap)
+        return ratios_with_intervals(layers, numerator, denominator, _GROUP, [*level, "layer"], bootstrap)
 
     return at_pooling_levels(ratios, *levels)
 

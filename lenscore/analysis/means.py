@@ -33,14 +33,14 @@ def means_with_intervals(
 
 
 def ratios_with_intervals(
-    rows: pd.DataFrame, part: str, whole: str, keys: list[str], cells: list[str], bootstrap: Bootstrap
+    rows: pd.DataFrame, numerator: str, denominator: str, keys: list[str], cells: list[str], bootstrap: Bootstrap
 ) -> pd.DataFrame:
     """Return the ratio of two sums in each cell, with its percentile bootstrap interval over questions.
 
     Args:
         rows: with columns ``question_id``, keys and cells, and the two columns to sum.
-        part: the column whose sum is the numerator.
-        whole: the column of counts whose sum is the denominator.
+        numerator: the column whose sum is divided.
+        denominator: the column of counts by whose sum it is divided.
         keys: columns that name a group; each group is resampled separately.
         cells: columns that name a cell within a group; the cells of a group are resampled together, paired by question.
         bootstrap: gives the intervals.
@@ -51,13 +51,13 @@ def ratios_with_intervals(
     """
     tables = []
     for names, group in rows.groupby(keys):
-        index, (sums, counts) = question_sums(group, [part, whole], cells)
+        index, (sums, counts) = question_sums(group, [numerator, denominator], cells)
         table = index.to_frame(index=False, name=cells).assign(**dict(zip(keys, names, strict=True)))
-        table[part], table[whole] = sums.sum(axis=0), counts.sum(axis=0).astype(int)
+        table[numerator], table[denominator] = sums.sum(axis=0), counts.sum(axis=0).astype(int)
         table["ratio"], table["low"], table["high"] = bootstrap.means(sums, counts)
         table["n_questions"] = (counts > 0).sum(axis=0)
         tables.append(table)
-    columns = [*keys, *cells, part, whole, "ratio", "low", "high", "n_questions"]
+    columns = [*keys, *cells, numerator, denominator, "ratio", "low", "high", "n_questions"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame({column: [] for column in columns})
 
 

@@ -16,7 +16,7 @@ WITH_POSITION = ("documents", "shuffled_gold")
 
 
 class Selection(NamedTuple):
-    """One way of choosing answer tokens.
+    """A choice of answer tokens.
 
     Attributes:
         tokens: ``all`` tokens of an answer, or only its ``first``.

@@ -1,4 +1,4 @@
-"""What blocks are worth: the ablated shards' files, loaded, and proved complete."""
+"""The files of ablated shards: checked, loaded, and proved complete."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class AblationShard:
 
 
 def check_ablation_shards(shards: Sequence[AblationShard], known: Collection[tuple[str, str, int]]) -> None:
-    """Hold each file to its place.
+    """Check that each file is that of its shard.
 
     Args:
-        shards: the files.
-        known: model, context set and number of every shard of the study; not all of them need be ablated.
+        shards: the shards with their files.
+        known: model, context set and number of every shard of the study, of which not all need be ablated.
 
     Raises:
-        StoreError: a shard is given twice, is none of the study's, or its file is missing or another shard's.
+        StoreError: a shard is given twice or is not of the study, or its file is missing or belongs to another shard.
     """
     given: set[tuple[str, str, int]] = set()
     for shard in shards:
@@ -43,21 +43,21 @@ def check_ablation_shards(shards: Sequence[AblationShard], known: Collection[tup
             raise StoreError(f"{shard}: no such shard in the study")
         given.add(identity)
         if not shard.file.is_file():
-            raise StoreError(f"{shard}: the file is missing; ablate the shard anew")
+            raise StoreError(f"{shard}: the file is missing; ablate the shard again")
         if fault := identity_mismatch(shard.file, identity):
-            raise StoreError(f"{shard}: {fault}; ablate the shard anew")
+            raise StoreError(f"{shard}: {fault}; ablate the shard again")
 
 
 def insert_ablations(connection: duckdb.DuckDBPyConnection, shard: AblationShard) -> None:
-    """Insert a shard's file, whose contexts must be loaded before.
+    """Insert the file of a shard whose contexts are already loaded.
 
     Raises:
-        StoreError: its columns are not those of ``ABLATIONS``, or it holds contexts of another shard or of none.
+        StoreError: its columns are not those of ``ABLATIONS``, or it has contexts that are not of this shard.
     """
     found = pq.read_schema(shard.file)
     if not found.equals(ABLATIONS):
-        raise StoreError(f"{shard}: the file has columns {found.names}, expected {ABLATIONS.names}; ablate it anew")
-    strangers = connection.execute(
+        raise StoreError(f"{shard}: the file has columns {found.names}, expected {ABLATIONS.names}; ablate it again")
+    foreign = connection.execute(
         """
         select distinct a.context_id from read_parquet($path) a
         anti join (select context_id from contexts where context_set = $context_set and shard = $shard) c
@@ -66,9 +66,9 @@ def insert_ablations(connection: duckdb.DuckDBPyConnection, shard: AblationShard
         """,
         {"path": str(shard.file), "context_set": shard.context_set, "shard": shard.shard},
     ).fetchall()
-    if strangers:
-        raise StoreError(f"{shard}: {len(strangers)} contexts are not of this shard; the first is {strangers[0][0]}: "
-                         "ablate the shard anew")  # fmt: skip
+    if foreign:
+        raise StoreError(f"{shard}: {len(foreign)} contexts are not of this shard; the first is {foreign[0][0]}: "
+                         "ablate the shard again")  # fmt: skip
     columns = ", ".join(ABLATIONS.names)
     try:
         connection.execute(
@@ -79,7 +79,7 @@ def insert_ablations(connection: duckdb.DuckDBPyConnection, shard: AblationShard
         raise StoreError(f"{shard}: the file has a row with a value missing: {error}") from error
 
 
-# Each query finds the contexts with a fault, with what is wrong about them.
+# What can be wrong, each with a query for the contexts that have the fault.
 _FAULTS = {
     "contexts with an ablation missing, doubled or too many": """
         with variants as (
@@ -122,7 +122,7 @@ def check_ablations(
     The variants are the intact model and every replacement of every block 1 … L.
 
     Raises:
-        StoreError: one has not; its shard is named.
+        StoreError: a context does not; its shard is named.
     """
     by_identity = {(shard.model, shard.context_set, shard.shard): shard for shard in shards}
     settings = {"scopes": list(scopes), "replacements": list(replacements)}
@@ -135,4 +135,4 @@ def check_ablations(
         if rows:
             model, context_id, context_set, number = rows[0]
             shard = by_identity[(model, context_set, number)]
-            raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: ablate that shard anew")
+            raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: ablate that shard again")

@@ -1,4 +1,4 @@
-"""Rows made in Python, inserted as one table: row by row they take a hundred times as long."""
+"""Inserting rows made in Python as one table, which is a hundred times as fast as row by row."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,8 +15,8 @@ def insert_rows(
     Args:
         connection: to the database.
         table: its name.
-        columns: names of what stands in each row, in its order.
-        rows: one sequence a row.
+        columns: the names of the values of a row, in their order.
+        rows: the values of each row.
     """
     found = [dict(zip(columns, row, strict=True)) for row in rows]
     if found:

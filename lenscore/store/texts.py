@@ -1,4 +1,4 @@
-"""Tables of texts: of the documents that stand in contexts, and of the tokens that records name."""
+"""Tables of texts: the documents of the contexts, and the tokens of the records."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from lenscore.store.token_texts import TokenTexts
 
 
 def insert_documents(connection: duckdb.DuckDBPyConnection, documents: Iterable[Document]) -> None:
-    """Insert the documents that stand in the database's contexts.
+    """Insert the documents that occur in the contexts of the database.
 
     Raises:
         StoreError: one of them is not among ``documents``.
@@ -27,13 +27,13 @@ def insert_documents(connection: duckdb.DuckDBPyConnection, documents: Iterable[
     if missing := sorted(wanted - set(rows)):
         raise StoreError(
             f"{len(missing)} documents of contexts are not in the dataset, the first is {missing[0]}: build the "
-            "contexts anew from the dataset as it is now"
+            "contexts again from the current dataset"
         )
     insert_rows(connection, "documents", ["document_id", "title", "document_text"], rows.values())
 
 
 def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
-    """Insert the text of every token that a model's records name."""
+    """Insert the text of every token id in a model's records."""
     ids = connection.execute(
         """
         select distinct token_id from (
@@ -51,7 +51,7 @@ def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokeniz
 
 
 def insert_token_counts(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
-    """Count a model's tokens in the texts of the documents, as running text: a space stands before each."""
+    """Count a model's tokens in the texts of the documents. Each text follows a space, as in running text."""
     texts = connection.execute("select distinct ' ' || document_text from documents").fetchall()
     counts: Counter[int] = Counter()
     for encoding in tokenizer.encode_batch([text for (text,) in texts], add_special_tokens=False):

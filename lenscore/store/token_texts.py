@@ -1,4 +1,4 @@
-"""The text of a single token, with the spaces and bytes that decoding a token by itself would lose."""
+"""The text of a single token, with the spaces and bytes that decoding the token alone would lose."""
 
 import re
 from functools import cache
@@ -11,12 +11,12 @@ _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 class TokenTexts:
     r"""The texts of a tokenizer's tokens.
 
-    Spaces at a token's start are kept, and bytes that are no text by themselves are written as ``\xe2``: a token is
-    one piece of a text, which decoders of whole texts change at its ends.
+    A space at the start of a token is kept, and bytes that are not valid UTF-8 are written as ``\xe2``. The tokenizer's
+    own decoder is made for whole texts: it drops both.
 
     Args:
-        tokenizer: of a model; pieces in bytes (GPT-2's alphabet), pieces with ``▁`` for a space and ``<0xE2>`` for a
-            byte (SentencePiece's), or words.
+        tokenizer: of a model. Its pieces may be bytes (in GPT-2's alphabet), SentencePiece's (``▁`` for a space,
+            ``<0xE2>`` for a byte), or words.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -48,13 +48,13 @@ def _text_of_bytes(data: bytes) -> str:
 
 
 def _bytes_of(character: str) -> bytes:
-    """Return what a character of a piece in bytes stands for; one outside the alphabet stands for itself."""
+    """Return the bytes that a character of GPT-2's alphabet encodes; any other character encodes itself."""
     return _alphabet().get(character, character.encode())
 
 
 @cache
 def _alphabet() -> dict[str, bytes]:
-    """Return GPT-2's alphabet of bytes: printable Latin-1 for itself, the other bytes from U+0100 on, in order."""
+    """Return GPT-2's byte alphabet: printable Latin-1 for its own bytes, U+0100 on for the others in order."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     characters = {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}

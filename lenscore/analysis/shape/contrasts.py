@@ -100,12 +100,12 @@ def permutation_p(
         seed: of the random generator.
     """
     observed = studentised(curve.sums[np.newaxis], curve.counts[np.newaxis], weights)[0]
-    drawn = permuted_statistics(curve, weights, permutations=permutations, seed=seed)
+    permuted = permuted_statistics(curve, weights, permutations=permutations, seed=seed)
     # Depths are whole numbers, so ties occur and must not depend on rounding. A study with an empty position (NaN)
     # counts as extreme in both directions.
     rounding = 1e-9 * np.where(np.isfinite(observed), np.abs(observed), 0)
-    above = ~(drawn < observed - rounding)
-    below = ~(drawn > observed + rounding)
+    above = ~(permuted < observed - rounding)
+    below = ~(permuted > observed + rounding)
     smaller = np.minimum(above.sum(axis=0), below.sum(axis=0))
     return np.asarray(np.minimum(1.0, 2 * (1 + smaller) / (permutations + 1)))
 
@@ -118,12 +118,12 @@ def permuted_statistics(
     generator = np.random.default_rng(seed)
     start = np.arange(n_questions * n_places).reshape(1, n_questions, n_places)
     step = max(1, _CHUNK // start.size)
-    drawn = []
+    permuted = []
     for done in range(0, permutations, step):
         order = np.repeat(start, min(step, permutations - done), axis=0)
         generator.permuted(order, axis=2, out=order)
-        drawn.append(studentised(curve.sums.ravel()[order], curve.counts.ravel()[order], weights))
-    return np.concatenate(drawn)
+        permuted.append(studentised(curve.sums.ravel()[order], curve.counts.ravel()[order], weights))
+    return np.concatenate(permuted)
 
 
 def studentised(
