@@ -13,7 +13,9 @@ from lenscore.ablation import engine as ablation
 from lenscore.ablation.engine import AblationEngine, Means, Variant, variants_of
 from lenscore.ablation.means import mean_contributions
 from lenscore.errors import SelfCheckError
+from lenscore.extraction import checked_run
 from lenscore.extraction.checked_run import CheckedRun
+from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.architecture import find_architecture
@@ -167,6 +169,20 @@ def test_the_model_is_put_back_and_goes_on_with_other_questions() -> None:
     again = predicted(engine, [a_question()])
     assert torch.equal(first[2]["answer"].target_logprob, again[2]["answer"].target_logprob)
     assert predicted(engine, []) == []
+
+
+def test_lens_and_ablation_may_share_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = CheckedRun(LoadedModel.of(tiny_model("llama")))
+    with pytest.raises(AssertionError, match="no question has been given"):
+        _ = run.runner
+    (of_lens,) = LensEngine(run).statistics([a_question()])
+    monkeypatch.setattr(checked_run, "pack_linears", lambda *_: pytest.fail("packed twice"))
+    of_ablation = predicted(AblationEngine(run), [a_question()])
+    for by_lens, by_scope in zip(of_lens, of_ablation, strict=True):
+        for statistics in by_scope.values():
+            torch.testing.assert_close(
+                statistics.target_logprob[-1], by_lens["logit"].target_logprob[-1], rtol=1e-4, atol=1e-4
+            )
 
 
 def test_half_precision_passes_its_own_check() -> None:

@@ -1,6 +1,6 @@
-"""How fast a logit lens over every layer is read, beside plain transformers and TransformerLens.
+"""How fast a logit lens over every layer is, compared with plain transformers and TransformerLens.
 
-All contestants get the same token ids, run in processes of their own, and take turns round by round, so that a
+All contestants get the same token ids, run in separate processes, and take turns round by round, so that a
 machine that slows down slows them all. Before anything is timed their results are compared, and a contestant that
 computes something else fails the run. The modules, in the order in which data goes through them:
 

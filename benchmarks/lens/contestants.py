@@ -20,7 +20,7 @@ _BATCH = 5
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to the same lens.
+    """One implementation of the lens.
 
     Attributes:
         name: how results call it.

@@ -1,10 +1,10 @@
-"""How many floating-point operations a lens over a question's contexts takes at least.
+"""The least number of floating-point operations that a lens over a question's contexts takes.
 
-Counted is what no way of computing it can leave out, for a model with Llama's blocks (grouped queries, a gated MLP):
+Counts what every implementation must compute, for a model with Llama's blocks (grouped queries, a gated MLP):
 
 - every token that contexts of a question share is computed once;
 - of the last block all tokens' keys and values are needed, the rest of it at the predicting positions alone;
-- a query meets the keys that it sees, not those that a mask hides;
+- a query is multiplied by the keys that it sees, not by those that a mask hides;
 - the head projects the predicting positions' states of layers 0 to L.
 
 A multiplication and an addition are two operations. Norms, softmax, activations and rotations, well under a
@@ -23,7 +23,7 @@ from lenscore.prefix_tree.tree import build_tree
 
 @dataclass(frozen=True)
 class LlamaShape:
-    """The sizes that a Llama-like model's matrices are made of."""
+    """The sizes of a Llama-like model's matrices."""
 
     layers: int
     width: int
@@ -69,14 +69,14 @@ class LlamaShape:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What there is to compute in a workload; the sum of two is that of both.
+    """The tokens and keys of a workload, on which the operations depend. Those of two workloads can be added.
 
     Attributes:
         read: tokens that the model reads, of all contexts.
-        unique: those of them that differ, or follow others than their like.
+        unique: those that differ in themselves or in a token before them: what is left where prefixes are shared.
         predicting: unique tokens whose states predict an answer token.
         visible: keys that the unique tokens' queries see.
-        visible_to_predicting: keys that the predicting ones' see.
+        visible_to_predicting: keys that the queries of the predicting tokens see.
     """
 
     read: int = 0
@@ -87,7 +87,7 @@ class Tokens:
 
     @classmethod
     def of_workload(cls, questions: Questions) -> "Tokens":
-        """Count a workload's."""
+        """Count the tokens of a workload."""
         return sum(map(cls._of_question, questions), start=cls())
 
     @classmethod

@@ -1,7 +1,7 @@
 """How the engine's time and memory grow with the number of contexts, and with their length.
 
-Every size runs in a fresh process, so that its peak memory is its own. Prints JSON lines: one a size, then one on
-each way of growing, from the smallest size to the largest.
+Every size runs in a fresh process, so that peak memory is that of this size. Prints JSON lines: one for each
+size, then one for more contexts and one for longer ones, from the smallest size to the largest.
 """
 
 import argparse

@@ -42,7 +42,7 @@ class Measured:
 
 
 def measure(setting: Setting, questions: Questions) -> Measured:
-    """Run a workload, in processes that end with it, so that the next one's memory is its own.
+    """Run a workload, in processes that end with it, so that the memory of one workload does not count for the next.
 
     Raises:
         DisagreementError: a contestant computes something else than the reference.

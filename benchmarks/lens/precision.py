@@ -1,7 +1,7 @@
-"""What rounding costs: every choice of ``dtype`` and ``matmul`` beside float32, exact, on the same contexts.
+"""What rounding costs: every choice of ``dtype`` and ``matmul`` compared with exact float32, on the same contexts.
 
 Prints a JSON line a choice: agreement of the top-1, difference of the target's log-probability, effect on the depths
-that a study measures. Not a timing; run it beside whatever you like.
+that a study measures. It measures no time, so other work may run on the machine.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 """A contestant's process: it reads commands from its standard input and answers each with one line of JSON.
 
-A process of its own for each keeps their libraries, allocators and thread pools apart, and its peak memory is the
-contestant's own. Commands, by their key ``do``:
+Each contestant has a separate process, so that libraries, allocators and thread pools do not mix and the peak memory is
+the contestant's. Commands, by their key ``do``:
 
 - ``load`` with the arguments of the worker's loader, and ``questions``: the file of contexts;
 - ``round``: run the lens over all contexts; answers ``seconds`` and ``peak_mb`` (the process's, since its start);
 - ``save`` with ``path``: write the last round's results.
 
-Needs NumPy alone, as the workers' environments differ.
+Needs only NumPy, as the workers' environments differ.
 """
 
 import json
@@ -58,7 +58,7 @@ class Worker:
         """Give a command and wait for its answer.
 
         Raises:
-            WorkerError: the process has ended; why stands in its standard error, which is this one's.
+            WorkerError: the process has ended; its standard error, which is also this process's, says why.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -16,7 +16,7 @@ def release_mapped_weights() -> None:
     """Take the pages of mapped safetensors out of this process's memory; the page cache may keep them.
 
     Nothing is lost: a page that is touched again is read from the file. A mapping that was written to
-    is left alone. Works on Linux only; on other systems the weights stay in memory beside their copies.
+    is left alone. Works on Linux only; on other systems the weights stay in memory in addition to their copies.
     """
     if not sys.platform.startswith("linux"):
         return

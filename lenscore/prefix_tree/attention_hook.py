@@ -82,7 +82,7 @@ def _attention(
         attention_mask: what :func:`_sliding_window` returned: the window's size, or None.
         scaling: of the scores.
         dropout: 0 in inference.
-        kwargs: further arguments of a family. Those that would change the scores in another way must not be set.
+        kwargs: further arguments of a family. Those in ``_UNSUPPORTED_ARGUMENTS`` must not be set.
 
     Returns:
         (1, tokens, heads, width), and None for the weights.
