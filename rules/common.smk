@@ -35,7 +35,7 @@ GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
 
 wildcard_constraints:
     **{name: "|".join(map(re.escape, values)) for name, values in PLAN.wildcards.items()},
-    shard=r"\d{4,}",
+    shard=r"\d\d\d\d+",
 
 
 def grows(first):

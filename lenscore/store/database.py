@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -75,7 +74,7 @@ class ModelEntry:
     dtype: str
     matmul: str
     folder: Path
-    divergences: Mapping[str, Path] = MappingProxyType({})
+    divergences: Mapping[str, Path] = field(default_factory=dict)
 
 
 def load_database(
