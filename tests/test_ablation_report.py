@@ -10,8 +10,7 @@ import vl_convert
 from lenscore.plan.paths import TABLES
 from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.report.page.sentences import about_cause
-from tests.made_study import write_page
-from tests.small_study import SmallStudy
+from tests.made_study import N_QUESTIONS
 
 ROW: dict[str, Any] = {
     "model": "m",
@@ -62,14 +61,6 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert "cannot be compared" in sentence
 
 
-@pytest.fixture(scope="module")
-def ablated_page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    study = SmallStudy(tmp_path_factory.mktemp("ablated"))
-    study.ablation_shards = [study.write_ablations(shard) for shard in (0, 1)]
-    study.load()
-    return write_page(study, study.folder)
-
-
 def essential_layers(page_file: Path) -> pd.DataFrame:
     return pd.read_parquet(page_file.parent.parent / "tables/essential_layers.parquet")
 
@@ -81,8 +72,8 @@ def drawn(table: pd.DataFrame) -> str:
     return svg
 
 
-def test_the_chart_draws_the_cause_where_there_is_one(ablated_page_file: Path) -> None:
-    table = essential_layers(ablated_page_file)
+def test_the_chart_draws_the_cause_where_there_is_one(page_file: Path) -> None:
+    table = essential_layers(page_file)
     svg = drawn(table)
     assert "drop of log p" in svg
     assert "the block is skipped" in svg
@@ -92,8 +83,9 @@ def test_the_chart_draws_the_cause_where_there_is_one(ablated_page_file: Path) -
     assert "at the answer alone" in other
     spec = CHART_FUNCTIONS["essential_layers"](table).to_dict()
     rows = [row for rows in spec["datasets"].values() for row in rows if row["layer"] and row["region"] == "all"]
-    plotted = [row for row in rows if "logprob_drop" in row]
-    assert {row["n_ablated"] for row in plotted} == {16}
+    plotted = [row for row in rows if row["logprob_drop"] is not None and row["gold_index"] is None]
+    # Two answer tokens of each question, with the gold document at each of three places.
+    assert {row["n_ablated"] for row in plotted} == {N_QUESTIONS * 3 * 2}
     assert {(row["layer"], row["logprob_drop"]) for row in plotted} == {(1, 1.0), (2, 2.0), (3, 3.0)}
 
 
@@ -104,21 +96,22 @@ def test_the_chart_stands_without_ablation(small_page_file: Path) -> None:
     assert "drop of log p" not in drawn(older)
 
 
-def test_a_model_that_was_not_ablated_has_a_panel_without_cause(ablated_page_file: Path) -> None:
-    table = essential_layers(ablated_page_file)
-    causes = [column for column in table if "drop" in column]
-    drawn(pd.concat([table, table.assign(model="another", **dict.fromkeys(causes, float("nan")))]))
+def test_a_model_that_was_not_ablated_has_a_panel_without_cause(page_file: Path) -> None:
+    table = essential_layers(page_file)
+    assert table[table["model"] == "twin"]["logprob_drop"].isna().all()
+    svg = drawn(table[table["lens"] == "logit"])
+    panels = {model: svg.count(f">{model}</text>") for model in ("tiny", "twin")}
+    # One for each measure; the last is of ablation.
+    assert panels == {"tiny": 4, "twin": 3}
 
 
 @pytest.mark.parametrize("ablated", [True, False])
-def test_the_page_says_what_was_ablated_or_nothing(
-    ablated_page_file: Path, small_page_file: Path, ablated: bool
-) -> None:
-    file = ablated_page_file if ablated else small_page_file
+def test_the_page_says_what_was_ablated_or_nothing(page_file: Path, small_page_file: Path, ablated: bool) -> None:
+    file = page_file if ablated else small_page_file
     page = file.read_text(encoding="utf-8")
     assert {table.stem for table in (file.parent.parent / "tables").glob("*.parquet")} == {*TABLES, "examples"}
     assert ("log p lost (nats)" in page) == ablated
-    assert ("tiny: over the 3 blocks and 4 questions" in page) == ablated
+    assert (f"tiny: over the 3 blocks and {N_QUESTIONS} questions" in page) == ablated
     assert ("what is lost when the block is skipped at every token" in page) == ablated
     assert ("+2.00</td>" in page) == ablated
     assert "nan" not in page[page.index('<h2 id="essential-table"') : page.index('<h2 id="coverage"')].lower()

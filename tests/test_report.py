@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 from snakemake.common.configfile import load_configfile
 
-from lenscore.report.charts import CHART_FUNCTIONS
+from lenscore.report.charts import CHART_FUNCTIONS, files
 from lenscore.report.contents import CHARTS
 from lenscore.report.page.explorer import BUDGET
 from lenscore.report.page.inline_data import CHARTS_BUDGET
@@ -112,7 +112,7 @@ def test_busiest_layers_leave_out_layers_that_do_nothing() -> None:
         "values": [0.75, 0.25, 0.0],
         "n_layers": 30,
     }
-    assert about_layers(finding) == "m: Most settle at layers 30 (75%) and 29 (25%), of 30."
+    assert about_layers(finding) == "m: most answer tokens settle at layers 30 (75%) and 29 (25%), of 30."
 
 
 def test_what_was_cut_skipped_and_left_out_is_said() -> None:
@@ -150,30 +150,41 @@ import sys
 from pathlib import Path
 import pandas as pd
 from lenscore.report.charts.files import write_chart
-tables, folder = map(Path, sys.argv[1:3])
-for name_and_table in sys.argv[3:]:
-    name, table = name_and_table.split(":")
-    write_chart(name, pd.read_parquet(tables / f"{table}.parquet"), folder)
+name, table, folder = sys.argv[1:]
+write_chart(name, pd.read_parquet(table), Path(folder))
 """
 
 
-def test_charts_drawn_in_one_process_are_those_drawn_apart(page_file: Path, tmp_path: Path) -> None:
-    # Both have a colour gradient, which Vega numbers on from chart to chart.
-    names = [f"{name}:{CHARTS[name].table}" for name in ("right_by_layer", "lens_grid")]
-    for folder, drawn in (("together", names), ("apart", names[:1]), ("apart", names[1:])):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        command = [sys.executable, "-c", DRAW, str(page_file.parent.parent / "tables"), str(tmp_path / folder), *drawn]
-        subprocess.run(command, check=True)
-    files = {file.name: file.read_bytes() for file in (tmp_path / "together").iterdir()}
-    assert set(files) == {
-        f"{name}.{kind}" for name in ("right_by_layer", "lens_grid") for kind in ("json", "svg", "png")
+def test_charts_drawn_in_one_process_are_those_drawn_apart(
+    page_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = page_file.parent.parent
+    together, apart = tmp_path / "together", tmp_path / "apart"
+    together.mkdir()
+    (together / "no_longer_drawn.svg").touch()
+    apart.mkdir()
+    # Both have a colour gradient, and Vega goes on numbering gradients from chart to chart.
+    graded = ("right_by_layer", "lens_grid")
+    chosen = {name: CHARTS[name] for name in ("refinement_curve", "depth_curves", *graded)}
+    monkeypatch.setattr(files, "CHARTS", chosen)
+    read: list[str] = []
+    read_parquet = pd.read_parquet
+    monkeypatch.setattr(pd, "read_parquet", lambda path: (read.append(path.stem), read_parquet(path))[1])
+    files.write_charts(study / "tables", together)
+    assert sorted(read) == ["examples", "refinement_curve", "right_by_layer"]
+    assert {file.name for file in together.iterdir()} == {
+        f"{name}.{kind}" for name in chosen for kind in ("json", "svg", "png")
     }
-    assert files == {file.name: file.read_bytes() for file in (tmp_path / "apart").iterdir()}
-    for name in ("right_by_layer", "lens_grid"):
-        chart = json.loads(files[f"{name}.json"])
-        assert files[f"{name}.svg"].decode().count('"url(#gradient_0)"') == 1
-        assert chart == json.loads((page_file.parent.parent / f"charts/{name}.json").read_text())
-        assert files[f"{name}.png"].startswith(b"\x89PNG")
+    for name in chosen:
+        spec = json.loads((together / f"{name}.json").read_text())
+        assert spec == json.loads((study / f"charts/{name}.json").read_text())
+    for name in graded:
+        table = study / f"tables/{CHARTS[name].table}.parquet"
+        subprocess.run([sys.executable, "-c", DRAW, name, str(table), str(apart)], check=True)
+        assert '"url(#gradient_0)"' in (apart / f"{name}.svg").read_text()
+    for file in apart.iterdir():
+        assert file.read_bytes() == (together / file.name).read_bytes()
+    assert len(list(apart.iterdir())) == 2 * 3
 
 
 def test_the_curve_plots_the_means_of_the_table() -> None:
@@ -303,7 +314,7 @@ def test_the_page_has_every_part(page: str) -> None:
         "c0de",
         "snakemake 9.27.1",
         "shared",
-        "float32, products of matrices exact",
+        "float32, exact matrix products",
         "d1935",
     ):
         assert words in parsed.text

@@ -57,11 +57,12 @@ def controls(table: pd.DataFrame) -> ChartType:
             named[named["measure"] == measure], "model", "lens", "n_documents", "curve", "documents", "label", "mean",
             "control_mean", "difference", "low", "high", "n_tokens",
         )  # fmt: skip
+        lines = title.split("\n")
         axis = alt.Axis(format="+%" if measure == "accuracy" else "+.2~f", tickCount=4, labelFlush=False)
         base = alt.Chart().encode(
             y=alt.Y("label:N", title=None, sort=order, axis=alt.Axis() if not columns else None),
             yOffset=alt.YOffset("documents:N", sort=document_order(named)),
-            color=documents_colour(named, "documents less control"),
+            color=documents_colour(named, "documents minus control"),
             tooltip=["curve:N", alt.Tooltip("documents:N", title="context"), alt.Tooltip("label:N", title="control"),
                      alt.Tooltip("mean:Q", title="with the gold document", format=".3f"),
                      alt.Tooltip("control_mean:Q", title="control", format=".3f"),
@@ -70,9 +71,9 @@ def controls(table: pd.DataFrame) -> ChartType:
                      alt.Tooltip("high:Q", title="to", format="+.3f"),
                      alt.Tooltip("n_tokens:Q", title="answer tokens")],
         )  # fmt: skip
-        x = alt.X("difference:Q", title=title, axis=axis, scale=alt.Scale(zero=True))
-        zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(style=QUIET).encode(x=alt.X("x:Q", title=title))
-        spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title, axis=axis), x2="high:Q")
+        x = alt.X("difference:Q", title=lines, axis=axis, scale=alt.Scale(zero=True))
+        zero = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(style=QUIET).encode(x=alt.X("x:Q", title=lines))
+        spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=lines, axis=axis), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(x=x)
         panel = alt.layer(zero, spans, points).properties(width=180, height=130)
         columns.append(row_per_curve(panel, part))

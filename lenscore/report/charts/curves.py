@@ -124,7 +124,7 @@ def accuracy_curve(table: pd.DataFrame) -> ChartType:
         others = [name for name in FILTERS if name != "shown_documents"]
         layers = [filtered(layer, part, without=others) for layer in curves]
         if part["level"].notna().any():
-            level = alt.Chart().transform_filter("isValid(datum.level)").encode(y=alt.Y("mean:Q", title=title))
+            level = alt.Chart().transform_filter("isValid(datum.level)").encode(y=alt.Y("mean:Q", title=[title]))
             text = level.mark_text(align="right", dy=-6, fontSize=10, style=f"{QUIET}-text").encode(
                 text="level:N", x=alt.value(235), tooltip=tooltips(title, percent=True)
             )

@@ -13,17 +13,17 @@ from altair.typing import ChartType
 from lenscore.report.charts.theme import QUIET
 from lenscore.report.names import documents
 
-# Titles of the axes.
+# Titles, in lines that fit beside or below a small panel.
 DEPTHS = {
     "refinement_depth": "refinement depth (layers)",
     "first_correct_layer": "first-correct layer",
     "settled_layer": "settled layer",
-    "own_token_refinement_depth": "own-token refinement depth (layers)",
+    "own_token_refinement_depth": "own-token\nrefinement depth (layers)",
 }
 
 POSITION = alt.X(
     "relative_position:Q",
-    title="relative position of gold document",
+    title="relative position",
     scale=alt.Scale(domain=[0, 1], padding=8),
     axis=alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f"),
 )
@@ -155,14 +155,15 @@ def line_layers(
 
     Args:
         table: the data of all panels, with ``documents``.
-        title: of the y axis.
+        title: of the y axis, in lines.
         percent: whether the means are shares.
         params: selections on the points.
     """
     base = alt.Chart().encode(x=POSITION, color=documents_colour(table))
     axis = alt.Axis(format="%" if percent else ".2~f", tickCount=5)
-    mean = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=axis)
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, axis=axis), y2="high:Q")
+    lines = title.split("\n")
+    mean = alt.Y("mean:Q", title=lines, scale=alt.Scale(zero=False, nice=True), axis=axis)
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=lines, axis=axis), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=mean)
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y=mean, tooltip=tooltips(title, percent=percent))
     return [band, line, points.add_params(*params) if params else points]
@@ -194,7 +195,7 @@ def tooltips(title: str, *, percent: bool = False) -> list[alt.Tooltip]:
         alt.Tooltip("documents:N", title="context"),
         alt.Tooltip("gold_index:Q", title="gold index"),
         alt.Tooltip("relative_position:Q", title="relative position", format=".2f"),
-        alt.Tooltip("mean:Q", title=title, format=number),
+        alt.Tooltip("mean:Q", title=title.replace("\n", " "), format=number),
         alt.Tooltip("low:Q", title="interval from", format=number),
         alt.Tooltip("high:Q", title="to", format=number),
         alt.Tooltip("n_tokens:Q", title="n"),

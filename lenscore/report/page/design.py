@@ -42,6 +42,6 @@ def _contexts(spec: Mapping[str, Any]) -> str:
         places = f"{positions} positions"
     else:
         places = f"gold indices {listed(list(map(str, positions)))}"
-    among = listed(list(map(str, spec["documents"])), "or")
+    among = f"{listed(list(map(str, spec['documents'])), 'or')} documents"
     contexts = f"the gold document at {places} among {among}, in the prompt {spec['prompt']}"
     return f"{contexts}, and {controls}" if controls else contexts

@@ -118,7 +118,7 @@ def _evidence(shape: Finding, settings: Finding) -> str:
         f"{_p(shape['middle_p_holm'])}), and from first to last position the curve "
         f"{'rises' if slope >= 0 else 'falls'} by {abs(slope):.2f} ({_signed(shape['slope_low'])} to "
         f"{_signed(shape['slope_high'])}, {_p(shape['slope_p_holm'])}). A difference of middle and ends of "
-        f"{shape['smallest_middle']:.2f} layers or more would have been found in four studies of five."
+        f"{shape['smallest_middle']:.2f} layers or more would be found in four of five such studies."
     )
 
 
@@ -161,9 +161,9 @@ def about_layers(finding: Finding) -> str:
     last = finding["n_layers"]
     layers = listed([f"{layer} ({_value(finding, value)})" for layer, value in _pairs(finding)])
     what = {
-        "share_first_right": "Most answer tokens first become right at layers",
-        "share_settled": "Most settle at layers",
-        "mean_rise": "The target's log-probability rises most at layers",
+        "share_first_right": "most answer tokens first become right at layers",
+        "share_settled": "most answer tokens settle at layers",
+        "mean_rise": "the target's log-probability rises most at layers",
     }[finding["measure"]]
     return f"{model_name(finding)}{lens_name(finding)}: {what} {layers}, of {last}."
 
