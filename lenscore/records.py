@@ -204,6 +204,6 @@ def refuse_too_many_blocks(model: str, n_blocks: int) -> None:
     """
     if n_blocks > MOST_BLOCKS:
         raise StoreError(
-            f"models.{model}: the model has {n_blocks} blocks; the database keeps a token's layers as the bits of one "
+            f"{model} has {n_blocks} blocks; the database keeps a token's layers as the bits of one "
             f"number, which has room for {MOST_BLOCKS}: leave the model out of the study"
         )

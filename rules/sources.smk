@@ -1,9 +1,7 @@
-# Compute nodes of a cluster often reach no network: downloads run where snakemake itself runs, and so does the check
-# of what they have brought.
+# Compute nodes of a cluster often reach no network: downloads run where snakemake itself runs.
 localrules:
     fetch_model,
     fetch_dataset,
-    check_study,
 
 
 rule fetch_model:
@@ -40,23 +38,3 @@ rule fetch_dataset:
         job=PLAN.job("fetch_dataset"),
     script:
         "../workflow_scripts/fetch_dataset.py"
-
-
-rule check_study:
-    input:
-        unpack(PLAN.inputs("check_study")),
-    output:
-        **paths.OUTPUTS["check_study"],
-    log:
-        paths.log("check_study"),
-    benchmark:
-        paths.benchmark("check_study")
-    conda:
-        "../envs/torch.yaml"
-    resources:
-        mem_mb=grows(2000),
-        runtime=grows(30),
-    params:
-        job=PLAN.job("check_study"),
-    script:
-        "../workflow_scripts/check_study.py"

@@ -30,13 +30,13 @@ def stale(folder: Path, file: str, old: str, new: str) -> set[str]:
     [
         # What once kept a lens of a model that was loaded, or whose blocks were read, in another way.
         ("lenscore/models/blocks.py", "return ", "return 1 and ", MODEL),
-        ("lenscore/models/loading.py", "model.eval()", "model.train()", MODEL | {"check_study"}),
+        ("lenscore/models/loading.py", "model.eval()", "model.train()", MODEL),
         # What once kept a lens trained on the texts of another order.
         (
             "lenscore/contexts/questions.py",
             "sorted(questions, key=sort_key)",
             "sorted(questions, key=sort_key, reverse=True)",
-            {"check_study", "build_contexts", "train_lens", "load_database"},
+            {"build_contexts", "train_lens", "load_database"},
         ),
         # What once extracted everything anew, and then failed to load.
         (

@@ -14,7 +14,6 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.errors import SourceError
-from lenscore.sources.manifest import check_source
 from lenscore.sources.model_files import local_model_files
 from lenscore.sources.models import fetch_model
 from lenscore.study.models import ModelSpec
@@ -152,20 +151,6 @@ def test_models_of_different_sources_have_different_folders() -> None:
     same = ModelSpec(source="path:one", dtype="bfloat16", window=64)
     assert same.folder_name("tiny") == names[0]
     assert specs[0].folder_name("other") == names[0].replace("tiny", "other")
-
-
-def test_folder_of_another_source_is_named_with_the_key_that_differs(gpt2: Path, tmp_path: Path) -> None:
-    spec = ModelSpec(source=f"path:{gpt2}")
-    fetch_model(spec, tmp_path / "target", "tiny")
-    other = spec.origin | {"revision": "1" * 40}
-    with pytest.raises(SourceError) as raised:
-        check_source(tmp_path / "target", "tiny", other)
-    assert str(raised.value) == (
-        f"{tmp_path / 'target'} was fetched with revision None, and models.tiny.revision is '{'1' * 40}': "
-        "fetch it anew (snakemake --forcerun fetch_model)"
-    )
-    (tmp_path / "target/manifest.json").write_text(json.dumps(spec.origin))
-    check_source(tmp_path / "target", "tiny", spec.origin)
 
 
 def test_git_lfs_pointer_is_not_weights(gpt2: Path, tmp_path: Path) -> None:

@@ -21,8 +21,6 @@ from tests.plans import MadeContents, changed_code, jobs_of, plan_of, stale
 
 DATABASE = {"load_database", "analyse", "choose_examples", "render_charts", "render_report"}
 STATISTICS = {"analyse", "render_charts", "render_report"}
-# Makes nothing else run, and has a sentence of its own.
-CHECKS = {"check_study"}
 
 # Key → a value that the study does not have.
 CHANGES: dict[str, Any] = {
@@ -182,7 +180,7 @@ def changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 def test_a_change_runs_what_the_table_says(study_config: dict[str, Any], key: str) -> None:
     after = plan_of(changed(study_config, key, CHANGES[key]))
     jobs = stale(plan_of(study_config), after)
-    assert set(jobs) - CHECKS == RULES[row_of(key)]
+    assert set(jobs) == RULES[row_of(key)]
     if key in ("questions", "context_sets.more", "models.second"):
         # Of the two shards that there were, none is made again.
         new = {"questions": 1, "context_sets.more": 2, "models.second": 2}[key]
@@ -203,20 +201,20 @@ def test_the_reference_of_the_means_is_nothing_where_there_are_none(study_config
 @pytest.mark.parametrize("lenses", [["logit"], ["tuned"]])
 def test_a_lens_that_is_taken_away_runs_what_the_table_says(study_config: dict[str, Any], lenses: list[str]) -> None:
     jobs = stale(plan_of(study_config), plan_of(changed(study_config, "lenses", lenses)))
-    assert set(jobs) - CHECKS == RULES["lenses"] - {"train_lens"}
+    assert set(jobs) == RULES["lenses"] - {"train_lens"}
 
 
 def test_a_lens_that_is_added_runs_what_the_table_says(study_config: dict[str, Any]) -> None:
     jobs = stale(plan_of(changed(study_config, "lenses", ["logit"])), plan_of(study_config))
-    assert set(jobs) - CHECKS == RULES["lenses"]
+    assert set(jobs) == RULES["lenses"]
 
 
 def test_other_content_of_a_dataset_or_a_model_runs_all_that_is_made_of_it(study_config: dict[str, Any]) -> None:
     before = plan_of(study_config)
     of_dataset = stale(before, plan_of(study_config, MadeContents(dataset="replaced")))
-    assert set(of_dataset) - CHECKS == RULES["dataset.source"]
+    assert set(of_dataset) == RULES["dataset.source"]
     of_model = stale(before, plan_of(study_config, MadeContents(model="replaced")))
-    assert set(of_model) - CHECKS == RULES["models.<model>.source"]
+    assert set(of_model) == RULES["models.<model>.source"]
 
 
 @pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers"])
@@ -234,13 +232,3 @@ def test_no_job_knows_where_the_checkout_is(study_config: dict[str, Any], tmp_pa
     moved = changed_code(tmp_path, "lenscore/__init__.py", '"""', '"""')
     assert jobs_of(plan_of(study_config, code=moved)) == jobs_of(plan_of(study_config))
     assert str(ROOT) not in repr(jobs_of(plan_of(study_config)))
-
-
-@pytest.mark.parametrize("key", CHANGES)
-def test_a_study_is_checked_anew_where_the_check_may_end_otherwise(study_config: dict[str, Any], key: str) -> None:
-    jobs = stale(plan_of(study_config), plan_of(changed(study_config, key, CHANGES[key])))
-    checked = {
-        "study", "dataset.format", "questions", "seed", "models.second", "models.tiny.source", "tuned_lens.questions",
-        "tuned_lens.held_out",
-    }  # fmt: skip
-    assert ("check_study" in jobs) is (key in checked)

@@ -14,6 +14,11 @@ import pytest
 
 from lenscore.errors import SourceError
 from lenscore.jobs.log import job_log
+from lenscore.plan.job import Files
+from lenscore.plan.rules.fetch_dataset import FetchDatasetJob, FetchDatasetOutputs
+from lenscore.plan.rules.fetch_model import FetchModelJob, FetchModelOutputs
+from lenscore.study.dataset import DatasetSpec
+from lenscore.study.models import ModelSpec
 from tests.helpers_sources import save_tiny_gpt2
 
 ROOT = Path(__file__).parent.parent
@@ -85,11 +90,11 @@ rule all:
 
 rule fetch_model:
     output:
-        folder=directory("resources/models/{{model}}"),
+        folder=directory("resources/models/tiny"),
     log:
-        "logs/{{model}}.log",
+        "logs/model.log",
     params:
-        spec={{"source": "path:gpt2"}},
+        job={model},
     script:
         "{root}/workflow_scripts/fetch_model.py"
 
@@ -101,10 +106,22 @@ rule fetch_dataset:
     log:
         "logs/dataset.log",
     params:
-        spec={{"source": "path:own.jsonl"}},
+        job={dataset},
     script:
         "{root}/workflow_scripts/fetch_dataset.py"
 """
+MODEL = FetchModelJob(
+    inputs=Files(), outputs=FetchModelOutputs(folder=Path("resources/models/tiny")), code="", model="tiny",
+    source=ModelSpec(source="path:gpt2"), contents={},
+)  # fmt: skip
+DATASET = FetchDatasetJob(
+    inputs=Files(),
+    outputs=FetchDatasetOutputs(
+        manifest=Path("resources/datasets/own/manifest.json"),
+        questions=Path("resources/datasets/own/questions.parquet"),
+    ),
+    code="", source=DatasetSpec(source="path:own.jsonl"), contents={},
+)  # fmt: skip
 
 
 def snakemake(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -119,7 +136,9 @@ def snakemake(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_scripts_run_under_snakemake(tmp_path: Path) -> None:
-    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(root=ROOT))
+    (tmp_path / "Snakefile").write_text(
+        SNAKEFILE.format(root=ROOT, model=MODEL.model_dump(mode="json"), dataset=DATASET.model_dump(mode="json"))
+    )
     save_tiny_gpt2(tmp_path / "gpt2")
     row = {"question": "which colour has a ripe lemon", "answers": ["yellow"], "text": "A ripe lemon is yellow."}
     (tmp_path / "own.jsonl").write_text(json.dumps(row) + "\n{}\n")

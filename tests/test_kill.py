@@ -31,7 +31,7 @@ RECORDS = "results/tiny/records/tiny/main/shard-0000.parquet"
 KILLS = int(os.environ.get("KILLS", "10"))
 # In the order in which their jobs run.
 RULES = (
-    "fetch_dataset", "fetch_model", "check_study", "build_contexts", "train_lens", "reference_means", "ablate_shard",
+    "fetch_dataset", "fetch_model", "build_contexts", "train_lens", "reference_means", "ablate_shard",
     "extract_shard", "load_database", "analyse", "choose_examples", "render_charts", "render_report",
 )  # fmt: skip
 

@@ -1,16 +1,22 @@
 """The tuned lens: translators that lower KL on texts never seen, kept apart from the study's questions."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lenscore.contexts.questions import Document, Question, study_order
 from lenscore.errors import ConfigError, SourceError
-from lenscore.lenses.texts import lens_texts, refuse_overlap
+from lenscore.files import write_json
+from lenscore.lenses.divergences import LENS_DIVERGENCES
+from lenscore.lenses.files import TrainedLens, read_lens, refuse_overlap
+from lenscore.lenses.texts import lens_texts
 from lenscore.lenses.training import _Fitter, divergences, least_squares
-from lenscore.lenses.tuned import Translators, TunedLens
+from lenscore.lenses.tuned import Translators, TunedLens, load
 from lenscore.models.loading import LoadedModel
 from lenscore.models.unembedding import Unembedding
 from lenscore.study.lenses import TunedLensSpec
@@ -33,7 +39,7 @@ def test_texts_are_apart_and_stay_as_the_study_grows() -> None:
     assert not {"q0", "q1", "q2", "q3"} & set(texts.question_ids)
     first = [question.question_id for question in study_order(questions, 0)[:10]]
     refuse_overlap(texts.question_ids, first)
-    with pytest.raises(ConfigError, match=r"questions: \d+ of the study's 30 are among the 15"):
+    with pytest.raises(ConfigError, match=r"questions: \d+ of 30 questions that the study asks are among the 15"):
         refuse_overlap(texts.question_ids, [question.question_id for question in questions])
     with pytest.raises(ConfigError, match=r"has 26 gold documents that belong to one question alone; lower tuned_lens"):
         lens_texts(questions, 0, 20, 7)
@@ -126,17 +132,58 @@ def test_at_the_last_layer_the_lens_is_the_model(family: tuple[Unembedding, torc
     assert not torch.equal(lens.translate(states[0], 0), states[0])
 
 
-def test_files_are_what_was_saved_or_refused(tmp_path: Path) -> None:
-    translators = Translators(torch.randn(2, 4, 4), torch.randn(2, 4))
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    """The folder of a model, as far as a lens looks at it: the hashes of its files."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_json(folder / "manifest.json", {"files": {"model.safetensors": "a", "tokenizer.json": "b"}})
+    return folder
+
+
+@pytest.fixture
+def lens_file(tmp_path: Path, model_folder: Path) -> Path:
+    """A tuned lens of two layers of width 4, as its training writes it."""
+    tensors = {"weights": torch.randn(2, 4, 4), "biases": torch.randn(2, 4)}
+    manifest = json.loads((model_folder / "manifest.json").read_text())
     file = tmp_path / "tuned.safetensors"
-    translators.save(file, {"train": ["q1"]})
-    again = Translators.load(file, 2, 4)
-    assert torch.equal(again.weights, translators.weights)
-    assert torch.equal(again.biases, translators.biases)
-    with pytest.raises(SourceError, match=r"translators of shape \(2, 4, 4\), but the model has 3 blocks of width 4"):
-        Translators.load(file, 3, 4)
-    file.write_bytes(file.read_bytes() + b"x")
+    trained = TrainedLens(tensors, pa.Table.from_pylist([], schema=LENS_DIVERGENCES), {"model": manifest})
+    trained.write(file, file.with_suffix(".json"), tmp_path / "divergence.parquet")
+    return file
+
+
+def test_a_lens_is_read_as_it_was_written(lens_file: Path, model_folder: Path) -> None:
+    before = load_file(lens_file)
+    found = read_lens(lens_file, model_folder)
+    assert found.keys() == before.keys() == {"weights", "biases"}
+    assert all(torch.equal(found[name], before[name]) for name in found)
+
+
+def test_a_lens_that_is_not_what_its_manifest_says_is_refused(lens_file: Path, model_folder: Path) -> None:
+    tensors = load_file(lens_file)
+    save_file({**tensors, "biases": tensors["biases"] + 1}, lens_file)
     with pytest.raises(SourceError, match="its SHA-256 is"):
-        Translators.load(file, 2, 4)
-    with pytest.raises(SourceError, match="no tuned lens"):
-        Translators.load(tmp_path / "none.safetensors", 2, 4)
+        read_lens(lens_file, model_folder)
+    with pytest.raises(SourceError, match="not a trained lens"):
+        read_lens(lens_file.with_name("none.safetensors"), model_folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "differing"),
+    [
+        ({"model.safetensors": "other", "tokenizer.json": "b"}, "model.safetensors differ"),
+        ({"model.safetensors": "a"}, "tokenizer.json differ"),
+    ],
+)
+def test_a_lens_of_another_model_is_refused(
+    lens_file: Path, model_folder: Path, files: dict[str, str], differing: str
+) -> None:
+    write_json(model_folder / "manifest.json", {"files": files})
+    with pytest.raises(SourceError, match=f"was trained for another model than model: {differing}; train the lens"):
+        read_lens(lens_file, model_folder)
+
+
+def test_a_lens_of_another_shape_is_refused(lens_file: Path, model_folder: Path) -> None:
+    loaded = LoadedModel.of(tiny_model("gpt2"))
+    with pytest.raises(SourceError, match=r"has tensors of shapes .*\(2, 4, 4\).*; the model needs"):
+        load(loaded, model_folder, lens_file)

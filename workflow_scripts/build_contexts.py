@@ -3,20 +3,22 @@
 from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.check import StudyCheck
 from lenscore.plan.rules.build_contexts import ContextsJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(job: ContextsJob) -> None:
-    """Read the dataset, build the shard's contexts, write both tables."""
+def run(job: ContextsJob, study: StudyCheck) -> None:
+    """Read and check the dataset, build the shard's contexts, write both tables."""
     from lenscore.contexts.build import build_contexts
-    from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.questions import questions_of_shard, read_questions, refuse_too_many
     from lenscore.contexts.tables import contexts_to_table, left_out_to_table
     from lenscore.records import QUESTIONS, read_table, write_table
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
+    refuse_too_many(dataset, study.n_questions)
     contexts, left_out = build_contexts(
         dataset,
         questions_of_shard(dataset, job.order, job.first, job.end),
@@ -33,4 +35,4 @@ def run(job: ContextsJob) -> None:
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         job = ContextsJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job)
+        run(job, StudyCheck.model_validate(snakemake.params.study))

@@ -17,11 +17,13 @@ def run(job: ExtractJob, threads: int) -> None:
     from lenscore.extraction.record_cache import RecordCache, record_keys
     from lenscore.extraction.shard import extract_shard
     from lenscore.jobs.spent import write_spent
-    from lenscore.lenses.files import model_files
+    from lenscore.lenses.files import model_files, refuse_overlap, trained_on
     from lenscore.models.device import resolve_device
     from lenscore.records import CONTEXTS, read_table, write_table
 
     contexts = read_table(job.inputs.contexts, CONTEXTS)
+    for manifest in job.inputs.lens_manifests:
+        refuse_overlap(trained_on(manifest), contexts["question_id"].to_pylist())
     lenses = dict.fromkeys(job.lenses) | dict(zip(job.trained, job.inputs.lenses, strict=True))
     settings = {
         "run": dataclasses.asdict(job.settings),

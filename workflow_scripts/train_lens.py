@@ -3,22 +3,26 @@
 from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
+from lenscore.plan.check import StudyCheck
 from lenscore.plan.rules.train_lens import TrainLensJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(job: TrainLensJob, threads: int) -> None:
+def run(job: TrainLensJob, study: StudyCheck, threads: int) -> None:
     """Choose the texts, train, write the lens, its manifest and its divergences."""
-    from lenscore.contexts.questions import read_questions
+    from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.jobs.spent import write_spent
+    from lenscore.lenses.files import refuse_overlap
     from lenscore.lenses.registry import training_of
     from lenscore.lenses.texts import lens_texts
     from lenscore.records import QUESTIONS, read_table
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
+    asked = questions_of_shard(dataset, job.order, 0, study.n_questions)
     texts = lens_texts(dataset, job.order, job.settings.questions, job.settings.held_out)
+    refuse_overlap(texts.question_ids, (question.question_id for question in asked))
     trained = training_of(job.lens).train(
         job.inputs.model, texts, job.settings, dtype=job.dtype, device=job.device, threads=threads
     )
@@ -29,4 +33,4 @@ def run(job: TrainLensJob, threads: int) -> None:
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         job = TrainLensJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.threads)
+        run(job, StudyCheck.model_validate(snakemake.params.study), snakemake.threads)

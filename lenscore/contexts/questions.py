@@ -85,8 +85,17 @@ def questions_of_shard(dataset: Sequence[Question], seed: int, first: int, end: 
     Raises:
         ConfigError: the dataset has fewer.
     """
-    if end > len(dataset):
-        raise ConfigError(
-            f"questions: {end} or more are asked for, but the dataset has {len(dataset)}; set questions to at most that"
-        )
+    refuse_too_many(dataset, end)
     return study_order(dataset, seed)[first:end]
+
+
+def refuse_too_many(dataset: Sequence[Question], n_questions: int) -> None:
+    """Refuse a study that asks more questions than there are.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if n_questions > len(dataset):
+        raise ConfigError(
+            f"questions: {n_questions} are asked for, but the dataset has {len(dataset)}; set questions to at most that"
+        )

@@ -100,7 +100,10 @@ class RecordCache:
             tables = [read_table(*pair) for pair in zip(files, (LAYER_RECORDS, ANSWER_TOKENS, FITS), strict=True)]
             records, answer_tokens, fits = (table.replace_schema_metadata(None) for table in tables)
             shard = ShardRecords(records, answer_tokens, fits, shard_facts(files[0]))
-            complete = records.num_rows == answer_tokens.num_rows * (shard.facts["n_layers"] + 1)
+            fitted = pc.is_in(answer_tokens["context_id"], fits["context_id"].combine_chunks())
+            complete = pc.all(fitted, min_count=0).as_py() and records.num_rows == answer_tokens.num_rows * (
+                shard.facts["n_layers"] + 1
+            )
         except (OSError, pa.ArrowInvalid, StoreError, KeyError) as error:
             _log.warning("%s: a damaged entry of the cache, extracted again: %s", entry, error)
             return None

@@ -25,7 +25,7 @@ from lenscore.lenses.registry import load_lenses
 from lenscore.models.device import use_threads
 from lenscore.models.loading import LoadedModel
 from lenscore.prefix_tree.attention_hook import IMPLEMENTATION
-from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
+from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, refuse_too_many_blocks
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.run_settings import Overflow, RunSettings
 
@@ -86,6 +86,7 @@ def extract_shard(
     """
     use_threads(threads)
     run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, extraction.device)
+    refuse_too_many_blocks(run.loaded.name, run.loaded.n_layers)
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     window = window_of(run.loaded, settings.window)
     fitted = list(fit_contexts(contexts, tokenizer, settings.overflow, window))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lenscore.contexts.questions import Document, Question, questions_of_shard, study_order
+from lenscore.contexts.questions import Document, Question, study_order
 from lenscore.errors import ConfigError
 
 
@@ -54,28 +54,3 @@ def lens_texts(dataset: Sequence[Question], seed: int, n_train: int, n_held_out:
     n_validation = n_held_out // 2
     held_out, rest = single[: n_held_out - n_validation], single[n_held_out - n_validation :]
     return LensTexts(rest[n_validation : n_validation + n_train], rest[:n_validation], held_out)
-
-
-def check_questions(dataset: Sequence[Question], seed: int, *, n_questions: int, n_train: int, n_held_out: int) -> None:
-    """Refuse a study that asks more questions than there are, or whose lens would be trained on what it asks.
-
-    Args:
-        dataset: all questions.
-        seed: that of the study's order.
-        n_questions: how many the study asks.
-        n_train: documents that lenses are trained on; 0 where no lens is trained.
-        n_held_out: documents that are held out of the training.
-
-    Raises:
-        ConfigError: there are too few questions, or some of the study's are among the lens's.
-    """
-    asked = {question.question_id for question in questions_of_shard(dataset, seed, 0, n_questions)}
-    if n_train == 0:
-        return
-    texts = lens_texts(dataset, seed, n_train, n_held_out)
-    if both := asked.intersection(texts.question_ids):
-        raise ConfigError(
-            f"questions: {len(both)} of the study's {len(asked)} are among the {len(texts.question_ids)} that the "
-            f"tuned lens is trained on; lower questions, tuned_lens.questions or tuned_lens.held_out, by {len(both)} "
-            "in all"
-        )

@@ -29,6 +29,7 @@ from lenscore.models.device import resolve_device, use_threads
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.residuals import residual_states
 from lenscore.models.unembedding import Unembedding
+from lenscore.records import refuse_too_many_blocks
 from lenscore.study.lenses import TunedLensSpec
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def train(
     """
     use_threads(threads)
     loaded = load_model(model_folder, dtype, resolve_device(device))
+    refuse_too_many_blocks(loaded.name, loaded.n_layers)
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     training = train_lens(loaded, tokenizer, texts, settings)
     n_layers, n_held_out = training.translators.n_layers, training.n_tokens[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lenscore.jobs.spent import spent_on
 from lenscore.models.architecture import Architecture, find_architecture, model_name
@@ -102,10 +102,3 @@ def load_model(folder: Path, dtype: str, device: str) -> LoadedModel:
     )
     model.eval()
     return LoadedModel.of(model)
-
-
-def n_blocks_by_config(folder: Path) -> int | None:
-    """Return the number of blocks that a model's config names; None where it names none."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
-    n_blocks: int | None = getattr(config, "num_hidden_layers", None)
-    return n_blocks

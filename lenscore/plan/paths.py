@@ -16,7 +16,6 @@ RECORD_CACHE = "results/.cache/records"
 MODEL = f"{RESOURCES}/models/{{model_folder}}"
 QUESTIONS = f"{RESOURCES}/datasets/{{dataset}}/questions.parquet"
 DATASET = f"{RESOURCES}/datasets/{{dataset}}/manifest.json"
-CHECKED = f"{RESULTS}/checked.json"
 
 # What stands on the statistics. The page draws them; lenscore.report.contents says which chart draws which.
 TABLES = (
@@ -29,7 +28,6 @@ TABLES = (
 JOBS: Mapping[str, str] = {
     "fetch_model": "{model_folder}",
     "fetch_dataset": "{dataset}",
-    "check_study": "",
     "build_contexts": "{set}/{shard}",
     "train_lens": "{model}/{lens}",
     "extract_shard": "{model}/{set}/{shard}",
@@ -73,7 +71,6 @@ def _shard(kind: str) -> str:
 OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "fetch_model": {"folder": MODEL},
     "fetch_dataset": {"manifest": DATASET, "questions": QUESTIONS},
-    "check_study": {"checked": CHECKED},
     "build_contexts": {
         "contexts": f"{RESULTS}/contexts/{{set}}/shard-{{shard}}.parquet",
         "left_out": f"{RESULTS}/contexts/{{set}}/left-out-{{shard}}.parquet",

@@ -41,10 +41,9 @@ class Plan:
         """The study's page, for which everything else is made."""
         return str(paths.OUTPUTS["render_report"]["page"]).format(study=self._study.study)
 
-    @property
-    def checked(self) -> str:
-        """What check_study writes. Every job that takes time waits for it, and none is made stale by it."""
-        return paths.CHECKED.format(study=self._study.study)
+    def check(self) -> dict[str, int]:
+        """Return what the first jobs that read the dataset check it for, as JSON."""
+        return self._jobs.check().model_dump(mode="json")
 
     @property
     def wildcards(self) -> dict[str, list[str]]:

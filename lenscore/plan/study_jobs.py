@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from lenscore.plan import paths
+from lenscore.plan.check import StudyCheck
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.job import Files
 from lenscore.plan.rules.ablate_shard import AblateInputs, AblateJob, AblateOutputs
 from lenscore.plan.rules.analyse import AnalyseInputs, AnalyseJob, AnalyseOutputs
 from lenscore.plan.rules.build_contexts import ContextsInputs, ContextsJob, ContextsOutputs
-from lenscore.plan.rules.check_study import CheckInputs, CheckJob, CheckOutputs
 from lenscore.plan.rules.choose_examples import ExamplesInputs, ExamplesJob, ExamplesOutputs
 from lenscore.plan.rules.extract_shard import ExtractInputs, ExtractJob, ExtractOutputs
 from lenscore.plan.rules.fetch_dataset import FetchDatasetJob, FetchDatasetOutputs
@@ -88,7 +88,6 @@ class StudyJobs:
         return {
             "fetch_dataset": [{"dataset": self.study.dataset.name}],
             "fetch_model": [{"model_folder": folder} for folder in self.model_of_folder],
-            "check_study": once,
             "build_contexts": [{"set": name, "shard": shard_name(shard)} for name, shard in self.shards.of_contexts()],
             "train_lens": [{"model": model, "lens": lens} for model in models for lens in self.trained],
             "extract_shard": [_of_shard(*shard) for shard in self.shards.of_records()],
@@ -120,19 +119,9 @@ class StudyJobs:
             **self._versions("fetch_dataset"),
         )
 
-    def check_study(self, wildcards: Wildcards) -> CheckJob:
-        """Check the study against its dataset and models."""
-        lens = self.study.tuned_lens
-        return CheckJob(
-            inputs=CheckInputs(questions=self._questions, models=self._model_folders),
-            outputs=self._outputs("check_study", CheckOutputs),
-            models=list(self.study.models),
-            n_questions=self.study.questions,
-            order=self.study.seed,
-            n_trained_on=lens.questions if self.trained else 0,
-            n_held_out=lens.held_out if self.trained else 0,
-            **self._versions("check_study"),
-        )
+    def check(self) -> StudyCheck:
+        """Return what the first jobs that read the dataset check it for."""
+        return StudyCheck(n_questions=self.study.questions)
 
     def build_contexts(self, wildcards: Wildcards) -> ContextsJob:
         """Build a shard of a context set, without what concerns a model's window."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from lenscore.study.section import Section
 
@@ -29,7 +30,7 @@ LENSES: Mapping[str, LensEntry] = {
 
 def _known(name: str) -> str:
     if name not in LENSES:
-        raise ValueError(f"must be {' or '.join(LENSES)}")
+        raise PydanticCustomError("lens", "must be {known}", {"known": " or ".join(LENSES)})
     return name
 
 
