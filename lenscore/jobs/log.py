@@ -1,4 +1,4 @@
-"""The log of a workflow job: opened before anything heavy is imported, and told of every failure."""
+"""The log of a workflow job: opened before anything slow is imported, and every failure is written to it."""
 
 import errno
 import logging
@@ -74,5 +74,5 @@ def job_log(path: str | Path) -> Iterator[None]:
         logging.getLogger("transformers").removeHandler(file)
         for handler in (file, stderr):
             logging.getLogger().removeHandler(handler)
-            with suppress(OSError):  # the log may lie on the full disk, too: the other handler has told of it
+            with suppress(OSError):  # the log may be on the full disk too; stderr has the message
                 handler.close()

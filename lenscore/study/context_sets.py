@@ -8,7 +8,7 @@ from lenscore.study.section import Section, impossible
 
 
 def _form_of_positions(value: object) -> str | None:
-    """Say which form of ``positions`` a value takes, so that its faults are told of that form alone."""
+    """Return which form of ``positions`` a value takes, so that errors mention only the form that was meant."""
     if isinstance(value, str):
         return "all" if value == "all" else None
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""The faults of a config in a user's words, where pydantic speaks of its own classes."""
+"""Errors of a config in a user's words: pydantic's own name its classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def fault_in_words(
 
 
 def _path_in(config: Any, loc: Sequence[str | int]) -> list[str | int]:
-    """Return the parts of a fault's place that the config has: pydantic puts names of its own between them."""
+    """Return the parts of a fault's place that the config has: pydantic adds names that the config does not have."""
     path: list[str | int] = []
     for part in loc:
         stands = part in config if isinstance(config, Mapping) else isinstance(config, list) and isinstance(part, int)
