@@ -27,8 +27,6 @@ from tests.conftest import ROOT, Checkout
 pytestmark = pytest.mark.slow
 
 LAYERS = 30
-# Real NaturalQuestions where a copy lies beside the project, else the project's own questions.
-NQ_OPEN = ROOT.parent / "shared/data/nq-open-oracle.jsonl.gz"
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +68,7 @@ def test_a_second_run_has_nothing_to_do(finished: Checkout) -> None:
 
 def contexts_of(questions: int, documents: list[int], folder: Path) -> list[Context]:
     """Return the contexts of some questions with the gold document at every position."""
-    source = f"path:{NQ_OPEN}" if NQ_OPEN.is_file() else "embedded:questions"
-    fetch_dataset(DatasetSpec(source=source), folder / "dataset")
+    fetch_dataset(DatasetSpec(source="embedded:questions"), folder / "dataset")
     dataset = read_questions(pq.read_table(folder / "dataset/questions.parquet", schema=QUESTIONS).to_pylist())
     contexts, _ = build_contexts(
         dataset,

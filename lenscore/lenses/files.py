@@ -92,8 +92,9 @@ def refuse_overlap(of_lens: Collection[str], asked: Iterable[str]) -> None:
     asked = set(asked)
     if both := asked.intersection(of_lens):
         raise ConfigError(
-            f"questions: {len(both)} of {len(asked)} questions that the study asks are among the {len(of_lens)} that "
-            f"the lens is trained on; lower questions, tuned_lens.questions or tuned_lens.held_out, by {len(both)} in all"
+            f"questions: {len(both)} of {len(asked)} questions that the study asks are among the {len(of_lens)} "
+            "that the lens is trained on; lower questions, tuned_lens.questions or tuned_lens.held_out, by "
+            f"{len(both)} in all"
         )
 
 

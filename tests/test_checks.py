@@ -1,0 +1,111 @@
+"""Faults that are found before hours are spent: by the scripts, before a model is loaded or a file is written."""
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lenscore.contexts.build import build_contexts
+from lenscore.contexts.questions import Question, read_questions, study_order
+from lenscore.contexts.tables import contexts_to_table
+from lenscore.errors import ConfigError, StoreError
+from lenscore.extraction.shard import extract_shard
+from lenscore.plan.check import StudyCheck
+from lenscore.records import write_table
+from lenscore.sources.formats import read_questions as read_rows
+from lenscore.sources.lines import EMBEDDED, read_json_lines
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.extraction import ExtractionSpec
+from lenscore.study.prompt import read_template, template_path
+from lenscore.study.run_settings import RunSettings
+from tests.conftest import ROOT
+from tests.plans import plan_of
+
+
+def run_of(rule: str) -> Callable[..., None]:
+    """Return what a rule's script runs."""
+    run: Callable[..., None] = runpy.run_path(str(ROOT / f"workflow_scripts/{rule}.py"), run_name="imported")["run"]
+    return run
+
+
+def job_of(rule: str, config: dict[str, Any], wildcards: dict[str, str], folder: Path) -> Any:
+    """Return a job of the tiny study whose files are in a folder."""
+    module = runpy.run_path(str(ROOT / f"workflow_scripts/{rule}.py"), run_name="imported")
+    (job_class,) = (value for name, value in module.items() if name.endswith("Job"))
+    job = plan_of(config).job(rule)(wildcards)
+
+    def moved(files: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: [str(folder / path) for path in paths] if isinstance(paths, list) else str(folder / paths)
+            for name, paths in files.items()
+        }
+
+    return job_class.model_validate(job).at(moved(job["inputs"]), moved(job["outputs"]))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, study_config: dict[str, Any]) -> list[Question]:
+    """The embedded questions, at the place where the tiny study's jobs read them."""
+    table = read_rows(read_json_lines(EMBEDDED, "own"), "own").table
+    job = job_of("build_contexts", study_config, {"set": "main", "shard": "0000"}, tmp_path)
+    write_table(table, job.inputs.questions)
+    return read_questions(table.to_pylist())
+
+
+def test_a_study_of_more_questions_than_there_are_builds_no_context(
+    tmp_path: Path, study_config: dict[str, Any], dataset: list[Question]
+) -> None:
+    job = job_of("build_contexts", study_config, {"set": "main", "shard": "0000"}, tmp_path)
+    with pytest.raises(ConfigError, match=rf"questions: {len(dataset) + 1} are asked for, but the dataset has"):
+        run_of("build_contexts")(job, StudyCheck(n_questions=len(dataset) + 1))
+    assert not job.outputs.contexts.exists()
+    run_of("build_contexts")(job, StudyCheck(n_questions=len(dataset)))
+    assert job.outputs.contexts.exists()
+
+
+def test_a_lens_is_not_trained_on_the_studys_questions(
+    tmp_path: Path, study_config: dict[str, Any], dataset: list[Question]
+) -> None:
+    """The model is not there: the fault is found before it is loaded."""
+    job = job_of("train_lens", study_config, {"model": "tiny", "lens": "tuned"}, tmp_path)
+    n_lens = study_config["tuned_lens"]["questions"] + study_config["tuned_lens"]["held_out"]
+    with pytest.raises(ConfigError, match=r"questions: 1 of \d+ questions that the study asks are among the 12"):
+        run_of("train_lens")(job, StudyCheck(n_questions=len(dataset) - n_lens + 1), 1)
+    with pytest.raises(OSError, match="tiny-"):
+        run_of("train_lens")(job, StudyCheck(n_questions=len(dataset) - n_lens), 1)
+
+
+def test_a_shard_is_not_extracted_through_a_lens_that_was_trained_on_its_questions(
+    tmp_path: Path, study_config: dict[str, Any], dataset: list[Question]
+) -> None:
+    """A study that has grown: the lens was trained when the question was not among the study's."""
+    job = job_of("extract_shard", study_config, {"model": "tiny", "set": "main", "shard": "0000"}, tmp_path)
+    (question,) = study_order(dataset, 0)[:1]
+    contexts, _ = build_contexts(
+        dataset, [question], first_place=0, set_name="main", spec=ContextSetSpec(documents=[2], positions=2),
+        template=read_template(template_path("few_shot")), missing_answer="error",
+    )  # fmt: skip
+    write_table(contexts_to_table(contexts), job.inputs.contexts)
+    (manifest,) = job.inputs.lens_manifests
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"train": [question.question_id], "validation": [], "held_out": []}))
+    with pytest.raises(ConfigError, match="questions: 1 of 1 questions that the study asks are among the 1"):
+        run_of("extract_shard")(job, 1)
+    assert not job.outputs.records.exists()
+
+
+def test_a_model_with_more_blocks_than_the_database_holds_is_not_extracted(tmp_path: Path, tiny_gpt2: Path) -> None:
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    AutoTokenizer.from_pretrained(tiny_gpt2).save_pretrained(tmp_path)
+    GPT2LMHeadModel(GPT2Config(vocab_size=600, n_positions=64, n_embd=4, n_layer=127, n_head=1)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(StoreError, match=r"GPT2LMHeadModel .* has 127 blocks.*room for 126"):
+        extract_shard(
+            [], tmp_path, settings=RunSettings(), lenses={"logit": None}, extraction=ExtractionSpec(device="cpu"),
+            threads=1,
+        )  # fmt: skip
