@@ -24,7 +24,7 @@ from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.tokens import ContextTokenizer
-from lenscore.records import QUESTIONS
+from lenscore.sources.tables import QUESTIONS
 from lenscore.study.ablation import Scope
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path

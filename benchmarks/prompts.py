@@ -21,7 +21,7 @@ from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.tokens import ContextTokenizer
-from lenscore.records import QUESTIONS
+from lenscore.sources.tables import QUESTIONS
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import PROMPTS, read_template, template_path
 

@@ -18,7 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from lenscore.contexts.questions import Document, Question
-from lenscore.records import ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
+from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
+from lenscore.records import write_table
 from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
 # A study of NaturalQuestions as large as its file: 15 contexts a question (three lengths, five places), four answer

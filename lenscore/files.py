@@ -34,7 +34,7 @@ def written_whole(target: Path) -> Iterator[Path]:
 
     The temporary name keeps the target's suffixes, since some writers choose their format by
     it. If the block raises, nothing is left behind. What a killed process left is removed by
-    the next that writes the same target, so only one may write it at a time.
+    the next that writes the same target.
     """
     beside = _beside(target)
     try:
@@ -72,12 +72,28 @@ def _beside(target: Path) -> Path:
 
 def _remove_parts(target: Path) -> None:
     """Remove what this process, or one that was killed, wrote beside the target, DuckDB's additional files included."""
-    part = re.compile(rf"\.part-\d+-{re.escape(target.name)}(\.wal|\.tmp)?")
-    for path in [path for path in target.parent.iterdir() if part.fullmatch(path.name)]:
+    part = re.compile(rf"\.part-(\d+)-{re.escape(target.name)}(\.wal|\.tmp)?")
+    for path in list(target.parent.iterdir()):
+        found = part.fullmatch(path.name)
+        if found is None or _is_another_that_runs(int(found[1])):
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _is_another_that_runs(process: int) -> bool:
+    """Return whether a process of this machine, but not this one, has the number."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,8 +1,9 @@
-"""The schemas of the files that one stage hands to the next (Parquet, read and written through Arrow).
+"""How tables are handed from one stage to the next: Parquet files with a schema, and with facts about their job.
 
-The words are those of docs/definitions.md. Layers count from 0, the embedding output,
-to L, the output of the last block; documents, answer tokens and token positions count
-from 0; ranks count from 1, the best; log-probabilities, entropy and divergence are in nats.
+A schema is next to what makes its table: ``sources.tables``, ``contexts.tables``, ``lenses.divergences``,
+``extraction.tables``, ``ablation.tables``. The words are those of docs/definitions.md. Layers count from 0, the
+embedding output, to L, the output of the last block; documents, answer tokens and token positions count from 0; ranks
+count from 1, the best; log-probabilities, entropy and divergence are in nats.
 """
 
 import json
@@ -18,123 +19,6 @@ from lenscore.files import written_whole
 
 # Most blocks of a model: the view token_layers keeps layers 0 to L as the bits of a hugeint, which has 127.
 MOST_BLOCKS = 126
-
-DOCUMENT = pa.struct([("title", pa.string()), ("text", pa.string())])
-
-# resources/datasets/<dataset>/questions.parquet: one row a question. `gold` is null in a
-# dataset without documents (such as nq_open): only closed-book contexts can be built.
-QUESTIONS = pa.schema(
-    [
-        ("question_id", pa.string()),
-        ("question", pa.string()),
-        ("answers", pa.list_(pa.string())),
-        ("topic", pa.string()),
-        ("gold", DOCUMENT),
-        ("distractors", pa.list_(DOCUMENT)),
-    ]
-)
-
-# A context's prompt is the concatenation of its segments' texts. Only segments of the kind
-# "document" may be cut to fit a model's window; `document` is the place of the document
-# that the segment belongs to (null in other segments); `role` is null in a plain prompt, and
-# the speaker ("system", "user", "assistant") where the model's chat template is to be applied.
-SEGMENT = pa.struct(
-    [
-        ("kind", pa.string()),  # frame | document | question
-        ("document", pa.int32()),
-        ("role", pa.string()),
-        ("text", pa.string()),
-    ]
-)
-
-# results/<study>/contexts/<set>/shard-<i>.parquet: one row a context, independent of the model.
-CONTEXTS = pa.schema(
-    [
-        ("context_id", pa.string()),
-        ("context_set", pa.string()),
-        ("question_id", pa.string()),
-        ("question_place", pa.int32()),  # in the study's seeded order of questions, from 0
-        ("condition", pa.string()),  # documents | shuffled_gold | oracle | closed_book
-        ("n_documents", pa.int32()),
-        ("distractor_order", pa.int32()),  # 0: as ranked for the set; 1, 2, …: shuffled with the set's seed
-        ("gold_index", pa.int32()),  # null in closed_book; in shuffled_gold the index of the document that replaces it
-        ("relative_position", pa.float64()),  # null where there are fewer than two documents
-        ("segments", pa.list_(SEGMENT)),
-        ("answer", pa.string()),  # as it follows the prompt, its leading space included
-        ("document_ids", pa.list_(pa.string())),  # in the prompt's order; a gold document has its question's id
-    ]
-)
-
-# results/<study>/contexts/<set>/left-out-<i>.parquet: questions of the shard that have no contexts.
-LEFT_OUT = pa.schema(
-    [
-        ("context_set", pa.string()),
-        ("question_id", pa.string()),
-        ("question_place", pa.int32()),  # in the study's seeded order of questions, from 0
-        ("reason", pa.string()),
-    ]
-)
-
-# results/<study>/fits/<model>/<set>/shard-<i>.parquet: one row a context: how it met the window.
-FITS = pa.schema(
-    [
-        ("context_id", pa.string()),
-        ("fit", pa.string()),  # whole | cut | skipped
-        ("n_tokens", pa.int32()),  # prompt and answer, as extracted (as wanted, if skipped)
-        ("n_tokens_cut", pa.int32()),
-        ("reason", pa.string()),  # null unless skipped
-    ]
-)
-
-# results/<study>/answer_tokens/<model>/<set>/shard-<i>.parquet: one row a context × answer token.
-ANSWER_TOKENS = pa.schema(
-    [
-        ("context_id", pa.string()),
-        ("answer_index", pa.int32()),  # t: place in the answer
-        ("token_id", pa.int32()),
-        ("token_text", pa.string()),
-        ("token_position", pa.int32()),  # place in the sequence
-        ("border_merged", pa.bool_()),  # the tokenizer merged prompt and answer across their border
-    ]
-)
-
-# results/<study>/records/<model>/<set>/shard-<i>.parquet: one row a context × answer token × layer × lens.
-LAYER_RECORDS = pa.schema(
-    [
-        ("context_id", pa.string()),
-        ("answer_index", pa.int32()),
-        ("lens", pa.string()),
-        ("layer", pa.int32()),
-        ("top1_id", pa.int32()),
-        ("top1_logprob", pa.float32()),
-        ("target_id", pa.int32()),
-        ("target_logprob", pa.float32()),
-        ("target_rank", pa.int32()),
-        ("entropy", pa.float32()),
-        ("kl_to_final", pa.float32()),
-        ("topk_ids", pa.list_(pa.int32())),
-        ("topk_logprobs", pa.list_(pa.float32())),
-    ]
-)
-
-# results/<study>/ablation/<model>/<set>/shard-<i>.parquet: one row a context × answer token × scope × variant, where a
-# variant is the model with one block's contribution to the residual stream replaced, or the intact model.
-ABLATIONS = pa.schema(
-    [
-        ("context_id", pa.string()),
-        ("answer_index", pa.int32()),
-        ("scope", pa.string()),  # all: replaced at every token | answer: at those that predict the answer
-        ("replacement", pa.string()),  # skip: by nothing | mean: by the mean over a reference set | none: intact
-        ("block", pa.int32()),  # 1 … L; 0: intact
-        ("top1_id", pa.int32()),
-        ("top1_logprob", pa.float32()),
-        ("target_id", pa.int32()),
-        ("target_logprob", pa.float32()),
-        ("target_rank", pa.int32()),
-        ("kl_from_intact", pa.float32()),  # KL(intact ‖ ablated)
-    ]
-)
-
 
 _FACTS = b"lenscore"
 

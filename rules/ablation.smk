@@ -16,6 +16,7 @@ rule reference_means:
         runtime=grows(60),
     params:
         job=PLAN.job("reference_means"),
+        versions=PLAN.versions("reference_means"),
     script:
         "../workflow_scripts/reference_means.py"
 
@@ -38,5 +39,6 @@ rule ablate_shard:
         runtime=grows(240),
     params:
         job=PLAN.job("ablate_shard"),
+        versions=PLAN.versions("ablate_shard"),
     script:
         "../workflow_scripts/ablate_shard.py"

@@ -28,8 +28,8 @@ try:
 except LenscoreError as error:
     raise WorkflowError(str(error)) from None
 
-# What a scheduler is asked for besides, for each job that runs a model: a GPU where the study demands one, and nothing
-# else, not even 0 GPUs, which some executors take for a wish. device: auto takes a GPU that is there, and asks for none.
+# What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
+# GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.
 GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
 
 

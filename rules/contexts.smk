@@ -14,7 +14,8 @@ rule build_contexts:
         runtime=grows(60),
     params:
         job=PLAN.job("build_contexts"),
+        versions=PLAN.versions("build_contexts"),
         # A function of the input makes no job run again: more questions must not rebuild the contexts of others.
-        study=lambda wildcards, input: PLAN.check(),
+        check=lambda wildcards, input: PLAN.check(),
     script:
         "../workflow_scripts/build_contexts.py"

@@ -18,5 +18,6 @@ rule extract_shard:
         runtime=grows(240),
     params:
         job=PLAN.job("extract_shard"),
+        versions=PLAN.versions("extract_shard"),
     script:
         "../workflow_scripts/extract_shard.py"

@@ -17,7 +17,8 @@ rule train_lens:
         runtime=grows(240),
     params:
         job=PLAN.job("train_lens"),
-        # A function of the input makes no job run again: more questions must not rebuild the contexts of others.
-        study=lambda wildcards, input: PLAN.check(),
+        versions=PLAN.versions("train_lens"),
+        # A function of the input makes no job run again: more questions must not train the lens anew.
+        check=lambda wildcards, input: PLAN.check(),
     script:
         "../workflow_scripts/train_lens.py"

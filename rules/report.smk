@@ -14,6 +14,7 @@ rule analyse:
         runtime=grows(60),
     params:
         job=PLAN.job("analyse"),
+        versions=PLAN.versions("analyse"),
     script:
         "../workflow_scripts/analyse.py"
 
@@ -34,6 +35,7 @@ rule choose_examples:
         runtime=grows(30),
     params:
         job=PLAN.job("choose_examples"),
+        versions=PLAN.versions("choose_examples"),
     script:
         "../workflow_scripts/choose_examples.py"
 
@@ -60,6 +62,7 @@ rule render_charts:
         runtime=grows(30),
     params:
         job=PLAN.job("render_charts"),
+        versions=PLAN.versions("render_charts"),
         captions={name: chart.caption for name, chart in CHARTS.items()},
     script:
         "../workflow_scripts/render_charts.py"
@@ -86,5 +89,6 @@ rule render_report:
         runtime=grows(30),
     params:
         job=PLAN.job("render_report"),
+        versions=PLAN.versions("render_report"),
     script:
         "../workflow_scripts/render_report.py"

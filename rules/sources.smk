@@ -18,6 +18,7 @@ rule fetch_model:
         runtime=grows(120),
     params:
         job=PLAN.job("fetch_model"),
+        versions=PLAN.versions("fetch_model"),
     script:
         "../workflow_scripts/fetch_model.py"
 
@@ -36,5 +37,6 @@ rule fetch_dataset:
         runtime=grows(60),
     params:
         job=PLAN.job("fetch_dataset"),
+        versions=PLAN.versions("fetch_dataset"),
     script:
         "../workflow_scripts/fetch_dataset.py"

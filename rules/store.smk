@@ -15,5 +15,6 @@ rule load_database:
         runtime=grows(60),
     params:
         job=PLAN.job("load_database"),
+        versions=PLAN.versions("load_database"),
     script:
         "../workflow_scripts/load_database.py"

@@ -15,8 +15,9 @@ from tokenizers.models import WordLevel
 from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.contexts.questions import Document, Question
+from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
 from lenscore.lenses.divergences import LENS_DIVERGENCES
-from lenscore.records import CONTEXTS, LEFT_OUT, shard_facts, write_table
+from lenscore.records import shard_facts, write_table
 from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.report.contents import CHARTS
 from lenscore.report.page.render import render_page

@@ -1,5 +1,7 @@
 """Plans of studies without a workflow: which jobs a change makes stale, by Snakemake's own rules."""
 
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,12 @@ def plan_of(config: dict[str, Any], contents: MadeContents | None = None, code: 
     return Plan(read_study(config), code, contents or MadeContents())
 
 
-def jobs_of(plan: Plan) -> dict[tuple[str, ...], tuple[str, dict[str, Any]]]:
-    """Return rule and parameters of each of a plan's jobs, by its outputs."""
+def jobs_of(plan: Plan) -> dict[tuple[str, ...], tuple[str, dict[str, Any], dict[str, str]]]:
+    """Return rule and parameters (job, versions) of each of a plan's jobs, by its outputs."""
     return {
-        outputs_of(job): (rule, job)
+        outputs_of(job): (rule, job, versions)
         for rule, of_rule in plan.all_jobs().items()
-        for job in (plan.job(rule)(wildcards) for wildcards in of_rule)
+        for job, versions in ((plan.job(rule)(wildcards), plan.versions(rule)(wildcards)) for wildcards in of_rule)
     }
 
 
@@ -57,8 +59,8 @@ def stale(before: Plan, after: Plan) -> Counter[str]:
     made = jobs_of(before)
     running: set[str] = set()
     counts: Counter[str] = Counter()
-    for outputs, (rule, job) in jobs_of(after).items():
-        if made.get(outputs) != (rule, job) or running.intersection(_flat(job["inputs"])):
+    for outputs, (rule, job, versions) in jobs_of(after).items():
+        if made.get(outputs) != (rule, job, versions) or running.intersection(_flat(job["inputs"])):
             running.update(outputs)
             counts[rule] += 1
     return counts
@@ -73,11 +75,11 @@ def changed_code(folder: Path, file: str, old: str, new: str) -> CodeVersions:
         old: text that stands in it.
         new: what replaces it.
     """
-    import shutil
-
     for name in ("lenscore", "workflow_scripts"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (folder / file).read_text(encoding="utf-8")
+        ignored = shutil.ignore_patterns("__pycache__", "*.jsonl")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored, copy_function=os.symlink)
+    text = (ROOT / file).read_text(encoding="utf-8")
     assert old in text, f"{file} has no {old!r}"
+    (folder / file).unlink()
     (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
     return CodeVersions(folder)

@@ -11,8 +11,12 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
+from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.questions import Document, Question
-from lenscore.records import ABLATIONS, ANSWER_TOKENS, CONTEXTS, FITS, LAYER_RECORDS, LEFT_OUT, write_table
+from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
+from lenscore.lenses.registry import LensSource
+from lenscore.records import write_table
 from lenscore.store.ablations import AblationShard
 from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
@@ -20,6 +24,9 @@ L = 3
 WORDS = {f"w{i}": i for i in range(10)}
 WRONG, OTHER, TARGET = 1, 2, 7
 SCOPES, REPLACEMENTS = ("all", "answer"), ("skip", "mean")
+
+# The logit lens, as a job names it.
+LOGIT = {"logit": LensSource("lenscore.lenses.logit")}
 
 # The top-1 at layers 0…3, for an answer token whose id is TARGET, and what must come of it:
 # first-correct, settled, refinement depth; first layer, prediction depth and refinement depth of

@@ -12,13 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from lenscore.ablation.means import reference_means, write_means
 from lenscore.ablation.shard import ShardAblations, ablate_shard
+from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.errors import ContextError
 from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.plan.shards import Shards
-from lenscore.records import ABLATIONS, read_table, shard_facts
+from lenscore.records import read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
 from lenscore.study.ablation import AblationSpec
@@ -28,6 +29,7 @@ from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import Overflow, RunSettings
 from lenscore.study.study import read_study
 from tests.conftest import Checkout
+from tests.small_study import LOGIT
 
 BLOCKS = 2
 CUT = RunSettings("float32", "exact", None, Overflow("truncate_documents"))
@@ -96,7 +98,7 @@ def means(contexts: list[Context], tiny_gpt2: Path, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="module")
 def extracted(contexts: list[Context], tiny_gpt2: Path) -> ShardRecords:
     extraction = ExtractionSpec(device="cpu")
-    return extract_shard(contexts, tiny_gpt2, settings=CUT, lenses={"logit": None}, extraction=extraction, threads=1)
+    return extract_shard(contexts, tiny_gpt2, settings=CUT, lenses=LOGIT, extraction=extraction, threads=1)
 
 
 def test_means_say_over_what_they_were_taken(contexts: list[Context], means: Path, extracted: ShardRecords) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lenscore.ablation import engine as ablation
-from lenscore.ablation.engine import AblationEngine, Means, Variant, variants_of
-from lenscore.ablation.means import mean_contributions
+from lenscore.ablation.engine import AblationEngine, Variant, variants_of
+from lenscore.ablation.means import Means, mean_contributions
 from lenscore.errors import SelfCheckError
 from lenscore.extraction import checked_run
 from lenscore.extraction.checked_run import CheckedRun

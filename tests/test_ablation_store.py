@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from lenscore import store
-from lenscore.records import FITS, write_table
+from lenscore.extraction.tables import FITS
+from lenscore.records import write_table
 from tests.small_study import HAND_WORKED, OTHER, REPLACEMENTS, SCOPES, TARGET, L, SmallStudy, ablation_rows, layer_rows
 from tests.test_store import assert_refused as refused
 

@@ -18,9 +18,10 @@ from lenscore.contexts.questions import (
     read_questions,
     study_order,
 )
-from lenscore.contexts.tables import contexts_from_table, contexts_to_table, left_out_to_table
+from lenscore.contexts.tables import CONTEXTS, LEFT_OUT, contexts_from_table, contexts_to_table, left_out_to_table
 from lenscore.errors import ConfigError, ContextError
-from lenscore.records import CONTEXTS, LEFT_OUT, QUESTIONS, read_table, write_table
+from lenscore.records import read_table, write_table
+from lenscore.sources.tables import QUESTIONS
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path
 

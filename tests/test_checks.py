@@ -23,6 +23,7 @@ from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import RunSettings
 from tests.conftest import ROOT
 from tests.plans import plan_of
+from tests.small_study import LOGIT
 
 
 def run_of(rule: str) -> Callable[..., None]:
@@ -46,6 +47,10 @@ def job_of(rule: str, config: dict[str, Any], wildcards: dict[str, str], folder:
     return job_class.model_validate(job).at(moved(job["inputs"]), moved(job["outputs"]))
 
 
+def asking(n_questions: int, n_trained_on: int = 0, n_held_out: int = 0) -> StudyCheck:
+    return StudyCheck(order=0, n_questions=n_questions, n_trained_on=n_trained_on, n_held_out=n_held_out)
+
+
 @pytest.fixture
 def dataset(tmp_path: Path, study_config: dict[str, Any]) -> list[Question]:
     """The embedded questions, at the place where the tiny study's jobs read them."""
@@ -59,10 +64,13 @@ def test_a_study_of_more_questions_than_there_are_builds_no_context(
     tmp_path: Path, study_config: dict[str, Any], dataset: list[Question]
 ) -> None:
     job = job_of("build_contexts", study_config, {"set": "main", "shard": "0000"}, tmp_path)
-    with pytest.raises(ConfigError, match=rf"questions: {len(dataset) + 1} are asked for, but the dataset has"):
-        run_of("build_contexts")(job, StudyCheck(n_questions=len(dataset) + 1))
+    with pytest.raises(ConfigError, match=rf"questions: {len(dataset) + 1} or more are asked for, but the dataset has"):
+        run_of("build_contexts")(job, asking(len(dataset) + 1))
+    # Nor one that asks what its lens was trained on: contexts are built before anything is extracted.
+    with pytest.raises(ConfigError, match=r"questions: 12 of \d+ questions that the study asks are among the 12"):
+        run_of("build_contexts")(job, asking(len(dataset), 8, 4))
     assert not job.outputs.contexts.exists()
-    run_of("build_contexts")(job, StudyCheck(n_questions=len(dataset)))
+    run_of("build_contexts")(job, asking(len(dataset)))
     assert job.outputs.contexts.exists()
 
 
@@ -73,9 +81,9 @@ def test_a_lens_is_not_trained_on_the_studys_questions(
     job = job_of("train_lens", study_config, {"model": "tiny", "lens": "tuned"}, tmp_path)
     n_lens = study_config["tuned_lens"]["questions"] + study_config["tuned_lens"]["held_out"]
     with pytest.raises(ConfigError, match=r"questions: 1 of \d+ questions that the study asks are among the 12"):
-        run_of("train_lens")(job, StudyCheck(n_questions=len(dataset) - n_lens + 1), 1)
+        run_of("train_lens")(job, asking(len(dataset) - n_lens + 1, 8, 4), 1)
     with pytest.raises(OSError, match="tiny-"):
-        run_of("train_lens")(job, StudyCheck(n_questions=len(dataset) - n_lens), 1)
+        run_of("train_lens")(job, asking(len(dataset) - n_lens, 8, 4), 1)
 
 
 def test_a_shard_is_not_extracted_through_a_lens_that_was_trained_on_its_questions(
@@ -91,9 +99,9 @@ def test_a_shard_is_not_extracted_through_a_lens_that_was_trained_on_its_questio
     write_table(contexts_to_table(contexts), job.inputs.contexts)
     (manifest,) = job.inputs.lens_manifests
     manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"train": [question.question_id], "validation": [], "held_out": []}))
+    manifest.write_text(json.dumps({"train": [question.question_id], "validation": [], "held_out": [], "sha256": ""}))
     with pytest.raises(ConfigError, match="questions: 1 of 1 questions that the study asks are among the 1"):
-        run_of("extract_shard")(job, 1)
+        run_of("extract_shard")(job, {}, 1)
     assert not job.outputs.records.exists()
 
 
@@ -106,6 +114,6 @@ def test_a_model_with_more_blocks_than_the_database_holds_is_not_extracted(tmp_p
     )
     with pytest.raises(StoreError, match=r"GPT2LMHeadModel .* has 127 blocks.*room for 126"):
         extract_shard(
-            [], tmp_path, settings=RunSettings(), lenses={"logit": None}, extraction=ExtractionSpec(device="cpu"),
+            [], tmp_path, settings=RunSettings(), lenses=LOGIT, extraction=ExtractionSpec(device="cpu"),
             threads=1,
         )  # fmt: skip

@@ -5,24 +5,17 @@ from pathlib import Path
 import pytest
 
 from lenscore.plan.code_versions import CANNOT_CHANGE_A_RESULT, CodeVersions, read_module
-from tests.conftest import ROOT
-from tests.plans import CODE, changed_code
+from tests.conftest import ROOT, STUDY
+from tests.plans import CODE, changed_code, jobs_of, plan_of
 
-SCRIPTS = sorted(path.stem for path in (ROOT / "workflow_scripts").glob("*.py"))
 MODEL = {"train_lens", "extract_shard", "reference_means", "ablate_shard"}
-LENS = {"extract_shard": "lenscore.lenses.tuned", "train_lens": "lenscore.lenses.training"}
-
-
-def versions(code: CodeVersions) -> dict[str, str]:
-    """Return the version of each script, with the lens modules that a study with both lenses has them import."""
-    return {
-        name: code.of(Path(f"workflow_scripts/{name}.py"), (LENS[name],) if name in LENS else ()) for name in SCRIPTS
-    }
 
 
 def stale(folder: Path, file: str, old: str, new: str) -> set[str]:
-    before, after = versions(CODE), versions(changed_code(folder, file, old, new))
-    return {name for name in SCRIPTS if before[name] != after[name]}
+    """Return the rules of which a job has other versions after a change of code; what follows them is left out."""
+    before = jobs_of(plan_of(STUDY))
+    after = jobs_of(plan_of(STUDY, code=changed_code(folder, file, old, new)))
+    return {after[outputs][0] for outputs in after if before[outputs][2] != after[outputs][2]}
 
 
 @pytest.mark.parametrize(
@@ -45,9 +38,13 @@ def stale(folder: Path, file: str, old: str, new: str) -> set[str]:
             'pa.schema(\n    [\n        ("more", pa.int32()),',
             {"train_lens", "load_database"},
         ),
+        # Tables of ablations and of fits: nothing else is made anew.
+        ("lenscore/ablation/tables.py", "pa.schema(\n    [", 'pa.schema(\n    [\n        ("more", pa.int32()),',
+         {"ablate_shard", "load_database"}),
         ("lenscore/lenses/training.py", "_PATIENCE = 3", "_PATIENCE = 4", {"train_lens"}),
         ("lenscore/lenses/tuned.py", "own = states.float()", "own = states.double()", {"train_lens", "extract_shard"}),
-        ("lenscore/ablation/means.py", "torch.float64", "torch.float32", {"reference_means"}),
+        ("lenscore/lenses/logit.py", "return states", "return 2 * states", {"extract_shard", "ablate_shard"}),
+        ("lenscore/ablation/means.py", "torch.float64", "torch.float32", {"reference_means", "ablate_shard"}),
         ("lenscore/extraction/record_cache.py", "key[:2]", "key[:3]", {"extract_shard"}),
         ("lenscore/contexts/positions.py", "2 * place * last", "3 * place * last", {"build_contexts"}),
         ("lenscore/store/views/7_token_flips.sql", "n_runs - ends_right", "n_runs + ends_right", {"load_database"}),
@@ -63,16 +60,30 @@ def test_a_change_makes_stale_what_can_reach_it(tmp_path: Path, file: str, old: 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("lenscore/records.py", "# results/", "# elsewhere: results/"),
+        ("lenscore/records.py", "# Most blocks", "# The most blocks"),
         ("lenscore/files.py", '"""Files that', '"""All files that'),
         ("lenscore/extraction/engine.py", "\n\n\n", "\n\n# A new comment.\n\n\n"),
         ("lenscore/jobs/log.py", "logging.INFO", "logging.DEBUG"),
         ("lenscore/errors.py", "class StoreError", "class OtherError(LenscoreError):\n    pass\n\n\nclass StoreError"),
+        ("lenscore/study/tuned_lens.py", "Tokens sampled from each document.", "Tokens of each document."),
+        ("lenscore/extraction/progress.py", "%d of %d contexts", "%d/%d contexts"),
         ("lenscore/data/prompts/few_shot.yaml", "description", "# A comment.\ndescription"),
     ],
 )
 def test_what_cannot_change_a_result_makes_nothing_stale(tmp_path: Path, file: str, old: str, new: str) -> None:
     assert stale(tmp_path, file, old, new) == set()
+
+
+def test_a_lens_that_changes_leaves_the_records_of_others(tmp_path: Path) -> None:
+    changed = changed_code(tmp_path, "lenscore/lenses/tuned.py", "own = states.float()", "own = states.double()")
+    wildcards = {"model": "tiny", "set": "main", "shard": "0000"}
+    before, after = (plan_of(STUDY, code=code).versions("extract_shard")(wildcards) for code in (CODE, changed))
+    assert {name for name in before if before[name] != after[name]} == {"code of lens tuned"}
+
+
+def test_a_lens_that_is_added_to_the_list_leaves_all_records(tmp_path: Path) -> None:
+    entry = '    "more": LensEntry("lenscore.lenses.logit"),\n    "tuned"'
+    assert stale(tmp_path, "lenscore/study/lenses.py", '    "tuned"', entry) == set()
 
 
 def test_modules_that_are_left_out_are_there() -> None:
@@ -122,7 +133,16 @@ def test_a_closure_is_what_python_imports(tmp_path: Path) -> None:
         ("if a:\n    b\nc", "if a:\n    b\n    c", False),
         ("def f(a=1, *, b): ...", "def f(a, *, b=1): ...", False),
         ("x = 1\n'text'", "x = 1", False),
+        ("x = Field(default=1, description='one')", "x = Field(default=1, description='two')", True),
+        ("x = Field(default=1, description='one')", "x = Field(default=2, description='one')", False),
+        ("if TYPE_CHECKING:\n    import a", "if TYPE_CHECKING:\n    import b", True),
+        ("if TYPE_CHECKING:\n    a\nelse:\n    b", "if TYPE_CHECKING:\n    a\nelse:\n    c", False),
     ],
 )
 def test_code_counts_by_its_syntax(one: str, other: str, same: bool) -> None:
     assert (read_module(one.encode()).syntax == read_module(other.encode()).syntax) is same
+
+
+def test_a_relative_import_is_refused() -> None:
+    with pytest.raises(ValueError, match="a relative import"):
+        read_module(b"from . import x")

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lenscore.sources import contents
 from lenscore.sources.contents import KnownContents
+from tests.conftest import ROOT
 
 
 class Hashing:
@@ -66,3 +69,29 @@ def test_a_damaged_memory_is_forgotten(tmp_path: Path, text: str) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"one")
     assert KnownContents(tmp_path / "memory.json").sha256(file) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_two_processes_may_remember_at_once(tmp_path: Path) -> None:
+    """A dry run is started beside a run: neither fails, whatever of the other's it forgets."""
+    for number in range(40):
+        (tmp_path / f"file-{number}").write_text(str(number))
+    code = (
+        "import sys; from pathlib import Path; from lenscore.sources.contents import KnownContents\n"
+        "known = KnownContents(Path('memory.json'))\n"
+        "for file in sorted(Path().glob('file-*')): known.sha256(file)\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        for _ in range(2)
+    ]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert not list(tmp_path.glob(".part-*"))
+    assert KnownContents(tmp_path / "memory.json").sha256(tmp_path / "file-7") == hashlib.sha256(b"7").hexdigest()
+
+
+def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "no-folder").write_text("a file")
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    known = KnownContents(tmp_path / "no-folder/memory.json")
+    assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()

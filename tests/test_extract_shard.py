@@ -13,15 +13,16 @@ from lenscore.contexts.context import Context
 from lenscore.contexts.questions import Question, read_questions
 from lenscore.errors import ContextError
 from lenscore.extraction.shard import ShardRecords, extract_shard
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.prefix_tree import sharing
 from lenscore.prefix_tree.attention_hook import UnsupportedAttentionError
-from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import Overflow, RunSettings
+from tests.small_study import LOGIT
 
 LAYERS = 3  # two blocks and the embedding output
 
@@ -48,7 +49,7 @@ def extract(contexts: list[Context], folder: Path, overflow: Overflow, window: i
         contexts,
         folder,
         settings=RunSettings("float32", "exact", window, overflow),
-        lenses={"logit": None},
+        lenses=LOGIT,
         extraction=ExtractionSpec(top_k=3, device="cpu"),
         threads=1,
     )

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lenscore.errors import SourceError
-from lenscore.records import QUESTIONS, read_table
+from lenscore.records import read_table
 from lenscore.sources.datasets import fetch_dataset
 from lenscore.sources.lines import EMBEDDED, count_questions, local_file
+from lenscore.sources.tables import QUESTIONS
 from lenscore.study.dataset import DatasetSpec
 from tests.helpers_sources import kill_at_the_line
 

@@ -34,6 +34,10 @@ def test_hashes_of_known_content(tmp_path: Path, content: bytes, sha256: str, bl
     assert git_blob_id_of_file(tmp_path / "file") == blob
 
 
+# No process has this number, which is above what Linux gives.
+ENDED = 2**30
+
+
 def test_hashes_of_a_file_of_several_chunks(tmp_path: Path) -> None:
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 10_000 + b"end")
@@ -120,8 +124,13 @@ def test_value_that_is_no_json_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed_and_no_other_file(tmp_path: Path) -> None:
-    (tmp_path / ".part-1-study.duckdb.tmp").mkdir()
-    for name in (".part-1-study.duckdb", ".part-1-study.duckdb.wal", ".part-2-other", ".part-3-a-study.duckdb"):
+    (tmp_path / f".part-{ENDED}-study.duckdb.tmp").mkdir()
+    for name in (
+        f".part-{ENDED}-study.duckdb",
+        f".part-{ENDED}-study.duckdb.wal",
+        ".part-2-other",
+        ".part-3-a-study.duckdb",
+    ):
         (tmp_path / name).write_text("half")
     with written_whole(tmp_path / "study.duckdb") as beside:
         assert names(tmp_path) == [".part-2-other", ".part-3-a-study.duckdb"]
@@ -131,8 +140,16 @@ def test_what_a_killed_process_left_is_removed_and_no_other_file(tmp_path: Path)
 
 
 def test_a_folder_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".part-1-m").mkdir()
-    (tmp_path / ".part-1-m/weights").write_text("half")
+    (tmp_path / f".part-{ENDED}-m").mkdir()
+    (tmp_path / f".part-{ENDED}-m/weights").write_text("half")
     with folder_written_whole(tmp_path / "m") as beside:
         assert names(beside) == []
     assert names(tmp_path) == ["m"]
+
+
+def test_what_another_process_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    running = tmp_path / ".part-1-table"  # the first process of every machine
+    running.write_text("half")
+    with written_whole(tmp_path / "table") as beside:
+        beside.write_text("whole")
+    assert names(tmp_path) == [".part-1-table", "table"]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lenscore.errors import SourceError
-from lenscore.records import QUESTIONS
 from lenscore.sources.formats import Questions, read_questions
 from lenscore.sources.lines import count_questions, read_json_lines
+from lenscore.sources.tables import QUESTIONS
 
 OWN = {
     "id": "fruit-1",

@@ -217,15 +217,30 @@ def test_other_content_of_a_dataset_or_a_model_runs_all_that_is_made_of_it(study
     assert set(of_model) == RULES["models.<model>.source"]
 
 
-@pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers"])
-def test_another_version_of_what_runs_models_extracts_anew(
-    study_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str
+MODEL = {"train_lens", "extract_shard", "reference_means", "ablate_shard"}
+
+
+@pytest.mark.parametrize(
+    ("library", "rules"),
+    [
+        ("torch", MODEL),
+        ("transformers", MODEL),
+        ("tokenizers", MODEL | {"load_database"}),
+        ("duckdb", {"load_database"}),
+        ("altair", {"render_charts"}),
+        ("vl-convert-python", {"render_charts"}),
+        ("bm25s", {"build_contexts"}),
+        ("snakemake", set()),
+    ],
+)
+def test_another_version_of_a_library_runs_what_depends_on_it(
+    study_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str, rules: set[str]
 ) -> None:
     before = jobs_of(plan_of(study_config))
     monkeypatch.setattr(study_jobs, "_version", lambda name: "99" if name == library else version(name))
     after = jobs_of(plan_of(study_config))
-    differing = {rule for outputs, (rule, job) in after.items() if before[outputs] != (rule, job)}
-    assert differing == {"train_lens", "extract_shard", "reference_means", "ablate_shard"}
+    differing = {found[0] for outputs, found in after.items() if before[outputs] != found}
+    assert differing == rules
 
 
 def test_no_job_knows_where_the_checkout_is(study_config: dict[str, Any], tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_two_models_of_one_name_have_folders_of_their_own(wide: Config) -> None:
     other = copy.deepcopy(wide)
     put("models", "second", "source", value="path:copy")(other)
     folders = [
-        {job["outputs"]["folder"] for rule, job in jobs_of(plan_of(config)).values() if rule == "fetch_model"}
+        {job["outputs"]["folder"] for rule, job, _ in jobs_of(plan_of(config)).values() if rule == "fetch_model"}
         for config in (wide, other)
     ]
     assert len(folders[0]) == len(folders[1]) == 2

@@ -111,7 +111,7 @@ rule fetch_dataset:
         "{root}/workflow_scripts/fetch_dataset.py"
 """
 MODEL = FetchModelJob(
-    inputs=Files(), outputs=FetchModelOutputs(folder=Path("resources/models/tiny")), code="", model="tiny",
+    inputs=Files(), outputs=FetchModelOutputs(folder=Path("resources/models/tiny")), model="tiny",
     source=ModelSpec(source="path:gpt2"), contents={},
 )  # fmt: skip
 DATASET = FetchDatasetJob(
@@ -120,7 +120,7 @@ DATASET = FetchDatasetJob(
         manifest=Path("resources/datasets/own/manifest.json"),
         questions=Path("resources/datasets/own/questions.parquet"),
     ),
-    code="", source=DatasetSpec(source="path:own.jsonl"), contents={},
+    source=DatasetSpec(source="path:own.jsonl"), contents={},
 )  # fmt: skip
 
 

@@ -15,14 +15,15 @@ from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
 from lenscore.extraction.shard import extract_shard
-from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
+from lenscore.sources.tables import QUESTIONS
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import Overflow, RunSettings
 from tests.conftest import ROOT, Checkout
+from tests.small_study import LOGIT
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +88,7 @@ def extracted(contexts: list[Context], model: Path, threads: int) -> pd.DataFram
         contexts,
         model,
         settings=RunSettings("float32", "exact", None, Overflow()),
-        lenses={"logit": None},
+        lenses=LOGIT,
         extraction=ExtractionSpec(),
         threads=threads,
     ).records.to_pandas()

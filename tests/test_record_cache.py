@@ -1,6 +1,7 @@
 """The cache of records: what it holds is not extracted again, and a shard is as one extraction makes it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lenscore.contexts.context import Context
+from lenscore.contexts.context import Context, Segment
 from lenscore.contexts.tables import contexts_to_table
 from lenscore.extraction.record_cache import RecordCache, record_keys
 from lenscore.extraction.shard import ShardRecords
-from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, shard_facts, write_table
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
+from lenscore.records import shard_facts, write_table
 from tests.small_study import layer_rows
 
 CONTEXTS = ["main/b/2/0", "main/a/2/0", "main/a/2/1"]  # in the shard's order, not the alphabet's
@@ -134,18 +136,19 @@ def test_a_cache_that_cannot_be_written_costs_no_result(tmp_path: Path) -> None:
     assert shard.records.equals(whole(["logit"]).records)
 
 
-def made_from(folder: Path, **changes: Any) -> dict[str, Any]:
+def made_from(**changes: Any) -> dict[str, Any]:
     """Return what a shard's records are made from, with changes."""
-    (folder / "lens").write_text(changes.pop("lens", "as it was"))
     context = Context(
-        "main/q/2/0", "main", "q", changes.pop("question_place", 0), "documents", 2, 0, 0, 0.0, (),
-        changes.pop("answer", " x"), ("a", "b"),
+        "main/q/2/0", "main", "q", 0, "documents", 2, 0, 0, 0.0, (Segment("question", None, None, "which"),), " x",
+        ("a", "b"),
     )  # fmt: skip
+    of_context = {name: changes.pop(name) for name in list(changes) if name in vars(context)}
     return {
-        "contexts": contexts_to_table([context]),
+        "contexts": contexts_to_table([replace(context, **of_context)]),
         "model_files": {"model.safetensors": "a"},
-        "lenses": {"logit": None, "tuned": folder / "lens"},
-        "code": {"logit": "1", "tuned": "1"},
+        "lenses": ["logit", "tuned"],
+        "trained": {"tuned": "as it was"},
+        "versions": {"code of lens logit": "1", "code of lens tuned": "1", "torch": "2"},
         "settings": {"top_k": 5},
         **changes,
     }
@@ -155,17 +158,33 @@ def made_from(folder: Path, **changes: Any) -> dict[str, Any]:
     ("change", "changed"),
     [
         ({"answer": " y"}, {"logit", "tuned"}),
-        ({"question_place": 7}, set()),  # the same contexts, in a dataset that has grown
+        ({"segments": (Segment("question", None, None, "who"),)}, {"logit", "tuned"}),
+        ({"gold_index": 1}, {"logit", "tuned"}),
+        # What an extraction does not read: the same contexts may have other ones, as in a dataset that has grown.
+        ({"question_place": 7}, set()),
+        ({"relative_position": 0.5}, set()),
+        ({"document_ids": ("a", "c")}, set()),
         ({"model_files": {"model.safetensors": "b"}}, {"logit", "tuned"}),
-        ({"lens": "trained anew"}, {"tuned"}),
-        ({"code": {"logit": "1", "tuned": "2"}}, {"tuned"}),
+        ({"trained": {"tuned": "trained again"}}, {"tuned"}),
+        ({"versions": {"code of lens logit": "1", "code of lens tuned": "2", "torch": "2"}}, {"tuned"}),
+        ({"versions": {"code of lens logit": "1", "code of lens tuned": "1", "torch": "3"}}, {"logit", "tuned"}),
         ({"settings": {"top_k": 6}}, {"logit", "tuned"}),
         ({}, set()),
     ],
 )
-def test_a_key_is_made_of_all_that_decides_the_records(
-    tmp_path: Path, change: dict[str, Any], changed: set[str]
-) -> None:
-    before = record_keys(**made_from(tmp_path))
-    after = record_keys(**made_from(tmp_path, **change))
+def test_a_key_is_made_of_all_that_decides_the_records(change: dict[str, Any], changed: set[str]) -> None:
+    before, after = record_keys(**made_from()), record_keys(**made_from(**change))
     assert {name for name in before if before[name] != after[name]} == changed
+
+
+def test_two_jobs_may_write_one_entry(tmp_path: Path) -> None:
+    """Two models of a study may be the same files under two names."""
+
+    class WhileAnotherWrites(Extraction):
+        def __call__(self, lenses: Sequence[str]) -> ShardRecords:
+            RecordCache(tmp_path).shard({"logit": "1"}, Extraction())
+            return super().__call__(lenses)
+
+    shard = RecordCache(tmp_path).shard({"logit": "1"}, WhileAnotherWrites())
+    assert shard.records.equals(whole(["logit"]).records)
+    assert [path.name for path in (tmp_path / "1").iterdir()] == ["1"]

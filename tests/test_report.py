@@ -170,7 +170,7 @@ def test_charts_drawn_in_one_process_are_those_drawn_apart(
     read: list[str] = []
     read_parquet = pd.read_parquet
     monkeypatch.setattr(pd, "read_parquet", lambda path: (read.append(path.stem), read_parquet(path))[1])
-    files.write_charts(study / "tables", together)
+    files.write_charts({path.stem: path for path in (study / "tables").glob("*.parquet")}, together)
     assert sorted(read) == ["examples", "refinement_curve", "right_by_layer"]
     assert {file.name for file in together.iterdir()} == {
         f"{name}.{kind}" for name in chosen for kind in ("json", "svg", "png")

@@ -53,10 +53,12 @@ def reached(start: str) -> set[str]:
     seen, waiting = set(), [start]
     while waiting:
         name = waiting.pop()
-        file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        path = ROOT.joinpath(*name.split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if name in seen or not file.is_file():
             continue
         seen.add(name)
+        waiting.append(name.rpartition(".")[0])  # importing a.b runs a first
         waiting += [found for found in imported(file) if found.startswith("lenscore.")]
     return seen
 
@@ -99,11 +101,11 @@ def test_what_is_shared_imports_no_room() -> None:
 )
 def test_a_room_does_without_a_library(room: str, library: str) -> None:
     """Neither a module of the room imports it, nor what the room's modules import of ours."""
-    files = {LIBRARY / Path(*name.split(".")[1:]).with_suffix(".py")
-             for file in modules(room)
-             for name in reached(".".join(file.relative_to(ROOT).with_suffix("").parts))}  # fmt: skip
-    for file in files:
-        assert library not in {name.partition(".")[0] for name in imported(file)}, file
+    start = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in modules(room)}
+    for name in set().union(*(reached(module.removesuffix(".__init__")) for module in start)):
+        path = ROOT.joinpath(*name.split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        assert library not in {found.partition(".")[0] for found in imported(file)}, file
 
 
 def test_ablation_and_the_training_of_lenses_do_not_see_each_other() -> None:

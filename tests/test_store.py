@@ -10,7 +10,8 @@ import pytest
 
 from lenscore.contexts.questions import Document
 from lenscore.errors import StoreError
-from lenscore.records import FITS, refuse_too_many_blocks, write_table
+from lenscore.extraction.tables import FITS
+from lenscore.records import refuse_too_many_blocks, write_table
 from tests.small_study import HAND_WORKED, OTHER, TARGET, L, SmallStudy, layer_rows
 
 

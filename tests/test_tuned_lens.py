@@ -13,13 +13,14 @@ from lenscore.contexts.questions import Document, Question, study_order
 from lenscore.errors import ConfigError, SourceError
 from lenscore.files import write_json
 from lenscore.lenses.divergences import LENS_DIVERGENCES
-from lenscore.lenses.files import TrainedLens, read_lens, refuse_overlap
+from lenscore.lenses.files import TrainedLens, read_lens
+from lenscore.lenses.overlap import refuse_overlap
 from lenscore.lenses.texts import lens_texts
 from lenscore.lenses.training import _Fitter, divergences, least_squares
 from lenscore.lenses.tuned import Translators, TunedLens, load
 from lenscore.models.loading import LoadedModel
 from lenscore.models.unembedding import Unembedding
-from lenscore.study.lenses import TunedLensSpec
+from lenscore.study.tuned_lens import TunedLensSpec
 from tests.tiny_models import tiny_model, token_ids
 
 SETTINGS = TunedLensSpec(steps=16, batch=64)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def run(job: AblateJob, threads: int) -> None:
     """Ablate, write the table."""
     from lenscore.ablation.shard import ablate_shard
-    from lenscore.contexts.tables import contexts_from_table
+    from lenscore.contexts.tables import CONTEXTS, contexts_from_table
     from lenscore.jobs.spent import write_spent
-    from lenscore.records import CONTEXTS, read_table, write_table
+    from lenscore.records import read_table, write_table
 
     shard = ablate_shard(
         contexts_from_table(read_table(job.inputs.contexts, CONTEXTS)),

@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(job: ContextsJob, study: StudyCheck) -> None:
+def run(job: ContextsJob, check: StudyCheck) -> None:
     """Read and check the dataset, build the shard's contexts, write both tables."""
     from lenscore.contexts.build import build_contexts
-    from lenscore.contexts.questions import questions_of_shard, read_questions, refuse_too_many
+    from lenscore.contexts.questions import questions_of_shard, read_questions
     from lenscore.contexts.tables import contexts_to_table, left_out_to_table
-    from lenscore.records import QUESTIONS, read_table, write_table
+    from lenscore.lenses.overlap import check_study
+    from lenscore.records import read_table, write_table
+    from lenscore.sources.tables import QUESTIONS
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
-    refuse_too_many(dataset, study.n_questions)
+    check_study(dataset, **check.model_dump())
     contexts, left_out = build_contexts(
         dataset,
         questions_of_shard(dataset, job.order, job.first, job.end),
@@ -35,4 +37,4 @@ def run(job: ContextsJob, study: StudyCheck) -> None:
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         job = ContextsJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, StudyCheck.model_validate(snakemake.params.study))
+        run(job, StudyCheck.model_validate(snakemake.params.check))

@@ -1,5 +1,7 @@
 """Run the lenses over the contexts of one shard."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from lenscore.jobs.log import job_log
@@ -9,29 +11,30 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(job: ExtractJob, threads: int) -> None:
+def run(job: ExtractJob, versions: Mapping[str, str], threads: int) -> None:
     """Read the contexts, extract what the cache does not hold, write the three tables."""
-    import dataclasses
-
-    from lenscore.contexts.tables import contexts_from_table
+    from lenscore.contexts.tables import CONTEXTS, contexts_from_table
     from lenscore.extraction.record_cache import RecordCache, record_keys
     from lenscore.extraction.shard import extract_shard
     from lenscore.jobs.spent import write_spent
-    from lenscore.lenses.files import model_files, refuse_overlap, trained_on
+    from lenscore.lenses.files import model_files, read_manifest
+    from lenscore.lenses.overlap import refuse_overlap
+    from lenscore.lenses.registry import LensSource
     from lenscore.models.device import resolve_device
-    from lenscore.records import CONTEXTS, read_table, write_table
+    from lenscore.records import read_table, write_table
 
     contexts = read_table(job.inputs.contexts, CONTEXTS)
-    for manifest in job.inputs.lens_manifests:
-        refuse_overlap(trained_on(manifest), contexts["question_id"].to_pylist())
-    lenses = dict.fromkeys(job.lenses) | dict(zip(job.trained, job.inputs.lenses, strict=True))
+    lenses = {name: LensSource(module) for name, module in job.lenses.items()}
+    trained: dict[str, str] = {}
+    for name, file, manifest in zip(job.trained, job.inputs.lenses, job.inputs.lens_manifests, strict=True):
+        facts = read_manifest(manifest)
+        refuse_overlap([*facts["train"], *facts["validation"], *facts["held_out"]], contexts["question_id"].to_pylist())
+        lenses[name], trained[name] = replace(lenses[name], file=file), facts["sha256"]
     settings = {
-        "run": dataclasses.asdict(job.settings),
-        "top_k": job.extraction.top_k,
-        "device": resolve_device(job.extraction.device),
-        "libraries": job.libraries,
+        "run": asdict(job.settings),
+        "extraction": job.extraction.model_dump(mode="json") | {"device": resolve_device(job.extraction.device)},
     }
-    keys = record_keys(contexts, model_files(job.inputs.model), lenses, job.lens_code, settings)
+    keys = record_keys(contexts, model_files(job.inputs.model), list(lenses), trained, versions, settings)
     shard = RecordCache(job.cache).shard(
         keys,
         lambda names: extract_shard(
@@ -53,4 +56,4 @@ def run(job: ExtractJob, threads: int) -> None:
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         job = ExtractJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.threads)
+        run(job, snakemake.params.versions, snakemake.threads)

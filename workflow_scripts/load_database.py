@@ -19,7 +19,8 @@ def run(job: LoadJob, threads: int, memory_mb: float) -> None:
     from pathlib import Path
 
     from lenscore.contexts.questions import documents_of, read_questions
-    from lenscore.records import QUESTIONS, read_table
+    from lenscore.records import read_table
+    from lenscore.sources.tables import QUESTIONS
     from lenscore.store.ablations import AblationShard
     from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 

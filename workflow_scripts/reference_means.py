@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 def run(job: MeansJob, threads: int) -> None:
     """Run the model over the first questions' contexts, write the means."""
     from lenscore.ablation.means import reference_means, write_means
-    from lenscore.contexts.tables import contexts_from_table
+    from lenscore.contexts.tables import CONTEXTS, contexts_from_table
     from lenscore.jobs.spent import write_spent
-    from lenscore.records import CONTEXTS, read_table
+    from lenscore.records import read_table
 
     tables = [read_table(path, CONTEXTS) for path in job.inputs.contexts]
     contexts = [context for table in tables for context in contexts_from_table(table)]

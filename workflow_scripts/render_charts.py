@@ -13,7 +13,7 @@ def run(job: ChartsJob) -> None:
     """Draw each chart from its table, and save it in each format."""
     from lenscore.report.charts.files import write_charts
 
-    write_charts(job.inputs.tables[0].parent, job.outputs.charts)
+    write_charts({table.stem: table for table in job.inputs.tables}, job.outputs.charts)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 
-def run(job: TrainLensJob, study: StudyCheck, threads: int) -> None:
-    """Choose the texts, train, write the lens, its manifest and its divergences."""
-    from lenscore.contexts.questions import questions_of_shard, read_questions
+def run(job: TrainLensJob, check: StudyCheck, threads: int) -> None:
+    """Check the study, choose the texts, train, write the lens, its manifest and its divergences."""
+    from lenscore.contexts.questions import read_questions
     from lenscore.jobs.spent import write_spent
-    from lenscore.lenses.files import refuse_overlap
-    from lenscore.lenses.registry import training_of
+    from lenscore.lenses.overlap import check_study
+    from lenscore.lenses.registry import training_module
     from lenscore.lenses.texts import lens_texts
-    from lenscore.records import QUESTIONS, read_table
+    from lenscore.records import read_table
+    from lenscore.sources.tables import QUESTIONS
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
-    asked = questions_of_shard(dataset, job.order, 0, study.n_questions)
+    check_study(dataset, **check.model_dump())
     texts = lens_texts(dataset, job.order, job.settings.questions, job.settings.held_out)
-    refuse_overlap(texts.question_ids, (question.question_id for question in asked))
-    trained = training_of(job.lens).train(
+    trained = training_module(job.training).train(
         job.inputs.model, texts, job.settings, dtype=job.dtype, device=job.device, threads=threads
     )
     trained.write(job.outputs.lens, job.outputs.manifest, job.outputs.divergence)
@@ -33,4 +33,4 @@ def run(job: TrainLensJob, study: StudyCheck, threads: int) -> None:
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         job = TrainLensJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, StudyCheck.model_validate(snakemake.params.study), snakemake.threads)
+        run(job, StudyCheck.model_validate(snakemake.params.check), snakemake.threads)

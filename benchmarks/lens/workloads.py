@@ -17,8 +17,8 @@ from lenscore.contexts.questions import Question, read_questions, study_order
 from lenscore.errors import ConfigError, SourceError
 from lenscore.extraction.fitting import fit_question
 from lenscore.extraction.tokens import ContextTokenizer
-from lenscore.records import QUESTIONS
 from lenscore.sources.datasets import fetch_dataset
+from lenscore.sources.tables import QUESTIONS
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.prompt import read_template, template_path

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lenscore.ablation.intervention import Contributions, ablate_in_one_pass, ablate_in_turn
+from lenscore.ablation.means import Means
 from lenscore.errors import SelfCheckError
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.self_check import difference_beyond_rounding
@@ -24,9 +25,6 @@ from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.prefix_tree.sharing import States, TreePath
 from lenscore.prefix_tree.tree import ContextTree
 from lenscore.study.ablation import Replacement, Scope
-
-# Mean contribution of each block, by scope: over all tokens, or over those that predict the answer.
-Means = Mapping[Scope, Float[Tensor, "blocks width"]]
 
 
 @dataclass(frozen=True)

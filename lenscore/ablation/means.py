@@ -1,21 +1,21 @@
 """What each block adds to the residual stream on average, over a reference set of contexts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import AutoTokenizer
 
-from lenscore.ablation.engine import Means
-from lenscore.ablation.shard import can_be_ablated
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
-from lenscore.extraction.shard import fit_contexts, group_by_question, window_of
+from lenscore.extraction.fitting import fit_contexts, group_by_question, window_of
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.files import written_whole
 from lenscore.models.blocks import input_state, output_state, patched_blocks
@@ -25,6 +25,9 @@ from lenscore.models.packed_linears import pack_linears
 from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.study.ablation import Scope
 from lenscore.study.run_settings import RunSettings
+
+# Mean contribution of each block, by scope: over all tokens, or over those that predict the answer.
+Means = Mapping[Scope, Float[Tensor, "blocks width"]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def reference_means(
     tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
     first = [context for context in contexts if context.question_place < n_questions]
     fitted = fit_contexts(first, tokenizer, settings.overflow, window_of(loaded, settings.window))
-    by_question = group_by_question(context for context in fitted if can_be_ablated(context.context, documents))
+    by_question = group_by_question(context for context in fitted if context.context.can_be_ablated(documents))
     if not by_question:
         raise ContextError(
             f"no context with {list(documents)} documents fits the model: there is nothing to take blocks' means over; "

@@ -1,6 +1,6 @@
 """One ablation job: one model over the contexts of one shard, with each of its blocks ablated."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,19 @@ import pyarrow as pa
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
-from lenscore.ablation.engine import AblationEngine, Means, variants_of
+from lenscore.ablation.engine import AblationEngine, variants_of
+from lenscore.ablation.means import Means
+from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
 from lenscore.extraction.checked_run import CheckedRun
-from lenscore.extraction.shard import Progress, facts_of, fit_contexts, group_by_question, window_of
+from lenscore.extraction.facts import job_facts
+from lenscore.extraction.fitting import fit_contexts, group_by_question, window_of
+from lenscore.extraction.progress import Progress
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.models.device import use_threads
 from lenscore.models.loading import LoadedModel
-from lenscore.records import ABLATIONS
 from lenscore.study.ablation import Replacement, Scope
 from lenscore.study.run_settings import RunSettings
 
@@ -75,7 +78,7 @@ def ablate_shard(
     fitted = [
         context
         for context in fit_contexts(of_questions, tokenizer, settings.overflow, window)
-        if can_be_ablated(context.context, documents)
+        if context.context.can_be_ablated(documents)
     ]
     by_question = group_by_question(fitted)
     found = AblationEngine(run).predictions(
@@ -93,12 +96,7 @@ def ablate_shard(
                 columns["context_id"] = [context.context_id] * len(columns["block"])
                 batches.append(pa.RecordBatch.from_pydict(columns, schema=ABLATIONS))
         progress.done(pairs)
-    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), facts_of(run, window))
-
-
-def can_be_ablated(context: Context, documents: Collection[int] | None) -> bool:
-    """Return whether blocks are ablated in a context: a primary one, with one of the numbers of documents."""
-    return context.is_primary and (documents is None or context.n_documents in documents)
+    return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), job_facts(run, window))
 
 
 def _read_means(path: Path, loaded: LoadedModel) -> Means:

@@ -1,8 +1,6 @@
-"""A context in memory: one prompt, and where in the study it belongs.
+"""A context in memory: one prompt, and where in the study it belongs."""
 
-Standard library only: the Snakefile imports this module, through ``prompts``, at every start.
-"""
-
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,7 +8,7 @@ Condition = Literal["documents", "shuffled_gold", "oracle", "closed_book"]
 
 
 class Segment(NamedTuple):
-    """A run of a prompt; see ``records.SEGMENT``."""
+    """A run of a prompt; see ``contexts.tables.SEGMENT``."""
 
     kind: Literal["frame", "document", "question"]
     document: int | None
@@ -20,7 +18,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """One prompt and its answer: the columns of ``records.CONTEXTS``, which explains them."""
+    """One prompt and its answer: the columns of ``contexts.tables.CONTEXTS``, which explains them."""
 
     context_id: str
     context_set: str
@@ -40,6 +38,10 @@ class Context:
         """Whether it has the gold document among distractors in their first order: no control, no reordering."""
         return self.condition == "documents" and self.distractor_order == 0
 
+    def can_be_ablated(self, documents: Collection[int] | None) -> bool:
+        """Return whether blocks are ablated in it: it is primary, with one of the numbers of documents (None: any)."""
+        return self.is_primary and (documents is None or self.n_documents in documents)
+
     @property
     def answer_document(self) -> int | None:
         """Index of the document with the answer; None where there is none: closed_book, shuffled_gold."""
@@ -48,7 +50,7 @@ class Context:
 
 @dataclass(frozen=True)
 class LeftOutQuestion:
-    """A question that has no contexts in a set: the columns of ``records.LEFT_OUT``."""
+    """A question that has no contexts in a set: the columns of ``contexts.tables.LEFT_OUT``."""
 
     context_set: str
     question_id: str

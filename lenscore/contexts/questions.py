@@ -30,7 +30,7 @@ class Question:
 
 
 def read_questions(rows: Iterable[Mapping[str, Any]]) -> list[Question]:
-    """Return the questions of a dataset's rows (``records.QUESTIONS``), in their order."""
+    """Return the questions of a dataset's rows (``sources.tables.QUESTIONS``), in their order."""
     rows = list(rows)
     question_ids = {row["question_id"] for row in rows}
     questions = []
@@ -85,17 +85,8 @@ def questions_of_shard(dataset: Sequence[Question], seed: int, first: int, end: 
     Raises:
         ConfigError: the dataset has fewer.
     """
-    refuse_too_many(dataset, end)
-    return study_order(dataset, seed)[first:end]
-
-
-def refuse_too_many(dataset: Sequence[Question], n_questions: int) -> None:
-    """Refuse a study that asks more questions than there are.
-
-    Raises:
-        ConfigError: it does.
-    """
-    if n_questions > len(dataset):
+    if end > len(dataset):
         raise ConfigError(
-            f"questions: {n_questions} are asked for, but the dataset has {len(dataset)}; set questions to at most that"
+            f"questions: {end} or more are asked for, but the dataset has {len(dataset)}; set questions to at most that"
         )
+    return study_order(dataset, seed)[first:end]

@@ -7,20 +7,24 @@ documents: they stay the same documents, so that the number of documents is not 
 how much of each is left, and the contexts still share their prefixes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Context, Segment
 from lenscore.errors import ContextError
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.models.loading import LoadedModel
 from lenscore.study.run_settings import Overflow
+
+Pair = tuple[Context, TokenisedContext]
 
 
 @dataclass(frozen=True)
 class FittedContext:
-    """A context as the model reads it; ``tokens`` is None where it is skipped (``records.FITS``)."""
+    """A context as the model reads it; ``tokens`` is None where it is skipped (``extraction.tables.FITS``)."""
 
     context: Context
     tokens: TokenisedContext | None
@@ -28,6 +32,34 @@ class FittedContext:
     n_tokens: int
     n_tokens_cut: int = 0
     reason: str | None = None
+
+
+def window_of(loaded: LoadedModel, wanted: int | None) -> int | None:
+    """Return the most tokens a context may have: the config's limit, or the study's where that is smaller.
+
+    Raises:
+        ContextError: the study asks for more than the model has positions for.
+    """
+    n_positions = loaded.n_positions
+    if wanted is None or n_positions is None:
+        return wanted or n_positions
+    if wanted > n_positions:
+        raise ContextError(f"window: {wanted} is asked for, but the model has {n_positions} positions")
+    return wanted
+
+
+def fit_contexts(
+    contexts: Iterable[Context], tokenizer: ContextTokenizer, overflow: Overflow, window: int | None
+) -> Iterator[FittedContext]:
+    """Tokenise contexts, each question's together, and fit them to the window."""
+    for _, of_question in groupby(contexts, key=lambda context: context.question_id):
+        yield from fit_question(list(of_question), tokenizer, overflow, window)
+
+
+def group_by_question(fitted: Iterable[FittedContext]) -> list[list[Pair]]:
+    """Return the contexts that fit, a list a question."""
+    kept = [(context.context, context.tokens) for context in fitted if context.tokens is not None]
+    return [list(pairs) for _, pairs in groupby(kept, key=lambda pair: pair[0].question_id)]
 
 
 def fit_question(

@@ -1,8 +1,8 @@
 """Cache of records, addressed by content: an entry holds one lens's records of one shard.
 
 An entry's name is a hash of all that its records are made from. So a lens that is added leaves the others' records as
-they are, and contexts that are built anew and come out the same cost no extraction. Entries never change; whoever
-removes one has it extracted again.
+they are, and contexts that are built anew and come out the same cost no extraction. Entries never change. A job whose
+entry was removed extracts it again; whether the job runs is Snakemake's decision.
 """
 
 import hashlib
@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 
 from lenscore.errors import StoreError
 from lenscore.extraction.shard import ShardRecords
-from lenscore.files import folder_written_whole, sha256_of_file
-from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, read_table, shard_facts, write_table
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
+from lenscore.files import folder_written_whole
+from lenscore.records import read_table, shard_facts, write_table
 
 _log = logging.getLogger(__name__)
 
@@ -31,29 +32,29 @@ _UNREAD = ("question_place", "relative_position", "document_ids")
 def record_keys(
     contexts: pa.Table,
     model_files: Mapping[str, str],
-    lenses: Mapping[str, Path | None],
-    code: Mapping[str, str],
+    lenses: Sequence[str],
+    trained: Mapping[str, str],
+    versions: Mapping[str, str],
     settings: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return, for each lens, a hash of all that its records of a shard are made from.
 
     Args:
-        contexts: ``records.CONTEXTS``.
+        contexts: ``contexts.tables.CONTEXTS``.
         model_files: SHA-256 of each of the model's files.
-        lenses: by name, the file of a trained lens; None for one that is not trained.
-        code: by name, the version of the code that makes the lens's records.
+        lenses: their names.
+        trained: by name, the SHA-256 of a trained lens's file.
+        versions: of libraries, and as ``code of lens <name>`` of the code that makes a lens's records.
         settings: whatever else decides them; JSON-able.
     """
-    read = [name for name in contexts.schema.names if name not in _UNREAD]
+    code = {name: f"code of lens {name}" for name in lenses}
     shared = {
-        "contexts": _hash(contexts.select(read).to_pylist()),
+        "contexts": _hash(contexts.drop_columns(list(_UNREAD)).to_pylist()),
         "model": dict(model_files),
         "settings": dict(settings),
+        "libraries": {name: version for name, version in versions.items() if name not in code.values()},
     }
-    return {
-        name: _hash({**shared, "code": code[name], "lens": file and sha256_of_file(file)})
-        for name, file in lenses.items()
-    }
+    return {name: _hash({**shared, "code": versions[code[name]], "lens": trained.get(name)}) for name in lenses}
 
 
 def _hash(value: Any) -> str:
@@ -76,6 +77,7 @@ class RecordCache:
         Returns:
             The shard as one extraction of all lenses makes it.
         """
+        _log.info("entries of the cache: %s", ", ".join(f"{name} {key}" for name, key in keys.items()))
         found = {name: shard for name, key in keys.items() if (shard := self._read(key)) is not None}
         parts = list(found.values())
         if found:
@@ -112,13 +114,15 @@ class RecordCache:
         return shard if complete else None
 
     def _write(self, key: str, shard: ShardRecords) -> None:
+        if self._read(key) is not None:
+            return  # another job was faster
         try:
             with folder_written_whole(self._entry(key)) as entry:
                 write_table(shard.answer_tokens, entry / "answer_tokens.parquet")
                 write_table(shard.fits, entry / "fits.parquet")
                 write_table(shard.records, entry / "records.parquet", shard.facts)
         except OSError as error:
-            # The job has its records all the same. Two jobs that write one entry at once get in each other's way.
+            # The job has its records all the same.
             _log.warning("not kept in the cache: %s", error)
 
 

@@ -1,43 +1,34 @@
 """One extraction job: one model over the contexts of one shard."""
 
-import logging
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
-import transformers
 from transformers import AutoTokenizer
 
 from lenscore.contexts.context import Context
-from lenscore.errors import ContextError
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine
-from lenscore.extraction.fitting import FittedContext, fit_question
+from lenscore.extraction.facts import job_facts
+from lenscore.extraction.fitting import FittedContext, fit_contexts, group_by_question, window_of
+from lenscore.extraction.progress import Progress
 from lenscore.extraction.statistics import LensStatistics
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.lenses.registry import load_lenses
+from lenscore.lenses.registry import LensSource, load_lenses
 from lenscore.models.device import use_threads
-from lenscore.models.loading import LoadedModel
-from lenscore.prefix_tree.attention_hook import IMPLEMENTATION
-from lenscore.records import ANSWER_TOKENS, FITS, LAYER_RECORDS, refuse_too_many_blocks
+from lenscore.records import refuse_too_many_blocks
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.run_settings import Overflow, RunSettings
-
-_log = logging.getLogger(__name__)
-_SECONDS_BETWEEN_LINES = 10.0
-
-Pair = tuple[Context, TokenisedContext]
+from lenscore.study.run_settings import RunSettings
 
 
 @dataclass(frozen=True)
 class ShardRecords:
-    """The results of a job on its shard: tables of ``records``, and facts about the job and the model."""
+    """The results of a job on its shard: tables of ``extraction.tables``, and facts about the job and the model."""
 
     records: pa.Table
     answer_tokens: pa.Table
@@ -45,26 +36,12 @@ class ShardRecords:
     facts: dict[str, Any]
 
 
-def window_of(loaded: LoadedModel, wanted: int | None) -> int | None:
-    """Return the most tokens a context may have: the config's limit, or the study's where that is smaller.
-
-    Raises:
-        ContextError: the study asks for more than the model has positions for.
-    """
-    n_positions = loaded.n_positions
-    if wanted is None or n_positions is None:
-        return wanted or n_positions
-    if wanted > n_positions:
-        raise ContextError(f"window: {wanted} is asked for, but the model has {n_positions} positions")
-    return wanted
-
-
 def extract_shard(
     contexts: Sequence[Context],
     model_folder: Path,
     *,
     settings: RunSettings,
-    lenses: Mapping[str, Path | None],
+    lenses: Mapping[str, LensSource],
     extraction: ExtractionSpec,
     threads: int,
 ) -> ShardRecords:
@@ -74,7 +51,7 @@ def extract_shard(
         contexts: the shard's, each question's together.
         model_folder: safetensors, config and tokenizer.
         settings: precision, window, and what to do with a context that is longer.
-        lenses: by name, the file of a trained lens; None for one that is not trained.
+        lenses: by name, where each comes from.
         extraction: what to keep of each distribution, and where to run.
         threads: CPU threads.
 
@@ -103,47 +80,8 @@ def extract_shard(
             for name, of_lens in by_lens.items():
                 shard.add(context.context_id, tokens, name, of_lens)
         progress.done(pairs)
-    facts = facts_of(run, window)
+    facts = job_facts(run, window)
     return ShardRecords(shard.records(), shard.answer_tokens(), _fits_table(fitted), facts)
-
-
-class Progress:
-    """Logs every few seconds how much of a shard is done and how long the rest will take."""
-
-    def __init__(self, by_question: Sequence[Sequence[Pair]], n_skipped: int):
-        self._n_contexts = sum(map(len, by_question))
-        self._n_tokens = sum(len(tokens.ids) for pairs in by_question for _, tokens in pairs)
-        self._contexts_done = self._tokens_done = 0
-        self._start = self._last = time.monotonic()
-        _log.info("%d contexts, %d tokens; %d skipped", self._n_contexts, self._n_tokens, n_skipped)
-
-    def done(self, pairs: Sequence[Pair]) -> None:
-        """Count a question's contexts as done."""
-        self._contexts_done += len(pairs)
-        self._tokens_done += sum(len(tokens.ids) for _, tokens in pairs)
-        now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN_LINES or self._contexts_done == self._n_contexts:
-            self._last = now
-            rate = self._tokens_done / (now - self._start)
-            _log.info(
-                "%d of %d contexts (%.0f%%), %.0f tokens/s, %.0f s left",
-                self._contexts_done, self._n_contexts, 100 * self._tokens_done / self._n_tokens, rate,
-                (self._n_tokens - self._tokens_done) / rate,
-            )  # fmt: skip
-
-
-def fit_contexts(
-    contexts: Iterable[Context], tokenizer: ContextTokenizer, overflow: Overflow, window: int | None
-) -> Iterator[FittedContext]:
-    """Tokenise contexts, each question's together, and fit them to the window."""
-    for _, of_question in groupby(contexts, key=lambda context: context.question_id):
-        yield from fit_question(list(of_question), tokenizer, overflow, window)
-
-
-def group_by_question(fitted: Iterable[FittedContext]) -> list[list[Pair]]:
-    """Return the contexts that fit, a list a question."""
-    kept = [(context.context, context.tokens) for context in fitted if context.tokens is not None]
-    return [list(pairs) for _, pairs in groupby(kept, key=lambda pair: pair[0].question_id)]
 
 
 def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
@@ -158,25 +96,6 @@ def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
         for context in fitted
     ]
     return pa.Table.from_pylist(rows, schema=FITS)
-
-
-def facts_of(run: CheckedRun, window: int | None) -> dict[str, Any]:
-    """Return facts about a job's model and machine."""
-    config = run.loaded.model.config
-    return {
-        "family": config.model_type,
-        "n_layers": run.loaded.n_layers,
-        "hidden_size": run.loaded.width,
-        "vocabulary_size": run.loaded.vocabulary_size,
-        "window": window,
-        "device": run.loaded.device.type,
-        "attention": (
-            IMPLEMENTATION if run.prefix_sharing == "shared" else config.get_text_config()._attn_implementation
-        ),
-        "prefix_sharing": run.prefix_sharing,
-        "self_check_difference": run.self_check_difference,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
 
 
 class _Collector:

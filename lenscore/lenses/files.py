@@ -1,7 +1,7 @@
 """The files of a trained lens: its tensors, its manifest, its divergences."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lenscore.errors import ConfigError, SourceError
+from lenscore.errors import SourceError
 from lenscore.files import sha256_of_file, write_json, written_whole
 from lenscore.records import write_table
 
@@ -73,29 +73,17 @@ def read_lens(file: Path, model_folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def trained_on(manifest: Path) -> list[str]:
-    """Return the ids of the questions whose gold documents a lens was trained on, stopped by or measured on."""
-    facts = json.loads(manifest.read_text(encoding="utf-8"))
-    return [*facts["train"], *facts["validation"], *facts["held_out"]]
-
-
-def refuse_overlap(of_lens: Collection[str], asked: Iterable[str]) -> None:
-    """Refuse a lens that was, or would be, trained on the study's questions.
-
-    Args:
-        of_lens: ids of the questions whose gold documents the lens is trained on, stopped by or measured on.
-        asked: ids of questions that the study asks.
+def read_manifest(manifest: Path) -> dict[str, Any]:
+    """Return what a lens's manifest says.
 
     Raises:
-        ConfigError: some are in both.
+        SourceError: it is no manifest.
     """
-    asked = set(asked)
-    if both := asked.intersection(of_lens):
-        raise ConfigError(
-            f"questions: {len(both)} of {len(asked)} questions that the study asks are among the {len(of_lens)} "
-            "that the lens is trained on; lower questions, tuned_lens.questions or tuned_lens.held_out, by "
-            f"{len(both)} in all"
-        )
+    try:
+        facts: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{manifest}: not the manifest of a trained lens ({error}); {_ADVICE}") from error
+    return facts
 
 
 def wrong_tensors(file: Path, fault: str) -> SourceError:

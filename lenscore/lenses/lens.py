@@ -20,4 +20,4 @@ class Lens(Protocol):
         """The model's own map from residual states to logits."""
 
     def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:
-        """Return what the unembedding is to read of ``states``, which are of ``layer`` (0 the embedding output)."""
+        """Return the translated states of ``layer`` (0: the embedding output), ready for the unembedding."""

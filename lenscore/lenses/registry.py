@@ -1,18 +1,36 @@
-"""Lenses by name: ``lenscore.study.lenses`` lists them, and their modules are imported when one is asked for."""
+"""Lenses by the names of their modules, which are imported when they are asked for.
+
+A study names lenses by the list in ``lenscore.study.lenses``. Nothing here reads that list, so that a lens that is
+added to it makes no records of the others stale.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from lenscore.lenses.lens import Lens
 from lenscore.models.loading import LoadedModel
-from lenscore.study.lenses import LENSES, TunedLensSpec
+from lenscore.study.tuned_lens import TunedLensSpec
 
-# Who loads a lens must not become stale by how one is trained.
+# Loading a lens must not become stale when its training changes.
 if TYPE_CHECKING:
     from lenscore.lenses.files import TrainedLens
     from lenscore.lenses.texts import LensTexts
+
+
+@dataclass(frozen=True)
+class LensSource:
+    """Where a lens comes from.
+
+    Attributes:
+        module: has ``load`` (:class:`LensModule`).
+        file: what its training has written; None for a lens that is not trained.
+    """
+
+    module: str
+    file: Path | None = None
 
 
 @runtime_checkable
@@ -42,23 +60,21 @@ class TrainingModule(Protocol):
         """Train the lens of a model on texts outside the study."""
 
 
-def load_lenses(files: Mapping[str, Path | None], model_folder: Path, model: LoadedModel) -> dict[str, Lens]:
+def load_lenses(sources: Mapping[str, LensSource], model_folder: Path, model: LoadedModel) -> dict[str, Lens]:
     """Return the lenses of a model by name.
 
     Args:
-        files: by name, the file of a trained lens; None for one that is not trained.
+        sources: by name, where each lens comes from.
         model_folder: the model's files and manifest.
         model: whose states the lenses are to read.
 
     Raises:
         SourceError: a file is no lens of this model.
     """
-    modules = {name: cast("LensModule", import_module(LENSES[name].module)) for name in files}
-    return {name: module.load(model, model_folder, files[name]) for name, module in modules.items()}
+    modules = {name: cast("LensModule", import_module(source.module)) for name, source in sources.items()}
+    return {name: modules[name].load(model, model_folder, source.file) for name, source in sources.items()}
 
 
-def training_of(name: str) -> TrainingModule:
-    """Return the module that trains a lens."""
-    training = LENSES[name].training
-    assert training is not None, f"lens {name} is not trained"
-    return cast("TrainingModule", import_module(training))
+def training_module(name: str) -> TrainingModule:
+    """Return a module that trains a lens."""
+    return cast("TrainingModule", import_module(name))

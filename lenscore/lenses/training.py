@@ -30,7 +30,7 @@ from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.residuals import residual_states
 from lenscore.models.unembedding import Unembedding
 from lenscore.records import refuse_too_many_blocks
-from lenscore.study.lenses import TunedLensSpec
+from lenscore.study.tuned_lens import TunedLensSpec
 
 _log = logging.getLogger(__name__)
 

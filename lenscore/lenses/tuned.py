@@ -40,7 +40,7 @@ class Translators:
         return Translators(self.weights.to(device), self.biases.to(device))
 
     def translate(self, states: Float[Tensor, "*rows width"], layer: int) -> Float[Tensor, "*rows width"]:
-        """Return what the unembedding is to read of a layer's states, in their own precision; layer L's as they are."""
+        """Return a layer's translated states, in their own precision; those of layer L as they are."""
         if layer == self.n_layers:
             return states
         own = states.float()

@@ -2,7 +2,8 @@
 
 What a script reaches is its static import closure, read from the syntax trees. A module counts with its syntax tree
 without docstrings and comments, a package with its data files too. So a changed comment makes nothing stale, and a
-changed function makes stale every rule that can reach it, and no other.
+changed function makes stale every rule that can reach it, and no other. The description of a field of the config counts
+as documentation.
 """
 
 import ast
@@ -24,6 +25,8 @@ CANNOT_CHANGE_A_RESULT = {
     f"{PACKAGE}.jobs.spent": "measures time, which the page alone shows",
     f"{PACKAGE}.jobs.checkout": "finds the library, whose own versions count",
     f"{PACKAGE}.study.messages": "words of errors about a config that is not run",
+    f"{PACKAGE}.lenses.overlap": "refuses a study; a job that does has no result",
+    f"{PACKAGE}.extraction.progress": "writes to the log how far a job is",
 }
 
 
@@ -51,6 +54,7 @@ class CodeVersions:
         self._checkout = checkout
         self._module = cache(self._read_module)
         self._data = cache(self._read_data)
+        self._version = cache(self._read_version)
 
     def of(self, script: Path, also: Sequence[str] = ()) -> str:
         """Return the version of a script: 16 hex digits.
@@ -59,6 +63,9 @@ class CodeVersions:
             script: relative to the checkout.
             also: modules that the script imports by a name it is given.
         """
+        return self._version(script, tuple(also))
+
+    def _read_version(self, script: Path, also: tuple[str, ...]) -> str:
         return _digest(f"{name} {version}" for name, version in sorted(self.closure(script, also).items()))
 
     def closure(self, script: Path, also: Sequence[str] = ()) -> dict[str, str]:
@@ -124,13 +131,17 @@ def _read(node: ast.AST, parts: list[str], imports: set[str]) -> None:
     Empty fields are left out: versions of Python differ in which of them there are.
     """
     parts.append(type(node).__name__)
+    if isinstance(node, ast.ImportFrom) and node.level:
+        raise ValueError(f"a relative import, which is not followed: {ast.unparse(node)}")
     if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == PACKAGE:
         imports.add(node.module)
         imports.update(f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Import):
         imports.update(alias.name for alias in node.names if alias.name.partition(".")[0] == PACKAGE)
     elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-        return  # never runs
+        node.body = []  # never runs
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
     for name in node._fields:
         value = getattr(node, name, None)
         if name == "body" and isinstance(value, list):

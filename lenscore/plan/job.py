@@ -27,23 +27,20 @@ J = TypeVar("J", bound="Job")
 
 
 class Job(BaseModel):
-    """One job of the workflow: all that decides its result, and where its files are.
+    """One job of the workflow: the settings that decide its result, and where its files are.
 
-    It travels as JSON, in the rule's parameter ``job``: Snakemake runs a job again where that has changed.
+    It travels as JSON, in the rule's parameter ``job``. Beside it is the parameter ``versions``, of code and libraries.
+    Snakemake runs a job again where one of them has changed, and shows that one as the reason.
 
     Attributes:
         inputs: relative to the working directory.
         outputs: relative to the working directory.
-        code: version of all code that the rule's script can reach (``lenscore.plan.code_versions``).
-        libraries: versions of the libraries on which the result depends.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     inputs: Files
     outputs: Files
-    code: str
-    libraries: dict[str, str] = {}
 
     def at(self: J, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> J:
         """Return the job with its files where Snakemake has them: a storage plugin keeps copies elsewhere."""

@@ -17,7 +17,7 @@ MODEL = f"{RESOURCES}/models/{{model_folder}}"
 QUESTIONS = f"{RESOURCES}/datasets/{{dataset}}/questions.parquet"
 DATASET = f"{RESOURCES}/datasets/{{dataset}}/manifest.json"
 
-# What stands on the statistics. The page draws them; lenscore.report.contents says which chart draws which.
+# A study's tables, by the names of their files. lenscore.report.contents says which chart draws which.
 TABLES = (
     "refinement_curve", "accuracy_curve", "layers_reached", "right_by_layer", "essential_layers", "controls",
     "depth_by_group", "flips", "lens_divergence", "shapes", "order_variance", "block_effects", "lens_against_cause",
@@ -55,7 +55,7 @@ def benchmark(rule: str) -> str:
 
 
 def spent(rule: str) -> str:
-    """Return the file beside it, in which a job that runs a model says what the model and the lens took."""
+    """Return the file beside the benchmark file, in which a job that runs a model says what model and lens took."""
     return benchmark(rule).replace(".tsv", ".json")
 
 

@@ -7,7 +7,6 @@ from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.job import Job
 from lenscore.plan.study_jobs import Contents, StudyJobs, Wildcards
-from lenscore.study.lenses import LENSES
 from lenscore.study.study import Study
 
 
@@ -27,6 +26,10 @@ class Plan:
     def job(self, rule: str) -> Callable[[Wildcards], dict[str, Any]]:
         """Return the function that gives the parameter ``job`` of a rule: the job as JSON."""
         return lambda wildcards: self._job(rule, wildcards).model_dump(mode="json")
+
+    def versions(self, rule: str) -> Callable[[Wildcards], dict[str, str]]:
+        """Return the function that gives the parameter ``versions`` of a rule."""
+        return lambda wildcards: self._jobs.versions(rule, dict(wildcards.items()))
 
     def inputs(self, rule: str) -> Callable[[Wildcards], dict[str, str | list[str]]]:
         """Return the function that gives a rule's inputs by name."""
@@ -54,7 +57,7 @@ class Plan:
             "model": list(self._study.models),
             "model_folder": list(self._jobs.model_of_folder),
             "set": list(self._study.context_sets),
-            "lens": list(LENSES),
+            "lens": self._jobs.trained or ["none"],
         }
 
     def _job(self, rule: str, wildcards: Wildcards) -> Job:

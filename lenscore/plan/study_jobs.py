@@ -1,10 +1,10 @@
 """Of every rule, the job that its wildcards ask for, built from the study."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from lenscore.plan import paths
 from lenscore.plan.check import StudyCheck
@@ -41,11 +41,12 @@ _LIBRARIES = {
     "extract_shard": _MODEL_LIBRARIES,
     "reference_means": _MODEL_LIBRARIES,
     "ablate_shard": _MODEL_LIBRARIES,
-    "load_database": ("duckdb",),
+    "build_contexts": ("bm25s",),
+    "load_database": ("duckdb", "tokenizers"),
     "render_charts": ("altair", "vl-convert-python"),
 }
-# A context set's fields that concern how a model reads its contexts, not how they are built.
-_OF_READING = ("overflow", "cut")
+# A context set's fields that concern a model's window: they decide nothing about how contexts are built.
+_OF_THE_WINDOW = ("overflow", "cut")
 
 _version = cache(version)
 
@@ -106,7 +107,6 @@ class StudyJobs:
             model=name,
             source=source,
             contents=self._contents.of_model(source, name),
-            **self._versions("fetch_model"),
         )
 
     def fetch_dataset(self, wildcards: Wildcards) -> FetchDatasetJob:
@@ -116,18 +116,37 @@ class StudyJobs:
             outputs=self._outputs("fetch_dataset", FetchDatasetOutputs, wildcards),
             source=self.study.dataset,
             contents=self._contents.of_dataset(self.study.dataset),
-            **self._versions("fetch_dataset"),
         )
+
+    def versions(self, rule: str, wildcards: Wildcards) -> dict[str, str]:
+        """Return the versions that decide a job's result: of all code that its script can reach, and of libraries.
+
+        Of an extraction, the code is one version a lens: what makes another lens's records is no part of it.
+        """
+        script = _script(rule)
+        if rule == "extract_shard":
+            code = {f"code of lens {name}": self._code.of(script, [LENSES[name].module]) for name in self.study.lenses}
+        elif rule == "train_lens":
+            code = {"code": self._code.of(script, [str(LENSES[wildcards["lens"]].training)])}
+        else:
+            code = {"code": self._code.of(script)}
+        return code | {name: _version(name) for name in _LIBRARIES.get(rule, ())}
 
     def check(self) -> StudyCheck:
         """Return what the first jobs that read the dataset check it for."""
-        return StudyCheck(n_questions=self.study.questions)
+        lens = self.study.tuned_lens
+        return StudyCheck(
+            order=self.study.seed,
+            n_questions=self.study.questions,
+            n_trained_on=lens.questions if self.trained else 0,
+            n_held_out=lens.held_out if self.trained else 0,
+        )
 
     def build_contexts(self, wildcards: Wildcards) -> ContextsJob:
         """Build a shard of a context set, without what concerns a model's window."""
         spec = self.study.context_sets[wildcards["set"]]
         first, end = self.shards.questions(int(wildcards["shard"]))
-        defaults = {name: ContextSetSpec.model_fields[name].default for name in _OF_READING}
+        defaults = {name: ContextSetSpec.model_fields[name].default for name in _OF_THE_WINDOW}
         return ContextsJob(
             inputs=ContextsInputs(questions=self._questions),
             outputs=self._outputs("build_contexts", ContextsOutputs, wildcards),
@@ -138,27 +157,25 @@ class StudyJobs:
             first=first,
             end=end,
             missing_answer=self.study.missing_answer,
-            **self._versions("build_contexts"),
         )
 
     def train_lens(self, wildcards: Wildcards) -> TrainLensJob:
         """Train a lens of a model."""
         training = LENSES[wildcards["lens"]].training
+        assert training is not None, "a wildcard of this rule is a lens that is trained"
         return TrainLensJob(
             inputs=TrainLensInputs(model=self._model_folder(wildcards["model"]), questions=self._questions),
             outputs=self._outputs("train_lens", TrainLensOutputs, wildcards),
-            lens=wildcards["lens"],
+            training=training,
             settings=self.study.tuned_lens,
             order=self.study.seed,
             dtype=self.study.models[wildcards["model"]].dtype,
             device=self.study.extraction.device,
-            **self._versions("train_lens", [training] if training else []),
         )
 
     def extract_shard(self, wildcards: Wildcards) -> ExtractJob:
         """Extract a shard of contexts by a model, through all lenses of the study."""
         lenses = [self._lens(wildcards["model"], name) for name in self.trained]
-        versions = {name: self._versions("extract_shard", [LENSES[name].module]) for name in self.study.lenses}
         return ExtractJob(
             inputs=ExtractInputs(
                 model=self._model_folder(wildcards["model"]),
@@ -172,11 +189,9 @@ class StudyJobs:
             shard=int(wildcards["shard"]),
             settings=self._settings(wildcards),
             extraction=self.study.extraction,
-            lenses=self.study.lenses,
+            lenses={name: LENSES[name].module for name in self.study.lenses},
             trained=self.trained,
-            lens_code={name: of_lens["code"] for name, of_lens in versions.items()},
             cache=Path(paths.RECORD_CACHE),
-            **self._versions("extract_shard"),
         )
 
     def reference_means(self, wildcards: Wildcards) -> MeansJob:
@@ -192,7 +207,6 @@ class StudyJobs:
             device=self.study.extraction.device,
             n_questions=min(self.study.ablation.reference, self.study.questions),
             documents=self.shards.ablated_documents(wildcards["set"]),
-            **self._versions("reference_means"),
         )
 
     def ablate_shard(self, wildcards: Wildcards) -> AblateJob:
@@ -215,7 +229,6 @@ class StudyJobs:
             documents=self.shards.ablated_documents(wildcards["set"]),
             replacements=ablation.replacements,
             scopes=ablation.scopes,
-            **self._versions("ablate_shard"),
         )
 
     def load_database(self, wildcards: Wildcards) -> LoadJob:
@@ -250,8 +263,7 @@ class StudyJobs:
             ablation_shards=ablation_shards,
             scopes=self.study.ablation.scopes,
             replacements=self.study.ablation.replacements,
-            extraction_code=self._versions("extract_shard")["code"],
-            **self._versions("load_database"),
+            extraction_code=self._code.of(_script("extract_shard"), self._lens_modules),
         )
 
     def analyse(self, wildcards: Wildcards) -> AnalyseJob:
@@ -260,7 +272,6 @@ class StudyJobs:
             inputs=AnalyseInputs(database=self._database),
             outputs=self._outputs("analyse", AnalyseOutputs),
             settings=self.study.analysis,
-            **self._versions("analyse"),
         )
 
     def choose_examples(self, wildcards: Wildcards) -> ExamplesJob:
@@ -269,7 +280,6 @@ class StudyJobs:
             inputs=ExamplesInputs(database=self._database),
             outputs=self._outputs("choose_examples", ExamplesOutputs),
             per_cell=self.study.report.examples,
-            **self._versions("choose_examples"),
         )
 
     def render_charts(self, wildcards: Wildcards) -> ChartsJob:
@@ -277,7 +287,6 @@ class StudyJobs:
         return ChartsJob(
             inputs=ChartsInputs(tables=self._tables),
             outputs=self._outputs("render_charts", ChartsOutputs),
-            **self._versions("render_charts"),
         )
 
     def render_report(self, wildcards: Wildcards) -> PageJob:
@@ -292,21 +301,15 @@ class StudyJobs:
             outputs=self._outputs("render_report", PageOutputs),
             config=self.study.model_dump(mode="json"),
             benchmarks=self._benchmarks(),
-            **self._versions("render_report"),
         )
 
     def _outputs(self, rule: str, outputs: type[Out], wildcards: Wildcards | None = None) -> Out:
         values = {"study": self.study.study, **(wildcards or {})}
         return outputs.model_validate({name: _filled(path, values) for name, path in paths.OUTPUTS[rule].items()})
 
-    def _versions(self, rule: str, also: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the fields ``code`` and ``libraries`` of a rule's job."""
-        code = self._code.of(Path(f"workflow_scripts/{rule}.py"), tuple(also))
-        return {"code": code, "libraries": {name: _version(name) for name in _LIBRARIES.get(rule, ())}}
-
     @property
-    def _needs_means(self) -> bool:
-        return "mean" in self.study.ablation.replacements
+    def _lens_modules(self) -> list[str]:
+        return [LENSES[name].module for name in self.study.lenses]
 
     def _settings(self, wildcards: Wildcards) -> RunSettings:
         model, contexts = self.study.models[wildcards["model"]], self.study.context_sets[wildcards["set"]]
@@ -352,6 +355,10 @@ class StudyJobs:
             for rule, of_rule in self.wildcards().items()
             if rule != "render_report"
         }
+
+
+def _script(rule: str) -> Path:
+    return Path(f"workflow_scripts/{rule}.py")
 
 
 def _of_shard(model: str, context_set: str, shard: int) -> Wildcards:

@@ -5,6 +5,7 @@ in its place with an older date has another inode or another ctime, and is hashe
 """
 
 import json
+import logging
 from pathlib import Path
 
 from lenscore.files import sha256_of_file, write_json
@@ -12,6 +13,8 @@ from lenscore.sources.lines import local_file
 from lenscore.sources.model_files import local_model_files
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.models import ModelSpec
+
+_log = logging.getLogger(__name__)
 
 
 class KnownContents:
@@ -33,9 +36,12 @@ class KnownContents:
         if known is not None and known[:-1] == identity:
             return str(known[-1])
         found = sha256_of_file(file)
-        # Who else has remembered files in the meantime keeps them.
+        # What another process has remembered in the meantime is kept.
         self._known = {**self._remembered(), str(file.resolve()): [*identity, found]}
-        write_json(self._memory, self._known)
+        try:
+            write_json(self._memory, self._known)
+        except OSError as error:
+            _log.info("%s is not remembered: %s", file, error)  # it is hashed again the next time
         return found
 
     def _remembered(self) -> dict[str, list[object]]:

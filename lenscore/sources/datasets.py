@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def fetch_dataset(spec: DatasetSpec, target: Path, expected: Mapping[str, str] | None = None) -> None:
-    """Fill the folder ``target`` with ``questions.parquet`` (``records.QUESTIONS``) and ``manifest.json``.
+    """Fill the folder ``target`` with ``questions.parquet`` (``sources.tables.QUESTIONS``) and ``manifest.json``.
 
     The manifest has: source, format, questions (their number), least_distractors (the least
     number of distractors of a question), duplicates_dropped, the SHA-256 of questions.parquet;

@@ -1,4 +1,4 @@
-"""Rows of datasets in the formats that a config can name, converted to rows of ``records.QUESTIONS``."""
+"""Rows of datasets in the formats that a config can name, converted to rows of ``sources.tables.QUESTIONS``."""
 
 import hashlib
 import logging
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from lenscore.errors import SourceError
-from lenscore.records import QUESTIONS
+from lenscore.sources.tables import QUESTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class _Row(_Part):
 
     @abstractmethod
     def as_question(self) -> dict[str, Any]:
-        """Return the columns of ``records.QUESTIONS`` except the id."""
+        """Return the columns of ``sources.tables.QUESTIONS`` except the id."""
 
 
 class _OwnDocument(_Document):
@@ -140,7 +140,7 @@ FORMATS: Mapping[str, type[_Row]] = {
 class Questions(NamedTuple):
     """The questions of a dataset."""
 
-    table: pa.Table  # of the schema records.QUESTIONS, in the rows' order
+    table: pa.Table  # of the schema sources.tables.QUESTIONS, in the rows' order
     format: str
     duplicates: int  # rows dropped because an earlier one is the same question
 

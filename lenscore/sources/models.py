@@ -15,12 +15,16 @@ from safetensors import SafetensorError, safe_open
 
 from lenscore.errors import SourceError
 from lenscore.files import folder_written_whole
+from lenscore.records import refuse_too_many_blocks
 from lenscore.sources.download import check_hash, one_line
 from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_manifest
 from lenscore.sources.model_files import INDEX, SETTINGS, SHARD, TOKENIZERS, WEIGHTS, local_model_files, select_files
 from lenscore.study.models import ModelSpec
 
 logger = logging.getLogger(__name__)
+
+# What configs call the number of blocks.
+_BLOCKS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
 def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
@@ -37,6 +41,7 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
 
     Raises:
         SourceError: the model cannot be fetched, lacks a part, or is not what was expected; ``target`` is as before.
+        StoreError: it has more blocks than the database can hold; ``target`` is as before.
     """
     kind, _, place = spec.source.partition(":")
     facts: dict[str, Any] = {}
@@ -51,8 +56,16 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         if expected is not None:
             check_unchanged(f"models.{name}.source: {place}", hashes, expected)
         _check_weights(folder, spec.source)
+        refuse_too_many_blocks(f"models.{name}: {spec.source}", _n_blocks(folder))
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
     logger.info("%s: in %s", spec.source, target)
+
+
+def _n_blocks(folder: Path) -> int:
+    """Return the number of blocks that the config names; 0 where it names none, and who loads the model counts them."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    of_text = config.get("text_config", config)
+    return next((int(of_text[key]) for key in _BLOCKS if isinstance(of_text.get(key), int)), 0)
 
 
 def _copy(files: Iterable[Path], folder: Path) -> None:

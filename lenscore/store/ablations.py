@@ -7,8 +7,9 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
+from lenscore.ablation.tables import ABLATIONS
 from lenscore.errors import StoreError
-from lenscore.records import ABLATIONS, identity_mismatch
+from lenscore.records import identity_mismatch
 
 
 @dataclass(frozen=True)

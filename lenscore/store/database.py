@@ -12,20 +12,12 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document, Question
+from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
 from lenscore.errors import StoreError
+from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.files import written_whole
 from lenscore.lenses.divergences import LENS_DIVERGENCES
-from lenscore.records import (
-    ANSWER_TOKENS,
-    CONTEXTS,
-    FITS,
-    LAYER_RECORDS,
-    LEFT_OUT,
-    MOST_BLOCKS,
-    identity_mismatch,
-    read_table,
-    shard_facts,
-)
+from lenscore.records import MOST_BLOCKS, identity_mismatch, read_table, shard_facts
 from lenscore.store.ablations import AblationShard, check_ablation_shards, check_ablations, insert_ablations
 from lenscore.store.rows import insert_rows
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary

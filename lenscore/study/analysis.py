@@ -10,7 +10,7 @@ class AnalysisSpec(Section):
 
     resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of the questions.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
-    seed: int = Field(default=0, ge=0, description="Draws the resamples.")
+    seed: int = Field(default=0, ge=0, description="Seed of the resampling.")
     permutations: int = Field(default=4999, ge=99, description="Random permutations of a permutation test.")
     smallest_effect: float = Field(
         default=0.5, gt=0, description="Layers: a curve whose interval lies within ± this is called flat."

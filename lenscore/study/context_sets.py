@@ -62,7 +62,7 @@ class ContextSetSpec(Section):
         description="With truncate_documents: keep the gold document's words around the answer, or every "
         "document's start (a question whose answer is then lost is skipped).",
     )
-    seed: int = Field(default=0, ge=0, description="Draws random distractors, and their further orders.")
+    seed: int = Field(default=0, ge=0, description="Seed of random distractors, and of their further orders.")
 
     @model_validator(mode="after")
     def _possible(self) -> "ContextSetSpec":

@@ -1,12 +1,10 @@
-"""Sections ``lenses`` and ``tuned_lens``: the lenses that there are, and how one is trained."""
+"""Section ``lenses``: the lenses that there are, by the names that a study gives them."""
 
 from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
-
-from lenscore.study.section import Section
 
 
 class LensEntry(NamedTuple):
@@ -35,19 +33,3 @@ def _known(name: str) -> str:
 
 
 LensName = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": list(LENSES), "type": "string"})]
-
-
-class TunedLensSpec(Section):
-    """How the tuned lens is trained, where ``lenses`` names it."""
-
-    questions: int = Field(default=200, ge=1, description="Gold documents to train on, of questions outside the study.")
-    held_out: int = Field(
-        default=50,
-        ge=2,
-        description="Gold documents held out: half of them say when to stop, half measure the lens.",
-    )
-    tokens_per_document: int = Field(default=32, ge=1, description="Tokens drawn of each document.")
-    steps: int = Field(default=32, ge=0, description="Most steps of gradient descent, after least squares.")
-    batch: int = Field(default=256, ge=1, description="Tokens a step.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Of Adam at the first step; falls to 0 at the last.")
-    seed: int = Field(default=0, ge=0, description="Draws tokens and batches.")

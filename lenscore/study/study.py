@@ -12,11 +12,12 @@ from lenscore.study.analysis import AnalysisSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.lenses import LENSES, LensName, TunedLensSpec
+from lenscore.study.lenses import LENSES, LensName
 from lenscore.study.messages import fault_in_words
 from lenscore.study.models import ModelSpec
 from lenscore.study.report import ReportSpec
 from lenscore.study.section import Name, Section, impossible
+from lenscore.study.tuned_lens import TunedLensSpec
 
 
 class Study(Section):

@@ -17,7 +17,7 @@ class AblateInputs(Files):
 
 
 class AblateOutputs(Files):
-    """The table of ablations, and the time that the model and the lens took."""
+    """The table of ablations, and the time that the model's passes and their predictions took."""
 
     ablations: Path
     spent: Path

@@ -26,7 +26,7 @@ class ContextsJob(Job):
 
     Attributes:
         context_set: its name.
-        spec: the context set; what concerns a model's window has its default here, and no part in contexts.
+        spec: the context set; fields that concern a model's window are set to their defaults.
         template: the wording.
         order: seed of the study's order of questions.
         first: place in that order of the shard's first question.

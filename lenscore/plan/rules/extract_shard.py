@@ -34,9 +34,8 @@ class ExtractJob(Job):
         shard: its number.
         settings: how the model runs over contexts.
         extraction: what is kept, and where to run.
-        lenses: names of the study's lenses.
-        trained: those of them that are trained, in the order of their files.
-        lens_code: by lens, version of the code that makes its records.
+        lenses: by name, the module of each of the study's lenses.
+        trained: names of those that are trained, in the order of their files.
         cache: the folder of the cache of records.
     """
 
@@ -47,7 +46,6 @@ class ExtractJob(Job):
     shard: int
     settings: RunSettings
     extraction: ExtractionSpec
-    lenses: list[str]
+    lenses: dict[str, str]
     trained: list[str]
-    lens_code: dict[str, str]
     cache: Path

@@ -26,7 +26,8 @@ class PageJob(Job):
 
     Attributes:
         config: the whole config, with which the study can be made again.
-        benchmarks: by rule, the benchmark files of its jobs.
+        benchmarks: by rule, the benchmark files of its jobs; where jobs share no files, they are not there, and the
+            page has no table of times.
     """
 
     inputs: PageInputs

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lenscore.plan.job import Files, Job
-from lenscore.study.lenses import TunedLensSpec
+from lenscore.study.tuned_lens import TunedLensSpec
 
 
 class TrainLensInputs(Files):
@@ -27,7 +27,7 @@ class TrainLensJob(Job):
     """Train a lens.
 
     Attributes:
-        lens: its name.
+        training: module that trains the lens.
         settings: of the training.
         order: seed of the study's order of questions, whose last ones the lens is trained on.
         dtype: of the model.
@@ -36,7 +36,7 @@ class TrainLensJob(Job):
 
     inputs: TrainLensInputs
     outputs: TrainLensOutputs
-    lens: str
+    training: str
     settings: TunedLensSpec
     order: int
     dtype: str

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import altair as alt
@@ -19,17 +20,17 @@ _PIXELS_PER_UNIT = 2
 _GRADIENT = re.compile(r'(<linearGradient id="|(?:fill|stroke)="url\(#)gradient_(\d+)')
 
 
-def write_charts(tables: Path, charts: Path) -> None:
+def write_charts(tables: Mapping[str, Path], charts: Path) -> None:
     """Draw every chart of the report in this process, each table read once.
 
     Args:
-        tables: the folder of the study's tables, ``<table>.parquet``.
+        tables: by name, the Parquet file of each of the study's tables.
         charts: the folder to write the files of :func:`write_chart` to. It takes the place of an older one when all
             charts are drawn.
     """
     with folder_written_whole(charts) as folder:
         for table in dict.fromkeys(chart.table for chart in CHARTS.values()):
-            rows = pd.read_parquet(tables / f"{table}.parquet")
+            rows = pd.read_parquet(tables[table])
             for name, chart in CHARTS.items():
                 if chart.table == table:
                     write_chart(name, rows, folder)
