@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run open test check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean
+.PHONY: run open test test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -26,6 +26,10 @@ open: $(MADE)
 # as they share what they are made on.
 test: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# What one runs while working: all but the tests that run the workflow, a real model or a browser.
+test-fast: $(MADE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
 
 check: $(MADE)
 	$(BIN)/ruff check .
@@ -58,6 +62,10 @@ bench-precision: $(MADE)
 # The workflow killed a hundred times, at every rule: docs/restarts.md. A quarter of an hour.
 soak: $(MADE)
 	@KILLS=100 $(BIN)/python -m pytest -s tests/test_kill.py -k killed_anywhere
+
+# Fifty contexts of the real model beside plain transformers, every layer of every answer token. Some minutes.
+real-contexts: $(MADE)
+	@QUESTIONS=10 $(BIN)/python -m pytest -s tests/test_real_model.py -k plain_transformers
 
 # The share of a study's time that is not the model's: BENCH='--dataset <nq-open-oracle.jsonl.gz>'. A quarter of an hour.
 bench-overhead: $(MADE)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,13 +98,26 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return copy_project(tmp_path_factory.mktemp("checkout"))
 
 
-@pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random GPT-2 of two layers with a byte-level tokenizer trained on the embedded questions."""
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that the first of the processes that share the tests has filled, and the others find."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / name
+    with FileLock(root / f"{name}.lock"):
+        if not folder.exists():
+            beside = root / f"{name}.part"
+            beside.mkdir()
+            make(beside)
+            beside.rename(folder)
+    return folder
+
+
+def save_tiny_gpt2(folder: Path) -> None:
+    """Save a random GPT-2 of two layers with a byte-level tokenizer trained on the embedded questions."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 
-    folder = tmp_path_factory.mktemp("tiny-gpt2")
     trained = ByteLevelBPETokenizer()
     trained.train([str(ROOT / "lenscore/data/questions.jsonl")], vocab_size=600, min_frequency=2, show_progress=False)
     PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer).save_pretrained(folder)
@@ -112,7 +126,12 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = GPT2LMHeadModel(config)
     assert sum(parameter.numel() for parameter in model.parameters()) < 300_000
     model.save_pretrained(folder)
-    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random GPT-2 of two layers; nobody may change it."""
+    return made_once(tmp_path_factory, "tiny-gpt2", save_tiny_gpt2)
 
 
 @pytest.fixture(scope="session")
@@ -197,7 +216,12 @@ def config(tiny_gpt2: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Checkout:
-    """A checkout in which the study has been run to its end."""
-    checkout = copy_project(tmp_path_factory.mktemp("finished"))
-    checkout.run(checkout.write_config(config, "finished.yaml"))
-    return checkout
+    """A checkout in which the study has been run to its end: a copy for each process that shares the tests."""
+
+    def run(folder: Path) -> None:
+        checkout = copy_project(folder)
+        checkout.run(checkout.write_config(config, "finished.yaml"))
+
+    folder = tmp_path_factory.mktemp("finished") / "checkout"
+    shutil.copytree(made_once(tmp_path_factory, "finished-study", run), folder)
+    return Checkout(folder)

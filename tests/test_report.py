@@ -27,7 +27,6 @@ from lenscore.report.page.sentences import (
     about_verdicts,
     verdict_sentences,
 )
-from lenscore.study.analysis import AnalysisSpec
 from lenscore.study.study import read_study
 from tests.made_study import EVIL, write_page
 from tests.small_study import SmallStudy
@@ -188,10 +187,11 @@ def test_charts_drawn_in_one_process_are_those_drawn_apart(
 
 
 def test_the_curve_plots_the_means_of_the_table() -> None:
+    from lenscore.analysis.bootstrap import Bootstrap
     from lenscore.analysis.curves import refinement_curve
 
     rows = pd.DataFrame([depth_row("a", place, 0, 1, 1 + place) for place in range(3)])
-    table = refinement_curve(rows, AnalysisSpec(resamples=100))
+    table = refinement_curve(rows, Bootstrap(resamples=100, confidence=0.95, seed=0))
     spec = CHART_FUNCTIONS["refinement_curve"](table).to_dict()
     plotted = [row for rows in spec["datasets"].values() for row in rows]
     assert {row["measure"] for row in plotted} == {"refinement_depth"}

@@ -9,7 +9,7 @@ from torch import nn
 
 from lenscore.extraction import statistics
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
-from lenscore.lenses.lens import LogitLens
+from lenscore.lenses.logit import LogitLens
 from lenscore.models.unembedding import Unembedding
 
 LAYERS, POSITIONS, VOCABULARY, K = 4, 21, 37, 5
