@@ -153,6 +153,7 @@ def test_the_last_layer_is_the_model(tiny_llama: Path) -> None:
     np.testing.assert_allclose(found[0].target_logprob[-1], of_targets, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_from_processes_to_table(tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
     setting = Setting(tiny_llama, [ENGINE, REFERENCE], torch.get_num_threads(), rounds=1)
     measured = measure(setting, QUESTIONS)
@@ -169,6 +170,7 @@ def test_a_run_from_processes_to_table(tiny_llama: Path, capsys: pytest.CaptureF
     assert f"{Tokens.of_workload(QUESTIONS).unique} of them unique" in rendered
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_questions(tmp_path / "questions.json", QUESTIONS)
     with (

@@ -11,11 +11,13 @@ from tests.plans import CODE, changed_code, jobs_of, plan_of
 MODEL = {"train_lens", "extract_shard", "reference_means", "ablate_shard"}
 
 
+BEFORE = jobs_of(plan_of(STUDY))
+
+
 def stale(folder: Path, file: str, old: str, new: str) -> set[str]:
     """Return the rules of which a job has other versions after a change of code; what follows them is left out."""
-    before = jobs_of(plan_of(STUDY))
     after = jobs_of(plan_of(STUDY, code=changed_code(folder, file, old, new)))
-    return {after[outputs][0] for outputs in after if before[outputs][2] != after[outputs][2]}
+    return {after[outputs][0] for outputs in after if BEFORE[outputs][2] != after[outputs][2]}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 from tests.helpers_sources import SENTENCES, save_tiny_gpt2
 from tests.hub_server import Hub, Repository, serve_hub
 
+pytestmark = pytest.mark.slow
+
 MODEL_REVISION = "1" * 40
 DATASET_REVISION = "2" * 40
 QUESTIONS = [

@@ -135,6 +135,7 @@ def snakemake(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_scripts_run_under_snakemake(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(
         SNAKEFILE.format(root=ROOT, model=MODEL.model_dump(mode="json"), dataset=DATASET.model_dump(mode="json"))

@@ -32,6 +32,8 @@ from tests.made_study import EVIL, write_page
 from tests.small_study import SmallStudy
 from tests.test_analysis import depth_row
 
+pytestmark = pytest.mark.slow
+
 SHAPE: dict[str, Any] = {
     "model": "m", "context_set": "main", "lens": "logit", "n_documents": 5, "n_questions": 40, "n_tokens": 300,
     "lowest": 1.0, "lowest_position": 0.0, "highest": 2.0, "highest_position": 0.5, "verdict": "inverted U",
