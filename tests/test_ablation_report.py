@@ -12,6 +12,8 @@ from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.report.page.sentences import about_cause
 from tests.made_study import N_QUESTIONS
 
+pytestmark = pytest.mark.slow
+
 ROW: dict[str, Any] = {
     "model": "m",
     "context_set": "main",

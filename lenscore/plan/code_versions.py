@@ -112,6 +112,7 @@ def _data_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+@cache
 def read_module(source: bytes) -> Module:
     """Return what a file of Python code contributes."""
     tree = ast.parse(source)
