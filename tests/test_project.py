@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import yaml
 from lenscore.plan import paths
 from lenscore.study.study import read_study
 from tests.conftest import ROOT
+from tests.plans import CODE
+from tests.test_rooms import imported
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = [*PROJECT["dependencies"], *(pin for pins in PROJECT["optional-dependencies"].values() for pin in pins)]
@@ -73,6 +76,34 @@ def _tree(file: Path) -> ast.Module:
     if file.suffix == ".smk":
         text = "\n".join(re.findall(r'r?"[^"\n]*"', text))
     return ast.parse(text)
+
+
+# Packages by the names of what is imported from them, where these differ.
+IMPORTED_AS = {
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
+    "vl_convert": "vl-convert-python",
+}
+# Come with others: with jinja2, pydantic, huggingface-hub.
+INDIRECT = {"markupsafe", "pydantic_core", "httpx2"}
+
+
+@pytest.mark.parametrize("rule", sorted(paths.JOBS))
+def test_the_environment_of_a_rule_has_what_its_script_imports(rule: str) -> None:
+    env = re.search(r'"\.\./envs/(\w+\.yaml)"', rules()[rule])
+    assert env is not None
+    pinned = {
+        pin.split("==")[0] for pin in yaml.safe_load((ROOT / "envs" / env[1]).read_text())["dependencies"][-1]["pip"]
+    }
+    found = set()
+    for name in CODE.closure(Path(f"workflow_scripts/{rule}.py")):
+        file = ROOT / name if name.endswith(".py") else ROOT.joinpath(*name.split(".")).with_suffix(".py")
+        found |= {module.partition(".")[0] for module in imported(file)} if file.is_file() else set()
+    needed = {
+        IMPORTED_AS.get(name, name) for name in found - set(sys.stdlib_module_names) - INDIRECT - {"lenscore", ""}
+    }
+    assert needed - {"snakemake"} <= pinned, rule
 
 
 def test_the_rules_common_file_holds_no_logic() -> None:

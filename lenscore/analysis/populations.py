@@ -8,6 +8,9 @@ import pandas as pd
 CURVE_KEYS = ["model", "context_set", "lens", "condition", "n_documents"]
 """The columns that name a curve; along it, only the position of the gold document varies."""
 
+SHAPE_KEYS = ["model", "context_set", "lens", "n_documents"]
+"""The columns that name a curve whose shape is tested: contexts with documents, no controls."""
+
 TOKEN_KEYS = ["question_id", "distractor_order", "answer_index"]
 """The columns that name an answer token of a curve, whatever the position of the gold document."""
 
@@ -32,6 +35,15 @@ class Selection(NamedTuple):
 TOKENS = ("all", "first")
 POPULATIONS = ("each_position", "every_position")
 HEADLINE = Selection("all", "each_position")
+
+
+def headline_of(shapes: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the headline variant, the paper's."""
+    return shapes[
+        (shapes["measure"] == "refinement_depth")
+        & (shapes["tokens"] == HEADLINE.tokens)
+        & (shapes["population"] == HEADLINE.population)
+    ]
 
 
 def selections(depths: pd.DataFrame) -> Iterator[tuple[Selection, pd.DataFrame, pd.DataFrame]]:

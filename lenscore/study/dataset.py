@@ -37,7 +37,7 @@ class DatasetSpec(Section):
         """Name of the dataset's folder: what it is called, and a hash where two may be called the same."""
         kind, _, place = self.source.partition(":")
         stem = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].partition(".")[0].lower()).strip("-")
-        if kind == "embedded":
+        if kind == "embedded" and self.format == "auto":
             return f"embedded-{stem}"
         return f"{stem or kind}-{short_hash(self.model_dump(mode='json'))}"
 

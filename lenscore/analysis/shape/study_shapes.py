@@ -5,13 +5,10 @@ from typing import Any
 import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
-from lenscore.analysis.populations import HEADLINE, selections
+from lenscore.analysis.populations import SHAPE_KEYS, selections
 from lenscore.analysis.shape.shape_tests import shape_tests
 
 TARGETS = ("refinement_depth", "own_token_refinement_depth")
-
-SHAPE_KEYS = ["model", "context_set", "lens", "n_documents"]
-"""The columns that name a curve whose shape is tested: contexts with documents, no controls."""
 
 _VARIANT = ["measure", "tokens", "population"]
 
@@ -50,15 +47,6 @@ def shapes_of_study(
             parts.append(tested.assign(measure=measure, **selection._asdict()))
     table = pd.concat(parts, ignore_index=True)
     return table[[*_VARIANT, *(column for column in table.columns if column not in _VARIANT)]]
-
-
-def headline_of(shapes: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the headline variant, the paper's."""
-    return shapes[
-        (shapes["measure"] == "refinement_depth")
-        & (shapes["tokens"] == HEADLINE.tokens)
-        & (shapes["population"] == HEADLINE.population)
-    ]
 
 
 def disagreements(shapes: pd.DataFrame) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lenscore.analysis.shape.study_shapes import SHAPE_KEYS
+from lenscore.analysis.populations import SHAPE_KEYS
 from lenscore.report.names import POPULATIONS, TARGETS, TOKENS, ablation_name, curve_name
 
 # The page shows no more rows of a table; its files have all.
