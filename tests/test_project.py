@@ -79,31 +79,22 @@ def _tree(file: Path) -> ast.Module:
 
 
 # Packages by the names of what is imported from them, where these differ.
-IMPORTED_AS = {
-    "yaml": "pyyaml",
-    "PIL": "pillow",
-    "huggingface_hub": "huggingface-hub",
-    "vl_convert": "vl-convert-python",
-}
-# Come with others: with jinja2, pydantic, huggingface-hub.
-INDIRECT = {"markupsafe", "pydantic_core", "httpx2"}
+IMPORTED_AS = {"yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "vl_convert": "vl-convert-python"}
+# What belongs to jinja2, to pydantic, and to Snakemake, which runs the job.
+INDIRECT = {"markupsafe", "pydantic_core", "snakemake"}
 
 
 @pytest.mark.parametrize("rule", sorted(paths.JOBS))
 def test_the_environment_of_a_rule_has_what_its_script_imports(rule: str) -> None:
     env = re.search(r'"\.\./envs/(\w+\.yaml)"', rules()[rule])
     assert env is not None
-    pinned = {
-        pin.split("==")[0] for pin in yaml.safe_load((ROOT / "envs" / env[1]).read_text())["dependencies"][-1]["pip"]
-    }
+    pins = yaml.safe_load((ROOT / "envs" / env[1]).read_text())["dependencies"][-1]["pip"]
     found = set()
     for name in CODE.closure(Path(f"workflow_scripts/{rule}.py")):
         file = ROOT / name if name.endswith(".py") else ROOT.joinpath(*name.split(".")).with_suffix(".py")
         found |= {module.partition(".")[0] for module in imported(file)} if file.is_file() else set()
-    needed = {
-        IMPORTED_AS.get(name, name) for name in found - set(sys.stdlib_module_names) - INDIRECT - {"lenscore", ""}
-    }
-    assert needed - {"snakemake"} <= pinned, rule
+    found -= {*sys.stdlib_module_names, *INDIRECT, "lenscore"}
+    assert {IMPORTED_AS.get(name, name) for name in found} <= {pin.split("==")[0] for pin in pins}
 
 
 def test_the_rules_common_file_holds_no_logic() -> None:

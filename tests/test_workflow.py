@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections import Counter
@@ -121,6 +122,18 @@ def test_changed_code_runs_what_can_reach_it(
         assert set(finished.planned("finished.yaml")) == rules
     finally:
         path.write_text(text, encoding="utf-8")
+
+
+def test_a_run_says_which_version_makes_it_run_again(finished: Checkout) -> None:
+    path = finished.folder / "lenscore/analysis/findings.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("count: int = 3", "count: int = 4"), encoding="utf-8")
+    try:
+        done = finished.snakemake("--configfile", "finished.yaml", "--dry-run")
+    finally:
+        path.write_text(text, encoding="utf-8")
+    (reason,) = re.findall(r"rule analyse:\n(?:    .*\n)*?    reason: (.*)", done.stdout + done.stderr)
+    assert re.search(r"before: \{'code': '\w{16}'\} now: \{'code': '\w{16}'\}", reason)
 
 
 def test_a_checkout_that_is_moved_has_nothing_to_do(finished: Checkout) -> None:
