@@ -29,6 +29,7 @@ from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import Overflow, RunSettings
 from lenscore.study.study import read_study
 from tests.conftest import Checkout
+from tests.plans import plan_of
 from tests.small_study import LOGIT
 
 BLOCKS = 2
@@ -191,30 +192,28 @@ def test_the_studys_first_questions_are_ablated_whatever_shard_they_are_in() -> 
     assert [shards.ablated_documents(name) for name in ("main", "other")] == [[2], []]
 
 
+def test_blocks_are_ablated_where_the_study_says_and_means_are_taken_only_where_needed() -> None:
+    config = {**STUDY, "models": {"tiny": {"source": "path:tiny"}}}
+    jobs = plan_of(config).all_jobs()
+    assert (len(jobs["ablate_shard"]), len(jobs["reference_means"])) == (2, 1)
+    job = plan_of(config).job("ablate_shard")
+    assert [job(wildcards)["n_questions"] for wildcards in jobs["ablate_shard"]] == [2, 3]
+    assert [len(job(wildcards)["inputs"]["means"]) for wildcards in jobs["ablate_shard"]] == [1, 1]
+    skip_alone = plan_of({**config, "ablation": {**STUDY["ablation"], "replacements": ["skip"]}})
+    assert skip_alone.all_jobs()["reference_means"] == []
+    assert skip_alone.job("ablate_shard")(jobs["ablate_shard"][0])["inputs"]["means"] == []
+    assert plan_of({**config, "ablation": {"questions": 0}}).all_jobs()["ablate_shard"] == []
+
+
 @pytest.mark.slow
-def test_the_workflow_ablates_those_questions_and_takes_means_only_where_needed(
-    checkout: Checkout, tiny_gpt2: Path
-) -> None:
-    config = {**STUDY, "models": {"tiny": {"source": f"path:{tiny_gpt2}"}}}
-    folder = checkout.folder / "results/ablated/ablation/tiny/main"
-    name = checkout.write_config(config)
-    targets = [f"results/ablated/ablation/tiny/main/shard-{shard:04d}.parquet" for shard in (0, 1)]
-    planned = checkout.planned(name)
-    assert (planned["ablate_shard"], planned["reference_means"]) == (2, 1)
-    done = checkout.snakemake(*targets, "--configfile", name)
-    assert done.returncode == 0, done.stdout + done.stderr
-    tables = [read_table(folder / f"shard-{shard:04d}.parquet", ABLATIONS) for shard in (0, 1)]
-    rows = list(read_json_lines(EMBEDDED, "embedded"))
-    ids = [
-        question.question_id
-        for question in study_order(read_questions(read_rows(rows, "embedded").table.to_pylist()), 0)
-    ]
-    found = [{name.split("/")[1] for name in table["context_id"].to_pylist()} for table in tables]
-    assert found == [set(ids[:2]), {ids[2]}]
-    facts = shard_facts(folder / "shard-0001.parquet")
-    assert (facts["model"], facts["context_set"], facts["shard"]) == ("tiny", "main", 1)
+def test_a_job_ablates_the_studys_first_questions_alone_and_says_what_it_is(finished: Checkout) -> None:
+    """The tiny study ablates two questions, which are those of its first shard."""
+    file = finished.folder / "results/tiny/ablation/tiny/main/shard-0000.parquet"
+    assert [path.name for path in file.parent.glob("shard-*")] == [file.name]
+    rows = read_rows(list(read_json_lines(EMBEDDED, "embedded")), "embedded").table.to_pylist()
+    first = [question.question_id for question in study_order(read_questions(rows), 0)[:2]]
+    names = {name.split("/")[1] for name in read_table(file, ABLATIONS)["context_id"].to_pylist()}
+    assert names == set(first)
+    facts = shard_facts(file)
+    assert (facts["model"], facts["context_set"], facts["shard"]) == ("tiny", "main", 0)
     assert {"device", "prefix_sharing", "self_check_difference", "versions"} <= facts.keys()
-    skip_alone = {**config, "ablation": {**STUDY["ablation"], "replacements": ["skip"]}}
-    assert checkout.planned(checkout.write_config(skip_alone))["reference_means"] == 0
-    none = {**config, "ablation": {"questions": 0}}
-    assert checkout.planned(checkout.write_config(none))["ablate_shard"] == 0

@@ -1,6 +1,7 @@
 """Faults that are found before hours are spent: by the scripts, before a model is loaded or a file is written."""
 
 import json
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +12,18 @@ import pytest
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.questions import Question, read_questions, study_order
 from lenscore.contexts.tables import contexts_to_table
-from lenscore.errors import ConfigError, StoreError
+from lenscore.errors import ConfigError, LenscoreError, StoreError
 from lenscore.extraction.shard import extract_shard
 from lenscore.plan.check import StudyCheck
 from lenscore.records import write_table
+from lenscore.sources.check import check_sources
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.lines import EMBEDDED, read_json_lines
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import RunSettings
+from lenscore.study.study import read_study
 from tests.conftest import ROOT
 from tests.plans import plan_of
 from tests.small_study import LOGIT
@@ -117,3 +120,23 @@ def test_a_model_with_more_blocks_than_the_database_holds_is_not_extracted(tmp_p
             [], tmp_path, settings=RunSettings(), lenses=LOGIT, extraction=ExtractionSpec(device="cpu"),
             threads=1,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"questions": 100_000}, "questions: 100000 are asked for, but embedded:questions has 130"),
+        ({"questions": 120}, "tuned_lens: 12 questions outside the study are needed"),
+        ({"context_sets": {"main": {"documents": [2], "positions": [2]}}}, "gold index 2"),
+        ({"context_sets": {"main": {"documents": [2], "positions": 2, "prompt": "none-such"}}}, "none-such"),
+        ({"models": {"tiny": {"source": "path:no/such/folder"}}}, "models.tiny.source: no folder no/such/folder"),
+        ({"dataset": {"source": "path:none.jsonl"}}, "none.jsonl: no such file"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_any_job(
+    study_config: dict[str, Any], tiny_gpt2: Path, changes: dict[str, Any], says: str
+) -> None:
+    study = {**study_config, "models": {"tiny": {"source": f"path:{tiny_gpt2}"}}}
+    check_sources(read_study(study), Path("no/manifest.json"))
+    with pytest.raises(LenscoreError, match=re.escape(says)):
+        check_sources(read_study({**study, **changes}), Path("no/manifest.json"))

@@ -35,8 +35,8 @@ LAYERS = 30
 def finished(checkout: Checkout) -> Checkout:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config |= {"questions": 3, "shard_size": 2}
-    config["context_sets"]["main"] |= {"documents": [3], "positions": 3, "controls": ["oracle"]}
-    config["ablation"] |= {"questions": 1, "documents": [3]}
+    config["context_sets"]["main"] |= {"documents": [2], "positions": 2, "controls": ["oracle"]}
+    config["ablation"] |= {"questions": 1, "documents": [2]}
     config["tuned_lens"] |= {"questions": 16, "held_out": 4, "steps": 1}
     checkout.run(checkout.write_config(config, "small.yaml"))
     return checkout
@@ -112,14 +112,14 @@ def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkou
 
 
 # Each has five contexts. `make real-contexts` compares fifty contexts, which takes minutes.
-QUESTIONS = int(os.environ.get("QUESTIONS", "3"))
+QUESTIONS = int(os.environ.get("QUESTIONS", "2"))
 
 
 def test_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
     contexts = contexts_of(QUESTIONS, [2, 3], tmp_path)
     assert len(contexts) == 5 * QUESTIONS
     folder = finished.folder / "resources/models/smollm2-135m-54c0cfce"
-    found = extracted(contexts, folder, threads=2)
+    found = extracted(contexts, folder, threads=1)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     compared = 0
