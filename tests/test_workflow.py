@@ -131,7 +131,7 @@ def test_a_run_says_which_version_makes_it_run_again(finished: Checkout) -> None
         done = finished.snakemake("--configfile", "finished.yaml", "--dry-run")
     finally:
         path.write_text(text, encoding="utf-8")
-    (reason,) = re.findall(r"rule analyse:\n(?:    .*\n)*?    reason: (.*)", done.stdout + done.stderr)
+    (reason,) = re.findall(r"rule analyse:\n(?:\s+\w+: .*\n)*?\s+reason: (.*)", done.stdout + done.stderr)
     assert re.search(r"before: \{'code': '\w{16}'\} now: \{'code': '\w{16}'\}", reason)
 
 
