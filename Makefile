@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run open test test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean
+.PHONY: run open test test-cluster test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -25,7 +25,11 @@ open: $(MADE)
 # A process a core, with a thread each (a third on two cores took two minutes longer); the tests of a file stay together,
 # as they share what they are made on.
 test: $(MADE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not cluster"
+
+# A whole study through a real Slurm, and one whose jobs share no files: these wait most of their time.
+test-cluster: $(MADE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m cluster
 
 # What one runs while working: all but the tests that run the workflow, a real model or a browser.
 test-fast: $(MADE)

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from tests.conftest import ROOT, Checkout, copy_project
 from tests.same_study import hashes_of_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 USER, SECRET = "somebody", "secret"
 # What names the folder of the model's source.

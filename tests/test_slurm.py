@@ -27,6 +27,7 @@ MISSING = slurm_cluster.missing()
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.cluster,
     # Where a Slurm must be startable (NEEDS_SLURM, as in .ci/run), that it is not is an error and no skip.
     pytest.mark.skipif(bool(MISSING) and "NEEDS_SLURM" not in os.environ, reason=MISSING or "there is a Slurm"),
 ]
