@@ -28,8 +28,7 @@ def run(job: AblateJob, threads: int) -> None:
         device=job.device,
         threads=threads,
     )
-    identity = {"model": job.model, "context_set": job.context_set, "shard": job.shard}
-    write_table(shard.ablations, job.outputs.ablations, {**shard.facts, **identity})
+    write_table(shard.ablations, job.outputs.ablations, {**shard.facts, **job.identity})
     write_spent(job.outputs.spent)
 
 

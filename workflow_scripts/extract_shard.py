@@ -48,8 +48,7 @@ def run(job: ExtractJob, versions: Mapping[str, str], threads: int) -> None:
     )
     write_table(shard.fits, job.outputs.fits)
     write_table(shard.answer_tokens, job.outputs.answer_tokens)
-    identity = {"model": job.model, "context_set": job.context_set, "shard": job.shard}
-    write_table(shard.records, job.outputs.records, {**shard.facts, **identity})
+    write_table(shard.records, job.outputs.records, {**shard.facts, **job.identity})
     write_spent(job.outputs.spent)
 
 

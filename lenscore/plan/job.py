@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from lenscore.study.run_settings import RunSettings
+
 F = TypeVar("F", bound="Files")
 
 
@@ -47,3 +49,24 @@ class Job(BaseModel):
         return self.model_copy(
             update={"inputs": type(self.inputs).named(inputs), "outputs": type(self.outputs).named(outputs)}
         )
+
+
+class ShardJob(Job):
+    """A job that runs one model over one shard of contexts.
+
+    Attributes:
+        model: its name in the study.
+        context_set: the set's name.
+        shard: its number.
+        settings: how the model runs over contexts.
+    """
+
+    model: str
+    context_set: str
+    shard: int
+    settings: RunSettings
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """What the file of the shard's results says that it is."""
+        return {"model": self.model, "context_set": self.context_set, "shard": self.shard}

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Files, ShardJob
 from lenscore.study.ablation import Replacement, Scope
-from lenscore.study.run_settings import RunSettings
 
 
 class AblateInputs(Files):
@@ -23,14 +22,10 @@ class AblateOutputs(Files):
     spent: Path
 
 
-class AblateJob(Job):
+class AblateJob(ShardJob):
     """Ablate every block in the contexts of a shard.
 
     Attributes:
-        model: its name in the study.
-        context_set: the set's name.
-        shard: its number.
-        settings: how the model runs over contexts.
         device: where to run.
         n_questions: the study's first questions; contexts of later ones are passed over.
         documents: numbers of documents of the contexts.
@@ -40,10 +35,6 @@ class AblateJob(Job):
 
     inputs: AblateInputs
     outputs: AblateOutputs
-    model: str
-    context_set: str
-    shard: int
-    settings: RunSettings
     device: Literal["auto", "cpu", "cuda"]
     n_questions: int
     documents: list[int]

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Files, ShardJob
 from lenscore.study.extraction import ExtractionSpec
-from lenscore.study.run_settings import RunSettings
 
 
 class ExtractInputs(Files):
@@ -25,14 +24,10 @@ class ExtractOutputs(Files):
     spent: Path
 
 
-class ExtractJob(Job):
+class ExtractJob(ShardJob):
     """Extract one shard.
 
     Attributes:
-        model: its name in the study.
-        context_set: the set's name.
-        shard: its number.
-        settings: how the model runs over contexts.
         extraction: what is kept, and where to run.
         lenses: by name, the module of each of the study's lenses.
         trained: names of those that are trained, in the order of their files.
@@ -41,10 +36,6 @@ class ExtractJob(Job):
 
     inputs: ExtractInputs
     outputs: ExtractOutputs
-    model: str
-    context_set: str
-    shard: int
-    settings: RunSettings
     extraction: ExtractionSpec
     lenses: dict[str, str]
     trained: list[str]
