@@ -9,6 +9,7 @@ from typing import Literal
 from transformers import AutoTokenizer
 
 from benchmarks.lens.exchange import Context
+from benchmarks.lens.flops import Tokens
 from lenscore.contexts.answers import occurrence
 from lenscore.contexts.positions import gold_indices
 from lenscore.contexts.prompts import render_prompt
@@ -78,6 +79,8 @@ def tokenised_questions(model: Path, n_questions: int, documents: int, positions
     return questions
 
 
-def as_exchanged(questions: Questions) -> list[list[Context]]:
-    """Return the contexts as the benchmark of the lens has them, which counts tokens and operations."""
-    return [[Context(context.ids, context.answer_start) for context in contexts] for contexts in questions]
+def tokens_of(questions: Questions) -> Tokens:
+    """Count the tokens of contexts, and those of a tree that holds all questions: on a GPU they share their head."""
+    return Tokens.of_workload(
+        [[Context(context.ids, context.answer_start) for contexts in questions for context in contexts]]
+    )

@@ -33,7 +33,6 @@ def start_peak(device: str) -> int | None:
     """Begin to watch for the most memory in use; return the bytes of tensors that are there now."""
     if device != "cuda":
         return None
-    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     return torch.cuda.memory_allocated()
 

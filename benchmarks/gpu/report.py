@@ -144,7 +144,7 @@ _PARTS = (
 _WORK = (_Column("model", "model"), _Column("dtype", "dtype"), _Column("documents × positions", "workload"))
 _COLUMNS: dict[str, tuple[_Column, ...]] = {
     "rate": (_Column("what", "what"), _Column("10¹² a second", "per_second", _tera), _Column("of", "unit")),
-    "parity": (_Column("family", "family"), _Column("case", "case"), *_AGREEMENT),
+    "parity": (_Column("family", "family"), _Column("case", "case"), _Column("prefixes", "sharing"), *_AGREEMENT),
     "records": (
         _Column("weights", "weights"),
         _Column("reference", "reference"),

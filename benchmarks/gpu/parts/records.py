@@ -13,13 +13,17 @@ from benchmarks.gpu.plan import Line, Setting
 from benchmarks.gpu.rows import EXACT, Rows, agreement
 from benchmarks.gpu.shapes import config_of, on_device, random_model
 from lenscore.extraction.statistics import LensStatistics
+from lenscore.models.device import use_threads
 
 _SHAPE = "smollm2-135m"
 _QUESTIONS, _DOCUMENTS, _POSITIONS = 2, 6, 3
+# A container may show more processors than it may use; more threads than processors wait for one another.
+_MOST_THREADS = 16
 
 
 def run(setting: Setting) -> Iterator[Line]:
     """Yield how the device's records compare with plain transformers', and with the engine's, on the CPU."""
+    use_threads(min(_MOST_THREADS, torch.get_num_threads()))
     model, questions, weights = _model_and_questions(setting)
     about = {"weights": weights, "contexts": sum(map(len, questions))}
     contexts = [context for question in questions for context in question]

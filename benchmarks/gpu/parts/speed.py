@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from benchmarks.gpu.contexts import Questions, as_exchanged, made_questions
+from benchmarks.gpu.contexts import Questions, made_questions, tokens_of
 from benchmarks.gpu.device import peak_bytes, start_peak, timed
 from benchmarks.gpu.engines import attentions, checked_run, logit_rows
 from benchmarks.gpu.plain import plain_rows
@@ -25,7 +25,7 @@ from benchmarks.gpu.process import fault
 from benchmarks.gpu.rates import product_rate
 from benchmarks.gpu.rows import BFLOAT16, EXACT, Rows, agreement
 from benchmarks.gpu.shapes import config_of, multiplied_shape, random_model
-from benchmarks.lens.flops import Tokens, lens_flops
+from benchmarks.lens.flops import lens_flops
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.jobs.spent import write_spent
@@ -112,36 +112,42 @@ class _Measure:
             workload.questions, workload.documents, workload.positions, self._config.vocab_size, self._setting.small
         )
         about = {**self._about, "workload": workload.name}
-        contestants, warm = [], {}
-        for contestant in self._contestants(questions):
-            try:
-                warm[contestant.name] = contestant.lens()
-                contestants.append(contestant)
-            except torch.OutOfMemoryError as error:
-                # Of plain transformers that is worth knowing, and no fault of this project's.
-                line = fault({**about, "case": contestant.name}, error)
-                yield line if contestant.run is not None else {**line, "holds": None}
-            except Exception as error:  # the others go on
-                yield fault({**about, "case": contestant.name}, error)
-        if not contestants or contestants[0].name != _REFERENCE:
-            return
-        figures = _take_turns(self._setting.device, contestants)
-        lines = [{**about, **self._line(contestant, questions, figures[contestant.name])} for contestant in contestants]
-        for line, contestant in zip(lines, contestants, strict=True):
-            line.update(self._agreement(contestant, questions, warm))
-        yield from lines
-        yield from _aims(about, lines)
+        reference, measured = None, []
+        for group in self._groups(questions):
+            ready: list[tuple[_Contestant, Rows]] = []
+            for contestant in group:
+                try:
+                    ready.append((contestant, contestant.lens()))
+                except Exception as error:  # the others go on
+                    yield _failed({**about, "case": contestant.name}, contestant, error)
+            reference = reference or next((rows for one, rows in ready if one.name == _REFERENCE), None)
+            figures = _take_turns(self._setting.device, [contestant for contestant, _ in ready])
+            for contestant, rows in ready:
+                line = {**about, **self._line(contestant, questions, figures[contestant.name])}
+                if contestant.name != _REFERENCE:
+                    line.update(self._agreement(contestant, questions, rows, reference))
+                measured.append(line)
+                yield line
+        yield from _aims(about, measured)
 
-    def _contestants(self, questions: Questions) -> Iterator[_Contestant]:
+    def _groups(self, questions: Questions) -> Iterator[list[_Contestant]]:
+        """Yield contestants that take turns. Attention that is compiled is last: others' results do not wait for it."""
         contexts = [context for question in questions for context in question]
         sample = _sample(contexts)
-        yield _Contestant(_REFERENCE, partial(plain_rows, self._model, sample, 1), sample)
-        for attention, run in self._runs.items():
-            yield _Contestant(f"engine, {attention}", partial(logit_rows, run, questions), contexts, run)
-        yield _Contestant("plain, batched", partial(plain_rows, self._model, sample, _BATCH), sample)
+        engines = [
+            _Contestant(f"engine, {attention}", partial(logit_rows, run, questions), contexts, run)
+            for attention, run in self._runs.items()
+        ]
+        yield [
+            _Contestant(_REFERENCE, partial(plain_rows, self._model, sample, 1), sample),
+            engines[0],
+            _Contestant("plain, batched", partial(plain_rows, self._model, sample, _BATCH), sample),
+        ]
+        for engine in engines[1:]:
+            yield [engine]
 
     def _line(self, contestant: _Contestant, questions: Questions, figures: "_Figures") -> Line:
-        tokens = Tokens.of_workload(as_exchanged(questions))
+        tokens = tokens_of(questions)
         read = sum(len(context.predicting_ids) for context in contestant.contexts)
         seconds = figures.seconds * tokens.read / read
         line: Line = {
@@ -167,19 +173,27 @@ class _Measure:
             "sharing": contestant.run.prefix_sharing,
         }
 
-    def _agreement(self, contestant: _Contestant, questions: Questions, warm: dict[str, Rows]) -> Line:
+    def _agreement(self, contestant: _Contestant, questions: Questions, found: Rows, reference: Rows | None) -> Line:
         """Compare a contestant's results with the reference's, over the contexts that both have run."""
-        if contestant.name == _REFERENCE:
-            return {}
-        contexts = [context for question in questions for context in question]
-        found = warm[contestant.name]
+        if reference is None:
+            return {"holds": None if contestant.run is None else False}  # nothing proves what it has computed
         if contestant.run is not None:
+            contexts = [context for question in questions for context in question]
             found = _rows_of(found, contexts, _sample(contexts))
         tolerance = EXACT if self._about["dtype"] == "float32" else BFLOAT16
-        compared = agreement(found, warm[_REFERENCE], tolerance.lead)
-        # Plain transformers in batches shows what rounding does to it: nothing is claimed of it.
-        holds = compared.within(tolerance) if contestant.run is not None else None
-        return {**compared.as_line(), "allowed": tolerance.largest or tolerance.mean, "holds": holds}
+        compared = agreement(found, reference, tolerance.lead)
+        line = {**compared.as_line(), "allowed": tolerance.largest or tolerance.mean}
+        if contestant.run is None:
+            return line  # plain transformers in batches shows what rounding does to it: nothing is claimed of it
+        return {**line, "holds": compared.within(tolerance) and contestant.run.prefix_sharing == "shared"}
+
+
+def _failed(about: Line, contestant: _Contestant, error: Exception) -> Line:
+    """Return the line of a contestant that failed; where plain transformers runs out of memory, no claim fails."""
+    line = fault(about, error)
+    if contestant.run is None and isinstance(error, torch.OutOfMemoryError):
+        return {**line, "holds": None}
+    return line
 
 
 @dataclass(frozen=True)
