@@ -9,11 +9,16 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run open test test-cluster test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape clean
+.PHONY: run plan open test test-cluster test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "The report: $(CURDIR)/results/default/report/index.html"
+
+# What the study will take on this machine, before it starts: contexts, tokens, time, memory, disk.
+# PLAN='--configfile studies/x.yaml' for another study.
+plan: $(MADE)
+	@$(BIN)/snakemake plan --quiet all --cores $(CORES) --forcerun estimate_study $(PLAN)
 
 # The report that was made last, of whatever study, in the browser.
 open: $(MADE)

@@ -65,10 +65,16 @@ def test_other_contexts_are_no_agreement() -> None:
         agreement(Rows.joined([rows([3, 4])] * 2), rows([3, 4]), EXACT.lead)
 
 
+def only(monkeypatch: pytest.MonkeyPatch, *families: str, compiled: tuple[str, ...] = ()) -> None:
+    monkeypatch.setattr(parity, "_FAMILIES", families)
+    monkeypatch.setattr(parity, "_COMPILED_FAMILIES", compiled)
+
+
 def test_parity_holds_and_its_cases_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "_FAMILIES", ("llama", "gptj"))
+    only(monkeypatch, "llama", "gptj", compiled=("mistral-window",))
     lines = list(parity.run(CPU))
-    assert {line["family"] for line in lines} == {"llama", "gptj"}
+    assert {line["family"] for line in lines} == {"llama", "gptj", "mistral-window"}
+    assert [line["family"] for line in lines if line["case"] == "float32, shared, flex"] == ["mistral-window"]
     for case in ("shared", "alone", "tuned lens", "ablated, all tokens", "ablated, answer tokens", "bfloat16"):
         assert sum(case in line["case"] for line in lines) >= 2, case
     assert all(line["holds"] for line in lines), lines
@@ -76,7 +82,7 @@ def test_parity_holds_and_its_cases_are_all_there(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "_FAMILIES", ("llama",))
+    only(monkeypatch, "llama", compiled=("llama",))
     lens_rows = reference.lens_rows
 
     def perturbed(*arguments: Any) -> Rows:
@@ -87,12 +93,18 @@ def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(reference, "lens_rows", perturbed)
     exact = {line["case"]: line["holds"] for line in parity.run(CPU) if "float32" in line["case"]}
-    assert exact["float32, shared, sdpa"] is exact["float32, alone"] is exact["float32, tuned lens"] is False
+    assert (
+        exact["float32, shared, sdpa"]
+        is exact["float32, shared, flex"]
+        is exact["float32, alone"]
+        is exact["float32, tuned lens"]
+        is False
+    )
     assert exact["float32, ablated, all tokens"] is True
 
 
 def test_a_family_that_fails_is_reported_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "_FAMILIES", ("llama", "gpt2"))
+    only(monkeypatch, "llama", "gpt2")
     lens_rows = reference.lens_rows
 
     def broken(model: Any, *arguments: Any) -> Rows:
@@ -108,10 +120,12 @@ def test_a_family_that_fails_is_reported_and_the_next_one_runs(monkeypatch: pyte
 
 
 def test_records_are_plain_transformers() -> None:
-    (line,) = records.run(CPU)
-    assert line["holds"] is True
-    assert line["sharing"] == "shared"
-    assert line["rows"] == 6 * 3 * 3  # contexts × answer tokens × layers
+    lines = list(records.run(CPU))
+    assert [line["attention"] for line in lines] == ["sdpa", "flex"]
+    for line in lines:
+        assert line["holds"] is True
+        assert line["sharing"] == "shared"
+        assert line["rows"] == 6 * 3 * 3  # contexts × answer tokens × layers
 
 
 def test_records_of_a_real_model_come_from_its_tokenizer(tiny_gpt2: Path) -> None:
@@ -121,11 +135,14 @@ def test_records_of_a_real_model_come_from_its_tokenizer(tiny_gpt2: Path) -> Non
     assert first.answer_ids == second.answer_ids
 
 
+_CONTESTANTS = ("plain, one by one", "engine, sdpa", "plain, batched", "engine, flex")
+
+
 @pytest.mark.parametrize("shape", ["llama-1b", "qwen3-moe"])
 def test_speed_compares_what_it_times(shape: str) -> None:
     lines = list(speed.run(CPU, shape=shape, dtype="float32"))
     timed = [line for line in lines if line["kind"] == "speed"]
-    assert [line["contestant"] for line in timed] == ["plain, one by one", "engine, sdpa", "plain, batched"] * 2
+    assert [line["contestant"] for line in timed] == [*_CONTESTANTS, *_CONTESTANTS]
     assert all(line["tokens_per_second"] > 0 for line in timed)
     for line in timed:
         if line["contestant"].startswith("engine"):
@@ -133,7 +150,7 @@ def test_speed_compares_what_it_times(shape: str) -> None:
             assert 0 < line["share_of_product_rate"] < 1
             assert 0 < line["lens_share"] < 1
             assert line["contexts"] == line["contexts_run"]
-    assert timed[3]["contexts"] == 12 > timed[3]["contexts_run"] == 10  # a sample, and said to be one
+    assert timed[4]["contexts"] == 12 > timed[4]["contexts_run"] == 10  # a sample, and said to be one
     assert {line["what"] for line in lines if line["kind"] == "aim"} >= {"times as fast as plain, one by one"}
 
 

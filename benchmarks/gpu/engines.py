@@ -1,8 +1,5 @@
 """The project's own lens, with each way of attending that it has."""
 
-import inspect
-from typing import Any
-
 from transformers import PreTrainedModel
 
 from benchmarks.gpu.contexts import Questions
@@ -12,20 +9,15 @@ from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine, MakeLenses, logit_lens_alone
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.models.loading import LoadedModel
+from lenscore.prefix_tree.attention import AttentionKind
 
-# Whether the engine offers a choice of attention.
-_HAS_CHOICE = "attention" in inspect.signature(CheckedRun).parameters
-
-
-def attentions(device: str) -> tuple[str, ...]:
-    """Return the ways of attending that there are on a device."""
-    return ("sdpa", "flex") if _HAS_CHOICE and device == "cuda" else ("sdpa",)
+# The ways of attending, the project's default first. The other one is compiled where it runs.
+ATTENTIONS: tuple[AttentionKind, ...] = ("sdpa", "flex")
 
 
-def checked_run(model: PreTrainedModel, attention: str = "sdpa") -> CheckedRun:
+def checked_run(model: PreTrainedModel, attention: AttentionKind = "sdpa") -> CheckedRun:
     """Return a run of the model, which itself is left as it is."""
-    choice: dict[str, Any] = {"attention": attention} if _HAS_CHOICE else {}
-    return CheckedRun(LoadedModel.of(sharing_weights(model)), **choice)
+    return CheckedRun(LoadedModel.of(sharing_weights(model)), attention=attention)
 
 
 def statistics(

@@ -70,65 +70,83 @@ def _lens_statistics(
     n_layers = len(states)
     by_position = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)], dim=1)
     step = max(1, _ROWS_AT_ONCE[states.device.type] // n_layers)
-    fields_of_position = [
-        _of_position(logits, target, top_k)
+    parts = [
+        _of_positions(lens.unembedding(part), part_targets.tolist(), top_k)
         for part, part_targets in zip(by_position.split(step), targets.split(step), strict=True)
-        for logits, target in zip(lens.unembedding(part), part_targets.tolist(), strict=True)
     ]
     return LensStatistics(
-        **{name: torch.stack([of[name] for of in fields_of_position], dim=1).cpu() for name in fields_of_position[0]}
+        **{name: torch.cat([part[name] for part in parts]).transpose(0, 1).cpu() for name in parts[0]}
     )
 
 
-def _of_position(logits: Float[Tensor, "layers vocabulary"], target: int, top_k: int) -> dict[str, Tensor]:
-    """Return the fields of :class:`LensStatistics` at one position, from its logits, which are overwritten.
+def _of_positions(
+    logits: Float[Tensor, "positions layers vocabulary"], targets: Sequence[int], top_k: int
+) -> dict[str, Tensor]:
+    """Return the fields of :class:`LensStatistics`, positions first, from logits, which are overwritten.
 
-    Every pass over the logits costs time, so log-probabilities are computed only where they are kept.
+    Every pass over the logits costs time, so log-probabilities are computed only where they are kept. On a GPU nothing
+    here waits for a result: what to do next never depends on one.
     """
-    top = torch.topk(logits, min(max(top_k, 2), logits.shape[1]), dim=1)
+    top = torch.topk(logits, min(max(top_k, 2), logits.shape[-1]), dim=-1)
     top1 = _first_of_equals(logits, top.values, top.indices)
-    logits.sub_(top.values[:, :1])  # the largest becomes 0, so that no sum below is a difference of large numbers
-    p = torch.softmax(logits, dim=1)
-    total = p.sum(1)  # 1 but for the rounding of softmax's own sum, which a large divergence would magnify
-    log_sum = (total / p.gather(1, top1[:, None])[:, 0]).log()
-    # Not a dot product: ``sum`` adds in pairs, and so keeps the small terms of a long tail.
-    if (mean := (p * logits).sum(1)).isnan().any():  # a logit of −∞ has probability 0: 0 · −∞ counts as 0
-        logits.clamp_(min=torch.finfo(logits.dtype).min)
-        mean = (p * logits).sum(1)
-    entropy = log_sum - mean / total
-    at_target = logits[:, target].clone()
+    logits.sub_(top.values[..., :1])  # the largest becomes 0, so that no sum below is a difference of large numbers
+    p = torch.softmax(logits, dim=-1)
+    total = p.sum(-1)  # 1 but for the rounding of softmax's own sum, which a large divergence would magnify
+    log_sum = (total / p.gather(-1, top1[..., None])[..., 0]).log()
+    entropy = log_sum - _sum_of_products(p, logits) / total
+    cross_entropy = log_sum - (p[:, -1:] * logits).sum(-1) / total[:, -1:]
+    at_target = torch.stack([of_position[:, target] for of_position, target in zip(logits, targets, strict=True)])
     return {
         "top1_id": top1,
         "top1_logprob": -log_sum,
         "target_logprob": at_target - log_sum,
         "entropy": entropy,
-        # Σ p_final · (log p_final − log p)
-        "kl_to_final": (log_sum - (p[-1] * logits).sum(1) / total[-1] - entropy[-1]).clamp(min=0.0),
-        "topk_ids": top.indices[:, :top_k],
-        "topk_logprobs": (top.values - top.values[:, :1] - log_sum[:, None])[:, :top_k],
-        "target_rank": 1 + _count_before_(logits, target, at_target),
+        "kl_to_final": (cross_entropy - entropy[:, -1:]).clamp(min=0.0),
+        "topk_ids": top.indices[..., :top_k],
+        "topk_logprobs": (top.values - top.values[..., :1] - log_sum[..., None])[..., :top_k],
+        "target_rank": 1 + _count_before_(logits, targets, at_target),
     }
 
 
 def _first_of_equals(
-    logits: Float[Tensor, "layers vocabulary"], best: Float[Tensor, "layers k"], ids: Int[Tensor, "layers k"]
-) -> Int[Tensor, " layers"]:
+    logits: Float[Tensor, "positions layers vocabulary"],
+    best: Float[Tensor, "positions layers k"],
+    ids: Int[Tensor, "positions layers k"],
+) -> Int[Tensor, "positions layers"]:
     """Return the lowest id of the largest logit: ``topk`` promises no order among equals, ``argmax`` the first."""
-    first = ids[:, 0].clone()
-    tied = best[:, 0] == best[:, 1]
+    if logits.is_cuda:  # where another pass costs less than to wait and see whether it is needed
+        return logits.argmax(-1)
+    first = ids[..., 0].clone()
+    tied = best[..., 0] == best[..., 1]
     if tied.any():
-        first[tied] = logits[tied].argmax(1)
+        first[tied] = logits[tied].argmax(-1)
     return first
 
 
+def _sum_of_products(
+    p: Float[Tensor, "positions layers vocabulary"], logits: Float[Tensor, "positions layers vocabulary"]
+) -> Float[Tensor, "positions layers"]:
+    """Return Σ p · logit, where 0 · −∞ counts as 0. Logits of −∞ become the smallest number there is.
+
+    Not a dot product: ``sum`` adds in pairs, and so keeps the small terms of a long tail.
+    """
+    if not logits.is_cuda and not (found := (p * logits).sum(-1)).isnan().any():
+        return found
+    logits.clamp_(min=torch.finfo(logits.dtype).min)
+    return (p * logits).sum(-1)
+
+
 def _count_before_(
-    logits: Float[Tensor, "layers vocabulary"], target: int, at_target: Float[Tensor, " layers"]
-) -> Int[Tensor, " layers"]:
-    """Count the tokens that come before the target, turning the logits into ones and zeros on the way.
+    logits: Float[Tensor, "positions layers vocabulary"],
+    targets: Sequence[int],
+    at_target: Float[Tensor, "positions layers"],
+) -> Int[Tensor, "positions layers"]:
+    """Count the tokens that come before each target, turning the logits into ones and zeros on the way.
 
     In place and in float32, which counts exactly up to 2²⁴: sums of booleans are several times slower.
     """
-    logits[:, :target].ge_(at_target[:, None])
-    logits[:, target + 1 :].gt_(at_target[:, None])
-    logits[:, target] = 0.0
-    return logits.sum(1).long()
+    for of_position, target, at in zip(logits, targets, at_target[..., None], strict=True):
+        of_position[:, :target].ge_(at)
+        of_position[:, target + 1 :].gt_(at)
+        of_position[:, target] = 0.0
+    return logits.sum(-1).long()

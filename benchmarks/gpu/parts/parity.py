@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.gpu import reference
-from benchmarks.gpu.engines import attentions, checked_run, logit_rows, statistics
+from benchmarks.gpu.engines import ATTENTIONS, checked_run, logit_rows, statistics
 from benchmarks.gpu.plan import Line, Setting
 from benchmarks.gpu.process import guarded
 from benchmarks.gpu.rates import float32_products
@@ -19,6 +19,7 @@ from lenscore.lenses.lens import Lens
 from lenscore.lenses.logit import LogitLens
 from lenscore.lenses.tuned import Translators, TunedLens
 from lenscore.models.loading import LoadedModel
+from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.sharing import ContextRunner
 from lenscore.study.ablation import Replacement, Scope
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model
@@ -48,7 +49,7 @@ def run(setting: Setting) -> Iterator[Line]:
     """Yield a line for each family and way of running it."""
     for family in _FAMILIES[:_FAMILIES_ON_CPU] if setting.small else _FAMILIES:
         yield from guarded({"case": family}, partial(_of_family, family, setting.device))
-    for attention in attentions(setting.device)[1:]:
+    for attention in ATTENTIONS[1:]:
         for family in _COMPILED_FAMILIES:
             yield from guarded(
                 {"case": f"{family}, {attention}"}, partial(_attended, family, setting.device, attention)
@@ -71,7 +72,7 @@ def _of_family(family: str, device: str) -> Iterator[Line]:
     yield _in_bfloat16(family, device)
 
 
-def _attended(family: str, device: str, attention: str) -> Iterator[Line]:
+def _attended(family: str, device: str, attention: AttentionKind) -> Iterator[Line]:
     """Compare another way of attending than SDPA."""
     run = checked_run(tiny_model(family).to(device), attention)
     found = logit_rows(run, _QUESTIONS)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from benchmarks.gpu.contexts import Questions, made_questions, tokenised_questions
-from benchmarks.gpu.engines import attentions, checked_run, statistics
+from benchmarks.gpu.engines import ATTENTIONS, checked_run, statistics
 from benchmarks.gpu.plain import plain_rows
 from benchmarks.gpu.plan import Line, Setting
 from benchmarks.gpu.rows import EXACT, Rows, agreement
@@ -29,7 +29,7 @@ def run(setting: Setting) -> Iterator[Line]:
     contexts = [context for question in questions for context in question]
     plain = plain_rows(model, contexts, batch=1)
     on_cpu = None
-    for attention in attentions(setting.device):
+    for attention in ATTENTIONS:
         checked = checked_run(on_device(model, setting.device), attention)
         found = statistics(checked, questions)["logit"]
         line = {"kind": "records", **about, "attention": attention, "sharing": checked.prefix_sharing}

@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from benchmarks.gpu.contexts import Questions, made_questions, tokens_of
 from benchmarks.gpu.device import peak_bytes, start_peak, timed
-from benchmarks.gpu.engines import attentions, checked_run, logit_rows
+from benchmarks.gpu.engines import ATTENTIONS, checked_run, logit_rows
 from benchmarks.gpu.plain import plain_rows
 from benchmarks.gpu.plan import Line, Setting
 from benchmarks.gpu.process import fault
@@ -104,7 +104,7 @@ class _Measure:
         self._rate = rate
         self._about = about
         # Each engine has its run for all workloads: the model is checked and packed once.
-        self._runs = {attention: checked_run(model, attention) for attention in attentions(setting.device)}
+        self._runs = {attention: checked_run(model, attention) for attention in ATTENTIONS}
 
     def workload(self, workload: Workload) -> Iterator[Line]:
         """Yield a line on each contestant, then one on what was aimed at."""
