@@ -44,7 +44,7 @@ def contexts() -> list[Context]:
         documents=[2, 4], positions=2, distractors="bm25", orders=2, controls=["closed_book", "shuffled_gold"]
     )
     template = read_template(template_path("few_shot"))
-    built, _ = build_contexts(
+    built, *_ = build_contexts(
         dataset, dataset[:3], first_place=1, set_name="main", spec=spec, template=template, missing_answer="error"
     )
     return built

@@ -95,7 +95,7 @@ def test_a_shard_is_not_extracted_through_a_lens_that_was_trained_on_its_questio
     """A study that has grown: the lens was trained when the question was not among the study's."""
     job = job_of("extract_shard", study_config, {"model": "tiny", "set": "main", "shard": "0000"}, tmp_path)
     (question,) = study_order(dataset, 0)[:1]
-    contexts, _ = build_contexts(
+    contexts, *_ = build_contexts(
         dataset, [question], first_place=0, set_name="main", spec=ContextSetSpec(documents=[2], positions=2),
         template=read_template(template_path("few_shot")), missing_answer="error",
     )  # fmt: skip

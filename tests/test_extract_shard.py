@@ -37,7 +37,7 @@ def dataset() -> list[Question]:
 def contexts(dataset: list[Question]) -> list[Context]:
     spec = ContextSetSpec(documents=[2, 4], positions="all", distractors="bm25", controls=["closed_book", "oracle"])
     template = read_template(template_path("few_shot"))
-    built, _ = build_contexts(
+    built, *_ = build_contexts(
         dataset, dataset[:3], first_place=0, set_name="main", spec=spec, template=template, missing_answer="error"
     )
     assert len(built) == 3 * (2 + 4 + 2)

@@ -30,6 +30,7 @@ CHANGES: dict[str, Any] = {
     "seed": 1,
     "shard_size": 3,
     "missing_answer": "skip",
+    "answer_in_distractors": "drop",
     "context_sets.more": {"documents": [2], "positions": 2},
     "context_sets.main.documents": [2, 3],
     "context_sets.main.positions": [0, 1],

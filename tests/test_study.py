@@ -61,6 +61,7 @@ def test_defaults() -> None:
         "seed": 0,
         "shard_size": 25,
         "missing_answer": "error",
+        "answer_in_distractors": "keep",
         "context_sets": {
             "main": {
                 "documents": [5],

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Segment
-from lenscore.errors import ContextError
+from lenscore.errors import ContextError, shown
 from lenscore.prefix_tree.tree import common_length
 
 
@@ -113,11 +113,12 @@ class ContextTokenizer:
         common = common_length(prompt, whole)
         merged = len(prompt) - common
         if common == len(whole):
-            raise ContextError(f"the answer {answer!r} has no tokens: the tokenizer drops its characters")
+            raise ContextError(f"the answer {shown(answer)} has no tokens: the tokenizer drops its characters")
         if merged > 1:
             raise ContextError(
-                f"the tokenizer splits the prompt differently when the answer {answer!r} follows it: {merged} of the "
-                "prompt's last tokens change, at most one may; end the template's reply before a space or line break"
+                f"the tokenizer splits the prompt differently when the answer {shown(answer)} follows it: {merged} of "
+                "the prompt's last tokens change, at most one may; end the template's reply before a space or line "
+                "break"
             )
         leading = [] if self._opens_with_leading(whole) else self._leading
         start = len(leading) + common
@@ -157,8 +158,8 @@ class ContextTokenizer:
             return text
         found = occurrence(answer, text)
         if found is None:
-            raise ContextError(f"the answer {answer!r} does not occur in the document to cut around it")
-        inside = [i for i, (start, end) in enumerate(offsets) if end > found.start() and start < found.end()]
+            raise ContextError(f"the answer {shown(answer)} does not occur in the document to cut around it")
+        inside = [i for i, (start, end) in enumerate(offsets) if end > found[0] and start < found[1]]
         first, needed = inside[0], len(inside)
         run = text
         for spare in range(max(budget - needed, 0), -1, -1):

@@ -157,6 +157,7 @@ class StudyJobs:
             first=first,
             end=end,
             missing_answer=self.study.missing_answer,
+            answer_in_distractors=self.study.answer_in_distractors,
         )
 
     def train_lens(self, wildcards: Wildcards) -> TrainLensJob:
@@ -246,6 +247,7 @@ class StudyJobs:
                 models=self._model_folders,
                 contexts=[shard.contexts for shard in contexts],
                 left_out=[shard.left_out for shard in contexts],
+                answers_in_distractors=[shard.answers_in_distractors for shard in contexts],
                 records=[shard.records for shard in records],
                 answer_tokens=[shard.answer_tokens for shard in records],
                 fits=[shard.fits for shard in records],

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document, Question
-from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
+from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
 from lenscore.errors import StoreError
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.files import written_whole
@@ -33,6 +33,7 @@ class ContextShard:
     shard: int
     contexts: Path
     left_out: Path
+    answers_in_distractors: Path
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,8 @@ def _insert_contexts(connection: duckdb.DuckDBPyConnection, shard: ContextShard)
         )
         connection.register("new_left_out", left_out)
         connection.execute("insert into left_out_questions select context_set, question_id, reason from new_left_out")
+        connection.register("new_answers", read_table(shard.answers_in_distractors, ANSWERS_IN_DISTRACTORS))
+        connection.execute("insert into answers_in_distractors by name select * from new_answers")
     except duckdb.ConstraintException as error:
         raise StoreError(f"{place}: a context stands there that another shard holds too: {error}") from error
 

@@ -6,6 +6,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from lenscore.study.section import Section, impossible
 
+# What to do with a dataset's own distractor that holds an accepted answer.
+AnswerInDistractors = Literal["keep", "drop", "error"]
+
 
 def _form_of_positions(value: object) -> str | None:
     """Return which form of ``positions`` a value takes, so that errors mention only the form that was meant."""

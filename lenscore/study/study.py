@@ -9,7 +9,7 @@ from lenscore.errors import ConfigError
 from lenscore.study import dataset, models, section
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.analysis import AnalysisSpec
-from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.context_sets import AnswerInDistractors, ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.lenses import LENSES, LensName
@@ -30,6 +30,11 @@ class Study(Section):
     shard_size: int = Field(default=25, ge=1, description="Questions a shard.")
     missing_answer: Literal["error", "skip"] = Field(
         default="error", description="What to do with a question none of whose answers occurs in its gold document."
+    )
+    answer_in_distractors: AnswerInDistractors = Field(
+        default="keep",
+        description="What to do with a distractor of the dataset's own that holds an accepted answer; in any case it "
+        "is counted. The methods bm25 and random never take one.",
     )
     context_sets: dict[Name, ContextSetSpec] = Field(min_length=1)
     models: dict[Name, ModelSpec] = Field(min_length=1)
