@@ -35,6 +35,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
+def shown_name(name: str) -> str:
+    """Return the name of a file as messages show it: as it is, unless it is long or does not print as it is."""
+    return name if name.isprintable() and len(name) <= _MOST_SHOWN else shown(name)
+
+
 class LenscoreError(Exception):
     """A fault in the input of a study, as opposed to a bug in the project."""
 

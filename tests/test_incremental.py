@@ -46,6 +46,8 @@ CHANGES: dict[str, Any] = {
     "models.tiny.dtype": "bfloat16",
     "models.tiny.matmul": "bf16",
     "models.tiny.window": 1000,
+    "models.tiny.chat.date": "2024-02-29",
+    "models.tiny.chat.arguments": {"enable_thinking": False},
     "tuned_lens.questions": 9,
     "tuned_lens.held_out": 6,
     "tuned_lens.tokens_per_document": 9,

@@ -28,7 +28,7 @@ from lenscore.study.dataset import DatasetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.run_settings import Overflow, RunSettings
+from lenscore.study.run_settings import Chat, Overflow, RunSettings
 from lenscore.study.study import Study
 
 Wildcards = Mapping[str, str]
@@ -320,6 +320,7 @@ class StudyJobs:
             matmul=model.matmul,
             window=model.window,
             overflow=Overflow(action=contexts.overflow, cut=contexts.cut),
+            chat=Chat(date=model.chat.date, arguments=model.chat.arguments),
         )
 
     def _model_folder(self, model: str) -> Path:

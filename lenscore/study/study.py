@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from lenscore.errors import ConfigError
-from lenscore.study import dataset, models, section
+from lenscore.errors import ConfigError, shown
+from lenscore.study import chat, dataset, models, section
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.analysis import AnalysisSpec
 from lenscore.study.context_sets import AnswerInDistractors, ContextSetSpec
@@ -16,7 +16,7 @@ from lenscore.study.lenses import LENSES, LensName
 from lenscore.study.messages import fault_in_words
 from lenscore.study.models import ModelSpec
 from lenscore.study.report import ReportSpec
-from lenscore.study.section import Name, Section, impossible
+from lenscore.study.section import MOST_QUESTIONS, Name, Section, Seed, impossible
 from lenscore.study.tuned_lens import TunedLensSpec
 
 
@@ -25,9 +25,13 @@ class Study(Section):
 
     study: Name = Field(description="Names the folder results/<study>/.")
     dataset: DatasetSpec
-    questions: int = Field(ge=1, description="The first n of the dataset in a seeded order; a larger n only adds.")
-    seed: int = Field(default=0, ge=0, description="Orders the questions.")
-    shard_size: int = Field(default=25, ge=1, description="Questions a shard.")
+    questions: int = Field(
+        ge=1,
+        le=MOST_QUESTIONS,
+        description="The first n of the dataset in a seeded order; a larger n only adds.",
+    )
+    seed: Seed = Field(default=0, description="Orders the questions.")
+    shard_size: int = Field(default=25, ge=1, le=MOST_QUESTIONS, description="Questions a shard.")
     missing_answer: Literal["error", "skip"] = Field(
         default="error", description="What to do with a question none of whose answers occurs in its gold document."
     )
@@ -53,7 +57,7 @@ class Study(Section):
             ("ablation.scopes", self.ablation.scopes),
         ):
             if len(set(values)) != len(values):
-                raise impossible(key, f"must not name a value twice; found {values}")
+                raise impossible(key, f"must not name a value twice; found {shown(values)}")
         if self.ablation.questions > self.questions:
             raise impossible(
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
@@ -73,7 +77,8 @@ class Study(Section):
         )
 
 
-_PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS
+_MOST_FAULTS = 10  # in one message
+_PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS | chat.PATTERNS_IN_WORDS
 
 
 def read_study(config: Mapping[str, Any]) -> Study:
@@ -86,5 +91,8 @@ def read_study(config: Mapping[str, Any]) -> Study:
         return Study.model_validate(config)
     except ValidationError as error:
         schema = Study.model_json_schema()
-        lines = [fault_in_words(dict(fault), config, schema, _PATTERNS) for fault in error.errors()]
+        faults = error.errors(include_url=False)
+        lines = [fault_in_words(dict(fault), config, schema, _PATTERNS) for fault in faults[:_MOST_FAULTS]]
+        if len(faults) > _MOST_FAULTS:
+            lines.append(f"and {len(faults) - _MOST_FAULTS} more faults")
         raise ConfigError("the config cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None
