@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document, Question
 from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
-from lenscore.errors import StoreError
+from lenscore.errors import StoreError, shown_name
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.files import written_whole
 from lenscore.lenses.divergences import LENS_DIVERGENCES
@@ -196,14 +196,14 @@ def _insert_questions(
             for name, place in zip(columns["question_id"], columns["question_place"], strict=True):
                 if places.setdefault(name, place) != place:
                     raise StoreError(
-                        f"{file}: question {name} has place {place} in the study's order, and {places[name]} in "
-                        "another file; build the contexts anew"
+                        f"{file}: question {shown_name(name)} has place {place} in the study's order, and "
+                        f"{places[name]} in another file; build the contexts anew"
                     )
     questions = {question.question_id: question for question in dataset if question.question_id in places}
     if missing := sorted(places.keys() - questions.keys()):
         raise StoreError(
-            f"{len(missing)} questions of contexts are not in the dataset, the first is {missing[0]}: build the "
-            "contexts anew from the dataset as it is now"
+            f"{len(missing)} questions of contexts are not in the dataset, the first is {shown_name(missing[0])}: "
+            "build the contexts anew from the dataset as it is now"
         )
     rows = [
         (
@@ -362,4 +362,6 @@ def _check_completeness(
         if rows:
             model, context_id, context_set, number = rows[0]
             shard = by_identity.get((model, context_set, number), "no shard of the study")
-            raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: extract that shard anew")
+            raise StoreError(
+                f"{len(rows)} {fault}; the first is {shown_name(context_id)} of {shard}: extract that shard anew"
+            )
