@@ -6,6 +6,7 @@ that the answer is a part of a longer word. Korean has spaces, but joins particl
 
 import re
 import unicodedata
+from array import array
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
@@ -57,32 +58,38 @@ class FoldedText(NamedTuple):
 
     Attributes:
         text: composed (NFC), typographic apostrophes, quotes and dashes plain, invisible characters left out.
-        spans: of each of its characters, start and end in the original; None where they are its own places.
+        starts: where each of its characters begins in the original; None where that is its own place.
+        ends: where each of them ends there.
     """
 
     text: str
-    spans: list[tuple[int, int]] | None
+    starts: "array[int] | None" = None
+    ends: "array[int] | None" = None
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """Return the start and end in the original of a run of characters that is not empty."""
-        return (start, end) if self.spans is None else (self.spans[start][0], self.spans[end - 1][1])
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
 
 
 def fold(text: str) -> FoldedText:
     """Return a text with its spellings folded; upper and lower case stay."""
     if unicodedata.is_normalized("NFC", text) and not _HAS_INVISIBLE.search(text):
-        return FoldedText(text.translate(_PLAIN), None)
+        return FoldedText(text.translate(_PLAIN))
     parts: list[str] = []
-    spans: list[tuple[int, int]] = []
+    starts, ends = array("q"), array("q")
     for cluster in regex.finditer(r"\X", text):
         visible = _HAS_INVISIBLE.sub("", cluster.group())
         composed = unicodedata.normalize("NFC", visible).translate(_PLAIN)
         parts.append(composed)
         if len(composed) == len(cluster.group()):
-            spans += [(place, place + 1) for place in range(*cluster.span())]
+            starts.extend(range(*cluster.span()))
+            ends.extend(range(cluster.start() + 1, cluster.end() + 1))
         else:
-            spans += [cluster.span()] * len(composed)
-    return FoldedText("".join(parts), spans)
+            starts.extend([cluster.start()] * len(composed))
+            ends.extend([cluster.end()] * len(composed))
+    return FoldedText("".join(parts), starts, ends)
 
 
 def find_phrase(phrase: str, text: str, *, any_case: bool = False) -> tuple[int, int] | None:
