@@ -23,7 +23,10 @@ from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.study import Study, read_study
 from lenscore.study.yaml_files import check_config_file, read_yaml
-from tests.bad_input import CASES, CONFIG, QUESTION, Case, outcome, rows
+from tests.bad_input import CASES
+from tests.bad_input.case import Case, outcome
+from tests.bad_input.configs import CONFIG
+from tests.bad_input.datasets import QUESTION, rows
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.area}: {case.name}" for case in CASES])
