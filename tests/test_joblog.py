@@ -91,6 +91,7 @@ rule all:
 rule fetch_model:
     output:
         folder=directory("resources/models/tiny"),
+        hashes="resources/hashes/model.json",
     log:
         "logs/model.log",
     params:
@@ -103,6 +104,7 @@ rule fetch_dataset:
     output:
         questions="resources/datasets/own/questions.parquet",
         manifest="resources/datasets/own/manifest.json",
+        hashes="resources/hashes/dataset.json",
     log:
         "logs/dataset.log",
     params:
@@ -111,7 +113,8 @@ rule fetch_dataset:
         "{root}/workflow_scripts/fetch_dataset.py"
 """
 MODEL = FetchModelJob(
-    inputs=Files(), outputs=FetchModelOutputs(folder=Path("resources/models/tiny")), model="tiny",
+    inputs=Files(), model="tiny",
+    outputs=FetchModelOutputs(folder=Path("resources/models/tiny"), hashes=Path("resources/hashes/model.json")),
     source=ModelSpec(source="path:gpt2"), contents={},
 )  # fmt: skip
 DATASET = FetchDatasetJob(
@@ -119,6 +122,7 @@ DATASET = FetchDatasetJob(
     outputs=FetchDatasetOutputs(
         manifest=Path("resources/datasets/own/manifest.json"),
         questions=Path("resources/datasets/own/questions.parquet"),
+        hashes=Path("resources/hashes/dataset.json"),
     ),
     source=DatasetSpec(source="path:own.jsonl"), contents={},
 )  # fmt: skip

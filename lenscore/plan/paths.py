@@ -38,6 +38,7 @@ JOBS: Mapping[str, str] = {
     "choose_examples": "",
     "render_charts": "",
     "render_report": "",
+    "verify": "",
 }
 
 # Rules whose results all studies share.
@@ -59,6 +60,11 @@ def spent(rule: str) -> str:
     return benchmark(rule).replace(".tsv", ".json")
 
 
+def hashes(rule: str) -> str:
+    """Return the file in which a rule's job records the hashes of what it made."""
+    return f"{RESOURCES if rule in SHARED else RESULTS}/hashes/{_job(rule)}.json"
+
+
 def _job(rule: str) -> str:
     return f"{rule}/{JOBS[rule]}".rstrip("/")
 
@@ -67,8 +73,8 @@ def _shard(kind: str) -> str:
     return f"{RESULTS}/{kind}/{{model}}/{{set}}/shard-{{shard}}.parquet"
 
 
-# By rule, its outputs by name.
-OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
+# By rule, what it makes, by name.
+_OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "fetch_model": {"folder": MODEL},
     "fetch_dataset": {"manifest": DATASET, "questions": QUESTIONS},
     "build_contexts": {
@@ -101,4 +107,9 @@ OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "choose_examples": {"csv": f"{RESULTS}/tables/examples.csv", "parquet": f"{RESULTS}/tables/examples.parquet"},
     "render_charts": {"charts": f"{RESULTS}/charts"},
     "render_report": {"page": f"{RESULTS}/report/index.html"},
+}
+
+# By rule, its outputs by name.
+OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
+    rule: {**outputs, "hashes": hashes(rule)} for rule, outputs in _OUTPUTS.items()
 }

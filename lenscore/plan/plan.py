@@ -6,6 +6,7 @@ from typing import Any
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.job import Job
+from lenscore.plan.rules.verify import MadeFiles, VerifyJob
 from lenscore.plan.study_jobs import Contents, StudyJobs, Wildcards
 from lenscore.study.study import Study
 
@@ -59,6 +60,12 @@ class Plan:
             "set": list(self._study.context_sets),
             "lens": self._jobs.trained or ["none"],
         }
+
+    def verify(self) -> dict[str, Any]:
+        """Return what rule verify is to verify, as JSON."""
+        jobs = [self._job(rule, wildcards) for rule, of_rule in self.all_jobs().items() for wildcards in of_rule]
+        made = [MadeFiles(files=list(job.outputs.where(job.outputs)), hashes=job.outputs.hashes) for job in jobs]
+        return VerifyJob(made=made).model_dump(mode="json")
 
     def _job(self, rule: str, wildcards: Wildcards) -> Job:
         job: Job = getattr(self._jobs, rule)(dict(wildcards.items()))

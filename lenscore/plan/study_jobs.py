@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from lenscore.plan import paths
 from lenscore.plan.check import StudyCheck
 from lenscore.plan.code_versions import CodeVersions
-from lenscore.plan.job import Files
+from lenscore.plan.job import Files, Outputs
 from lenscore.plan.rules.ablate_shard import AblateInputs, AblateJob, AblateOutputs
 from lenscore.plan.rules.analyse import AnalyseInputs, AnalyseJob, AnalyseOutputs
 from lenscore.plan.rules.build_contexts import ContextsInputs, ContextsJob, ContextsOutputs
@@ -32,7 +32,7 @@ from lenscore.study.run_settings import Overflow, RunSettings
 from lenscore.study.study import Study
 
 Wildcards = Mapping[str, str]
-Out = TypeVar("Out", bound=Files)
+Out = TypeVar("Out", bound=Outputs)
 
 # On what the results of rules depend besides the project's own code.
 _MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -148,7 +148,7 @@ class StudyJobs:
         first, end = self.shards.questions(int(wildcards["shard"]))
         defaults = {name: ContextSetSpec.model_fields[name].default for name in _OF_THE_WINDOW}
         return ContextsJob(
-            inputs=ContextsInputs(questions=self._questions),
+            inputs=ContextsInputs(questions=self._questions, hashes=[self._hashes_of_dataset]),
             outputs=self._outputs("build_contexts", ContextsOutputs, wildcards),
             context_set=wildcards["set"],
             spec=spec.model_copy(update=defaults),
@@ -164,7 +164,11 @@ class StudyJobs:
         training = LENSES[wildcards["lens"]].training
         assert training is not None, "a wildcard of this rule is a lens that is trained"
         return TrainLensJob(
-            inputs=TrainLensInputs(model=self._model_folder(wildcards["model"]), questions=self._questions),
+            inputs=TrainLensInputs(
+                model=self._model_folder(wildcards["model"]),
+                questions=self._questions,
+                hashes=[self._hashes_of_model(wildcards["model"]), self._hashes_of_dataset],
+            ),
             outputs=self._outputs("train_lens", TrainLensOutputs, wildcards),
             training=training,
             settings=self.study.tuned_lens,
@@ -182,6 +186,11 @@ class StudyJobs:
                 contexts=self._contexts(wildcards).contexts,
                 lenses=[lens.lens for lens in lenses],
                 lens_manifests=[lens.manifest for lens in lenses],
+                hashes=[
+                    self._hashes_of_model(wildcards["model"]),
+                    self._contexts(wildcards).hashes,
+                    *(lens.hashes for lens in lenses),
+                ],
             ),
             outputs=self._outputs("extract_shard", ExtractOutputs, wildcards),
             model=wildcards["model"],
@@ -201,6 +210,10 @@ class StudyJobs:
             inputs=MeansInputs(
                 model=self._model_folder(wildcards["model"]),
                 contexts=[self._contexts(shard).contexts for shard in shards],
+                hashes=[
+                    self._hashes_of_model(wildcards["model"]),
+                    *(self._contexts(shard).hashes for shard in shards),
+                ],
             ),
             outputs=self._outputs("reference_means", MeansOutputs, wildcards),
             settings=self._settings(wildcards),
@@ -212,12 +225,17 @@ class StudyJobs:
     def ablate_shard(self, wildcards: Wildcards) -> AblateJob:
         """Ablate the blocks of a model in the contexts of a shard's first questions."""
         ablation = self.study.ablation
-        means = self._outputs("reference_means", MeansOutputs, wildcards).means
+        means = [self._outputs("reference_means", MeansOutputs, wildcards)] if self.needs_means else []
         return AblateJob(
             inputs=AblateInputs(
                 model=self._model_folder(wildcards["model"]),
                 contexts=self._contexts(wildcards).contexts,
-                means=[means] if self.needs_means else [],
+                means=[of_set.means for of_set in means],
+                hashes=[
+                    self._hashes_of_model(wildcards["model"]),
+                    self._contexts(wildcards).hashes,
+                    *(of_set.hashes for of_set in means),
+                ],
             ),
             outputs=self._outputs("ablate_shard", AblateOutputs, wildcards),
             model=wildcards["model"],
@@ -239,6 +257,7 @@ class StudyJobs:
         records = [self._outputs("extract_shard", ExtractOutputs, _of_shard(*shard)) for shard in record_shards]
         ablations = [self._outputs("ablate_shard", AblateOutputs, _of_shard(*shard)) for shard in ablation_shards]
         divergences = [(model, lens) for model in models for lens in self.trained]
+        lenses = [self._lens(model, lens) for model, lens in divergences]
         return LoadJob(
             inputs=LoadInputs(
                 questions=self._questions,
@@ -249,8 +268,13 @@ class StudyJobs:
                 records=[shard.records for shard in records],
                 answer_tokens=[shard.answer_tokens for shard in records],
                 fits=[shard.fits for shard in records],
-                divergences=[self._lens(model, lens).divergence for model, lens in divergences],
+                divergences=[lens.divergence for lens in lenses],
                 ablations=[shard.ablations for shard in ablations],
+                hashes=[
+                    self._hashes_of_dataset,
+                    *(self._hashes_of_model(model) for model in models),
+                    *(made.hashes for made in [*contexts, *records, *lenses, *ablations]),
+                ],
             ),
             outputs=self._outputs("load_database", LoadOutputs),
             study=self.study.study,
@@ -269,7 +293,7 @@ class StudyJobs:
     def analyse(self, wildcards: Wildcards) -> AnalyseJob:
         """Make the tables."""
         return AnalyseJob(
-            inputs=AnalyseInputs(database=self._database),
+            inputs=AnalyseInputs(database=self._database.database, hashes=[self._database.hashes]),
             outputs=self._outputs("analyse", AnalyseOutputs),
             settings=self.study.analysis,
         )
@@ -277,7 +301,7 @@ class StudyJobs:
     def choose_examples(self, wildcards: Wildcards) -> ExamplesJob:
         """Choose the explorer's contexts."""
         return ExamplesJob(
-            inputs=ExamplesInputs(database=self._database),
+            inputs=ExamplesInputs(database=self._database.database, hashes=[self._database.hashes]),
             outputs=self._outputs("choose_examples", ExamplesOutputs),
             per_cell=self.study.report.examples,
         )
@@ -285,18 +309,20 @@ class StudyJobs:
     def render_charts(self, wildcards: Wildcards) -> ChartsJob:
         """Draw all charts."""
         return ChartsJob(
-            inputs=ChartsInputs(tables=self._tables),
+            inputs=ChartsInputs(tables=self._tables, hashes=self._hashes_of_tables),
             outputs=self._outputs("render_charts", ChartsOutputs),
         )
 
     def render_report(self, wildcards: Wildcards) -> PageJob:
         """Render the page, which shows the whole config."""
+        charts = self._outputs("render_charts", ChartsOutputs)
         return PageJob(
             inputs=PageInputs(
-                database=self._database,
+                database=self._database.database,
                 tables=self._tables,
                 findings=self._outputs("analyse", AnalyseOutputs).findings,
-                charts=self._outputs("render_charts", ChartsOutputs).charts,
+                charts=charts.charts,
+                hashes=[self._database.hashes, *self._hashes_of_tables, charts.hashes],
             ),
             outputs=self._outputs("render_report", PageOutputs),
             config=self.study.model_dump(mode="json"),
@@ -332,8 +358,8 @@ class StudyJobs:
         return Path(paths.QUESTIONS.format(dataset=self.study.dataset.name))
 
     @property
-    def _database(self) -> Path:
-        return self._outputs("load_database", LoadOutputs).database
+    def _database(self) -> LoadOutputs:
+        return self._outputs("load_database", LoadOutputs)
 
     @property
     def _tables(self) -> list[Path]:
@@ -341,6 +367,20 @@ class StudyJobs:
             *self._outputs("analyse", AnalyseOutputs).parquet,
             self._outputs("choose_examples", ExamplesOutputs).parquet,
         ]
+
+    @property
+    def _hashes_of_tables(self) -> list[Path]:
+        return [
+            self._outputs("analyse", AnalyseOutputs).hashes,
+            self._outputs("choose_examples", ExamplesOutputs).hashes,
+        ]
+
+    @property
+    def _hashes_of_dataset(self) -> Path:
+        return Path(paths.hashes("fetch_dataset").format(dataset=self.study.dataset.name))
+
+    def _hashes_of_model(self, model: str) -> Path:
+        return Path(paths.hashes("fetch_model").format(model_folder=self.study.models[model].folder_name(model)))
 
     def _contexts(self, wildcards: Wildcards) -> ContextsOutputs:
         return self._outputs("build_contexts", ContextsOutputs, wildcards)
