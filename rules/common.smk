@@ -9,6 +9,7 @@ sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
 from lenscore.jobs.checkout import importable_in_jobs
+from lenscore.jobs.log import printable
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
@@ -26,7 +27,7 @@ try:
         check_sources(STUDY, Path(paths.DATASET.format(dataset=STUDY.dataset.name)))
     PLAN = Plan(STUDY, CodeVersions(Path(workflow.basedir)), SourceContents(Path(paths.CONTENTS)))
 except LenscoreError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(printable(str(error))) from None
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
 # GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.

@@ -184,18 +184,19 @@ def test_a_page_of_parquet_with_a_flipped_bit_is_not_read(tmp_path: Path) -> Non
     file = tmp_path / "table.parquet"
     write_table(table, file, {"model": "m"})
     assert read_table(file, schema).equals(table)
-    refused = 0
+    messages = []
     for _ in range(300):
         with flipped(file, draw):
             try:
                 found = read_table(file, schema)
             except LenscoreError as error:
-                assert str(file) in str(error)
-                assert "\n" not in str(error)
-                refused += 1
+                messages.append(str(error))
                 continue
-            assert found.equals(table)
-    assert refused > 200
+            assert found.equals(table)  # the bit was in what is not read, such as statistics
+    assert len(messages) > 200
+    for message in messages:
+        assert message.startswith(f"{file}: ")
+        assert "\n" not in message
 
 
 @pytest.mark.parametrize("left", [0, 3, 100])

