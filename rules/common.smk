@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
+from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
 from lenscore.plan import paths
@@ -28,6 +29,10 @@ try:
     PLAN = Plan(STUDY, CodeVersions(Path(workflow.basedir)), SourceContents(Path(paths.CONTENTS)))
 except LenscoreError as error:
     raise WorkflowError(printable(str(error))) from None
+
+# Workflows of several checkouts may share resources/. The claims hold until this process ends.
+if workflow.is_main_process and not workflow.dryrun:
+    CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
 # GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.

@@ -10,6 +10,8 @@ RESULTS = "results/{study}"
 
 # What is remembered of files that path: sources name (``lenscore.sources.contents``).
 CONTENTS = f"{RESOURCES}/.contents.json"
+# Claims of running workflows on what they fetch (``lenscore.jobs.claims``).
+CLAIMS = f"{RESOURCES}/.claims"
 # Records by what they are made from, shared by all studies; may be removed at any time.
 RECORD_CACHE = "results/.cache/records"
 

@@ -1,6 +1,7 @@
 """The plan of one study, as the rules read it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lenscore.plan import paths
@@ -60,6 +61,12 @@ class Plan:
             "set": list(self._study.context_sets),
             "lens": self._jobs.trained or ["none"],
         }
+
+    @property
+    def fetched(self) -> list[Path]:
+        """The files that are there once the study's models and its dataset have been fetched."""
+        jobs = (self._job(rule, wildcards) for rule in paths.SHARED for wildcards in self.all_jobs()[rule])
+        return [job.outputs.hashes for job in jobs]
 
     def verify(self) -> dict[str, Any]:
         """Return what rule verify is to verify, as JSON."""
