@@ -12,6 +12,10 @@ from lenscore.hashes import advice
 # What DuckDB appends to a database's name for the file of changes that are not yet in the database.
 WRITE_AHEAD_LOG = ".wal"
 
+# How DuckDB words what its classes of errors do not tell apart.
+_IS_WRITTEN_TO = "Could not set lock on file"
+_IS_DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
+
 
 @contextmanager
 def opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -30,13 +34,10 @@ def opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(str(database), read_only=True) as connection:
             yield connection
-    except duckdb.IOException as error:
-        raise StoreError(f"{database}: cannot be opened: {_one_line(error)}") from None
     except duckdb.Error as error:
-        if "Corrupt database file" not in str(error):
-            raise
-        raise DamagedFileError(f"{database}: {_one_line(error)}; {advice([str(database)])}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        said = " ".join(str(error).split())
+        if _IS_WRITTEN_TO in said:
+            raise StoreError(f"{database}: another session writes to it; end that session: {said}") from None
+        if any(words in said for words in _IS_DAMAGED):
+            raise DamagedFileError(f"{database}: {said}; {advice([str(database)])}") from None
+        raise

@@ -6,6 +6,7 @@ embedding output, to L, the output of the last block; documents, answer tokens a
 count from 1, the best; log-probabilities, entropy and divergence are in nats.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,9 +58,11 @@ def made_from(contexts: Path, model_folder: Path) -> dict[str, str]:
 
     Args:
         contexts: the file of the shard's contexts.
-        model_folder: of the model. Its manifest stands for it, since it has the hash of every other file.
+        model_folder: of the model, known by the hashes of its files, wherever they were fetched from.
     """
-    return {"contexts": sha256_of_file(contexts), "model": sha256_of_file(model_folder / "manifest.json")}
+    files = json.loads((model_folder / "manifest.json").read_text(encoding="utf-8"))["files"]
+    model = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return {"contexts": sha256_of_file(contexts), "model": model}
 
 
 def identity_mismatch(path: Path, expected: tuple[str, str, int], made: Mapping[str, str]) -> str | None:

@@ -19,9 +19,8 @@ from lenscore.sources.check import check_sources
 from lenscore.sources.contents import SourceContents
 from lenscore.study.study import read_study
 
-importable_in_jobs(Path(workflow.basedir))
-
 try:
+    importable_in_jobs(Path(workflow.basedir))
     STUDY = read_study(config)
     # A job that a scheduler starts reads this file again, and may be where the study's own files are not.
     if workflow.is_main_process:

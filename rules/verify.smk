@@ -5,7 +5,7 @@ localrules:
 # It has no input and no output: it makes nothing anew, and is done whenever it is asked for.
 rule verify:
     log:
-        paths.log("verify").format(study=STUDY.study),
+        paths.VERIFY_LOG.format(study=STUDY.study),
     conda:
         "../envs/data.yaml"
     params:
