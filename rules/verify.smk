@@ -8,6 +8,9 @@ rule verify:
         paths.VERIFY_LOG.format(study=STUDY.study),
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(60),
     params:
         job=lambda wildcards: PLAN.verify(),
     script:

@@ -113,7 +113,7 @@ def test_every_rule_says_its_memory_and_time_and_asks_for_more_with_each_attempt
 def test_rules_that_are_grouped_are_rules_that_run_no_model() -> None:
     profile = yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())
     models = {"train_lens", "reference_means", "extract_shard", "ablate_shard"}
-    local = {"fetch_model", "fetch_dataset"}
+    local = {"fetch_model", "fetch_dataset", "verify"}
     assert set(profile["groups"]) == set(rules()) - models - local
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
+from lenscore.plan.contents import Contents
 from lenscore.plan.job import Job
 from lenscore.plan.rules.verify import MadeFiles, VerifyJob
-from lenscore.plan.study_jobs import Contents, StudyJobs, Wildcards
+from lenscore.plan.study_jobs import StudyJobs, Wildcards
 from lenscore.study.study import Study
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from lenscore.plan import paths
 from lenscore.plan.check import StudyCheck
 from lenscore.plan.code_versions import CodeVersions
+from lenscore.plan.contents import Contents
 from lenscore.plan.job import Files, Outputs
 from lenscore.plan.rules.ablate_shard import AblateInputs, AblateJob, AblateOutputs
 from lenscore.plan.rules.analyse import AnalyseInputs, AnalyseJob, AnalyseOutputs
@@ -24,7 +25,6 @@ from lenscore.plan.rules.render_report import PageInputs, PageJob, PageOutputs
 from lenscore.plan.rules.train_lens import TrainLensInputs, TrainLensJob, TrainLensOutputs
 from lenscore.plan.shards import Shards, shard_name
 from lenscore.study.context_sets import ContextSetSpec
-from lenscore.study.dataset import DatasetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
 from lenscore.study.prompt import read_template, template_path
@@ -49,17 +49,6 @@ _LIBRARIES = {
 _OF_THE_WINDOW = ("overflow", "cut")
 
 _version = cache(version)
-
-
-@runtime_checkable
-class Contents(Protocol):
-    """What is known of the files that a study's sources name on this machine."""
-
-    def of_model(self, source: ModelSpec, name: str) -> dict[str, str]:
-        """Return the SHA-256 of each file that is read of a ``path:`` model; nothing for other sources."""
-
-    def of_dataset(self, source: DatasetSpec) -> dict[str, str]:
-        """Return the SHA-256 of the file of a dataset that is on this machine; nothing for other sources."""
 
 
 class StudyJobs:
