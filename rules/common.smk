@@ -29,8 +29,8 @@ try:
 except LenscoreError as error:
     raise WorkflowError(printable(str(error))) from None
 
-# Workflows of several checkouts may share resources/. The claims hold until this process ends.
-if workflow.is_main_process and not workflow.dryrun:
+# Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
+if workflow.is_main_process and not workflow.dryrun and not workflow.storage_settings.default_storage_provider:
     CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
