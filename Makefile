@@ -1,5 +1,5 @@
-# make run: the default study, from nothing to the report.   make open: the last report.   make test: the tests.
-# Both make .venv first where it is missing or older than the pins.
+# make run: the default study, from nothing to the report.   make open: the last report.   make verify: are its files whole?
+# make test: the tests. Each makes .venv first where it is missing or older than the pins.
 
 PYTHON ?= python3
 CORES ?= 4
@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run plan open test test-cluster test-fast real-contexts bad-input check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape clean
+.PHONY: run plan open verify test test-cluster test-fast real-contexts bad-input check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -26,6 +26,11 @@ open: $(MADE)
 		test -n "$$page" || { echo "there is no report yet: make run makes one" >&2; exit 1; }; \
 		echo "The report: $(CURDIR)/$$page"; \
 		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" >/dev/null
+
+# Every file of a study, its models and its dataset against the hashes that were recorded when it was made.
+# STUDY=studies/gpt2-nq-open.yaml for another study than config.yaml.
+verify: $(MADE)
+	@$(BIN)/snakemake verify --quiet host --cores 1 $(if $(STUDY),--configfile "$(STUDY)")
 
 # A process a core, with a thread each (a third on two cores took two minutes longer); the tests of a file stay together,
 # as they share what they are made on.

@@ -21,6 +21,7 @@ include: "rules/extract.smk"
 include: "rules/ablation.smk"
 include: "rules/store.smk"
 include: "rules/report.smk"
+include: "rules/verify.smk"
 
 
 rule all:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from lenscore.contexts.questions import Document, Question
 from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
-from lenscore.records import write_table
+from lenscore.records import made_from, write_table
 from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
 # A study of NaturalQuestions as large as its file: 15 contexts a question (three lengths, five places), four answer
@@ -130,7 +130,8 @@ def write_shard(folder: Path, number: int, numbers: range, models: int, facts: d
         write_table(pa.Table.from_pylist(fits, schema=FITS), folder / f"fits-{stem}")
         write_table(tokens, folder / f"tokens-{stem}")
         identity = {"model": f"model-{model}", "context_set": "main", "shard": number}
-        write_table(records, folder / f"records-{stem}", {**facts, **identity})
+        made = made_from(folder / f"contexts-{number}.parquet", folder / f"model-{model}")
+        write_table(records, folder / f"records-{stem}", {**facts, **identity, "made_from": made})
 
 
 def make_study(folder: Path, records: int, models: int) -> int:
@@ -140,7 +141,7 @@ def make_study(folder: Path, records: int, models: int) -> int:
 
     shards = -(-records // (RECORDS_A_QUESTION * QUESTIONS_A_SHARD * models))
     questions = shards * QUESTIONS_A_SHARD
-    done = folder / "done"
+    done = folder / "done-with-sources"  # a study of before records said what they were made from has another mark
     if done.exists():
         return questions
     facts = {

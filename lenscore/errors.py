@@ -66,3 +66,7 @@ class SelfCheckError(LenscoreError):
 
 class StoreError(LenscoreError):
     """The records of a study are incomplete, doubled, or contradict one another."""
+
+
+class DamagedFileError(LenscoreError):
+    """A file of a study or of its resources is not as it was made."""

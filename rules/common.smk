@@ -8,7 +8,9 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
+from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
+from lenscore.jobs.log import printable
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
@@ -18,9 +20,8 @@ from lenscore.sources.contents import SourceContents
 from lenscore.study.study import read_study
 from lenscore.study.yaml_files import check_config_file
 
-importable_in_jobs(Path(workflow.basedir))
-
 try:
+    importable_in_jobs(Path(workflow.basedir))
     if workflow.is_main_process:
         for file in workflow.configfiles:
             check_config_file(Path(file))
@@ -30,7 +31,11 @@ try:
         check_sources(STUDY, Path(paths.DATASET.format(dataset=STUDY.dataset.name)))
     PLAN = Plan(STUDY, CodeVersions(Path(workflow.basedir)), SourceContents(Path(paths.CONTENTS)))
 except LenscoreError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(printable(str(error))) from None
+
+# Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
+if workflow.is_main_process and not workflow.dryrun and not workflow.storage_settings.default_storage_provider:
+    CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
 # GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.

@@ -51,6 +51,7 @@ rule render_charts:
             category="Charts",
             labels={"chart": "{chart}", "format": "SVG"},
         ),
+        hashes=paths.hashes("render_charts"),
     log:
         paths.log("render_charts"),
     benchmark:
@@ -78,6 +79,7 @@ rule render_report:
             category="Report",
             labels={"chart": "all", "format": "HTML page"},
         ),
+        hashes=paths.hashes("render_report"),
     log:
         paths.log("render_report"),
     benchmark:

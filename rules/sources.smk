@@ -7,6 +7,7 @@ localrules:
 rule fetch_model:
     output:
         folder=directory(paths.MODEL),
+        hashes=paths.hashes("fetch_model"),
     log:
         paths.log("fetch_model"),
     benchmark:

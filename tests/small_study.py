@@ -16,7 +16,7 @@ from lenscore.contexts.questions import Document, Question
 from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.lenses.registry import LensSource
-from lenscore.records import write_table
+from lenscore.records import made_from, write_table
 from lenscore.store.ablations import AblationShard
 from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
 
@@ -179,9 +179,13 @@ class SmallStudy:
             "prefix_sharing": "shared",
             "self_check_difference": 0.0,
             "versions": {"torch": "2"},
+            "made_from": self.made_from(shard),
         }
         write_table(pa.Table.from_pylist(rows, schema=LAYER_RECORDS), files.records, {**said, **facts})
         return files
+
+    def made_from(self, shard: int) -> dict[str, str]:
+        return made_from(self.context_shards[shard].contexts, self.models[0].folder)
 
     def write_ablations(self, shard: int, rows: list[dict[str, Any]] | None = None, /, **facts: Any) -> AblationShard:
         """Write the ablations of a shard's contexts, or the rows given."""
@@ -189,7 +193,7 @@ class SmallStudy:
             final = [row for row in self.rows[shard] if row["layer"] == L]
             rows = [made for row in final for made in ablation_rows(row)]
         files = AblationShard("tiny", "main", shard, self.folder / f"ablations-{shard}")
-        said = {"model": "tiny", "context_set": "main", "shard": shard}
+        said = {"model": "tiny", "context_set": "main", "shard": shard, "made_from": self.made_from(shard)}
         write_table(pa.Table.from_pylist(rows, schema=ABLATIONS), files.file, {**said, **facts})
         return files
 

@@ -16,7 +16,7 @@ from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
-from lenscore.errors import ContextError
+from lenscore.errors import ContextError, DamagedFileError
 from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.plan.shards import Shards
 from lenscore.records import read_table, shard_facts
@@ -173,6 +173,15 @@ def test_means_of_another_model_are_refused(contexts: list[Context], tiny_gpt2: 
     path = tmp_path / "means.safetensors"
     save_file({"all": torch.zeros(3, 32), "answer": torch.zeros(3, 32)}, path)
     with pytest.raises(ContextError, match=r"means.safetensors: mean contributions .*the model needs \(2, 32\)"):
+        ablate(contexts, tiny_gpt2, 2, path, replacements=["mean"])
+
+
+def test_means_that_are_cut_off_are_named_with_what_mends_it(
+    contexts: list[Context], tiny_gpt2: Path, means: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "means.safetensors"
+    path.write_bytes(means.read_bytes()[:-8])
+    with pytest.raises(DamagedFileError, match=rf"{path}: cannot be read: .*--forcerun {path}"):
         ablate(contexts, tiny_gpt2, 2, path, replacements=["mean"])
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from lenscore import store
 from lenscore.extraction.tables import FITS
-from lenscore.records import write_table
+from lenscore.records import shard_facts, write_table
 from tests.small_study import HAND_WORKED, OTHER, REPLACEMENTS, SCOPES, TARGET, L, SmallStudy, ablation_rows, layer_rows
 from tests.test_store import assert_refused as refused
 
@@ -179,7 +179,7 @@ def test_a_file_given_twice_missing_or_of_no_shard_is_refused(study: SmallStudy)
 
 def test_a_file_with_other_columns_is_refused(study: SmallStudy) -> None:
     table = pa.Table.from_pylist(rows_of(study)).drop_columns("target_rank")
-    write_table(table, study.ablation_shards[0].file, {"model": "tiny", "context_set": "main", "shard": 0})
+    write_table(table, study.ablation_shards[0].file, shard_facts(study.ablation_shards[0].file))
     refused(study, "expected", "target_rank")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lenscore.sources import contents
-from lenscore.sources.contents import KnownContents
+from lenscore import hashes
+from lenscore.hashes import KnownHashes
 from tests.conftest import ROOT
 
 
@@ -27,7 +27,7 @@ class Hashing:
 @pytest.fixture
 def hashing(monkeypatch: pytest.MonkeyPatch) -> Hashing:
     counted = Hashing()
-    monkeypatch.setattr(contents, "sha256_of_file", counted)
+    monkeypatch.setattr(hashes, "sha256_of_file", counted)
     return counted
 
 
@@ -36,7 +36,7 @@ def test_a_file_is_hashed_once(tmp_path: Path, hashing: Hashing) -> None:
     file.write_bytes(b"one")
     for _ in range(2):
         # A new process remembers what an earlier one has hashed.
-        known = KnownContents(tmp_path / "memory.json")
+        known = KnownHashes(tmp_path / "memory.json")
         assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()
     assert hashing.read == ["weights"]
 
@@ -46,7 +46,7 @@ def test_a_file_that_is_replaced_by_an_older_one_of_its_size_is_noticed(tmp_path
     other.write_bytes(b"two")
     file.write_bytes(b"one")
     status = file.stat()
-    known = KnownContents(tmp_path / "memory.json")
+    known = KnownHashes(tmp_path / "memory.json")
     known.sha256(file)
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))  # as cp -p and rsync -t keep a date
     other.replace(file)
@@ -57,7 +57,7 @@ def test_a_file_that_is_replaced_by_an_older_one_of_its_size_is_noticed(tmp_path
 def test_a_file_that_is_only_touched_has_the_same_content(tmp_path: Path) -> None:
     file = tmp_path / "weights"
     file.write_bytes(b"one")
-    known = KnownContents(tmp_path / "memory.json")
+    known = KnownHashes(tmp_path / "memory.json")
     before = known.sha256(file)
     os.utime(file, (1, 1))
     assert known.sha256(file) == before
@@ -68,7 +68,7 @@ def test_a_damaged_memory_is_forgotten(tmp_path: Path, text: str) -> None:
     (tmp_path / "memory.json").write_text(text)
     file = tmp_path / "weights"
     file.write_bytes(b"one")
-    assert KnownContents(tmp_path / "memory.json").sha256(file) == hashlib.sha256(b"one").hexdigest()
+    assert KnownHashes(tmp_path / "memory.json").sha256(file) == hashlib.sha256(b"one").hexdigest()
 
 
 def test_two_processes_may_remember_at_once(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_two_processes_may_remember_at_once(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"file-{number}").write_text(str(number))
     code = (
-        "import sys; from pathlib import Path; from lenscore.sources.contents import KnownContents\n"
-        "known = KnownContents(Path('memory.json'))\n"
+        "import sys; from pathlib import Path; from lenscore.hashes import KnownHashes\n"
+        "known = KnownHashes(Path('memory.json'))\n"
         "for file in sorted(Path().glob('file-*')): known.sha256(file)\n"
     )
     running = [
@@ -86,12 +86,12 @@ def test_two_processes_may_remember_at_once(tmp_path: Path) -> None:
     ]
     assert [process.wait(60) for process in running] == [0, 0]
     assert not list(tmp_path.glob(".part-*"))
-    assert KnownContents(tmp_path / "memory.json").sha256(tmp_path / "file-7") == hashlib.sha256(b"7").hexdigest()
+    assert KnownHashes(tmp_path / "memory.json").sha256(tmp_path / "file-7") == hashlib.sha256(b"7").hexdigest()
 
 
 def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "no-folder").write_text("a file")
     file = tmp_path / "weights"
     file.write_bytes(b"one")
-    known = KnownContents(tmp_path / "no-folder/memory.json")
+    known = KnownHashes(tmp_path / "no-folder/memory.json")
     assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()

@@ -81,6 +81,31 @@ def test_a_log_on_a_full_disk_is_said_on_the_screen_alone(capsys: pytest.Capture
     assert capsys.readouterr().err.endswith(" INFO lenscore: half done\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mred\x07", "a\\x1b[31mred\\x07"),
+        ("\x9b2J", "\\x9b2J"),
+        ("one\rtwo\tthree", "one\\rtwo\tthree"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("half \ud83d of an emoji \U0001f600", "half \\ud83d of an emoji \U0001f600"),
+        ("Größe, 大阪, עִבְרִית", "Größe, 大阪, עִבְרִית"),
+        (
+            "https://me:pa55word@example.org/a and git://you@example.org",
+            "https://…@example.org/a and git://…@example.org",
+        ),
+        ("https://example.org/a@b, mail to me@example.org", "https://example.org/a@b, mail to me@example.org"),
+    ],
+)
+def test_what_was_found_reaches_no_terminal_raw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, shown: str
+) -> None:
+    with job_log(tmp_path / "log"):
+        logging.getLogger("lenscore").info("found %s", text)
+    for said in (capsys.readouterr().err, (tmp_path / "log").read_text(encoding="utf-8")):
+        assert said.endswith(f" INFO lenscore: found {shown}\n")
+
+
 SNAKEFILE = """
 rule all:
     input:
@@ -91,6 +116,7 @@ rule all:
 rule fetch_model:
     output:
         folder=directory("resources/models/tiny"),
+        hashes="resources/hashes/model.json",
     log:
         "logs/model.log",
     params:
@@ -103,6 +129,7 @@ rule fetch_dataset:
     output:
         questions="resources/datasets/own/questions.parquet",
         manifest="resources/datasets/own/manifest.json",
+        hashes="resources/hashes/dataset.json",
     log:
         "logs/dataset.log",
     params:
@@ -111,7 +138,8 @@ rule fetch_dataset:
         "{root}/workflow_scripts/fetch_dataset.py"
 """
 MODEL = FetchModelJob(
-    inputs=Files(), outputs=FetchModelOutputs(folder=Path("resources/models/tiny")), model="tiny",
+    inputs=Files(), model="tiny",
+    outputs=FetchModelOutputs(folder=Path("resources/models/tiny"), hashes=Path("resources/hashes/model.json")),
     source=ModelSpec(source="path:gpt2"), contents={},
 )  # fmt: skip
 DATASET = FetchDatasetJob(
@@ -119,6 +147,7 @@ DATASET = FetchDatasetJob(
     outputs=FetchDatasetOutputs(
         manifest=Path("resources/datasets/own/manifest.json"),
         questions=Path("resources/datasets/own/questions.parquet"),
+        hashes=Path("resources/hashes/dataset.json"),
     ),
     source=DatasetSpec(source="path:own.jsonl"), contents={},
 )  # fmt: skip

@@ -13,7 +13,7 @@ LIBRARY = ROOT / "lenscore"
 
 # From left to right: a module imports only what is in its own room or to its left. What is to the left of all rooms
 # is shared by all.
-SHARED = ("errors", "files", "jobs", "records")
+SHARED = ("databases", "errors", "files", "hashes", "jobs", "records")
 ROOMS = (
     ("study",), ("plan",), ("sources",), ("contexts",), ("models",), ("prefix_tree",), ("lenses",), ("extraction",),
     ("ablation",), ("estimate",), ("store",), ("analysis",), ("report",),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lenscore.contexts.questions import Document
@@ -206,7 +207,20 @@ def test_records_of_an_unknown_context_are_refused(study: SmallStudy) -> None:
 
 def test_a_context_in_two_shards_is_refused(study: SmallStudy) -> None:
     study.context_shards[1] = replace(study.context_shards[1], contexts=study.context_shards[0].contexts)
+    study.write_records(1)
     assert_refused(study, "another shard holds", "shard 1")
+
+
+@pytest.mark.parametrize("other", ["contexts", "model"])
+def test_a_shard_of_another_study_with_the_same_names_is_refused(study: SmallStudy, other: str) -> None:
+    if other == "contexts":
+        file = study.context_shards[1].contexts
+        table = pq.read_table(file)
+        answers = pa.array([" another"] * table.num_rows)
+        write_table(table.set_column(table.column_names.index("answer"), "answer", answers), file)
+    else:
+        study.write_records(1, made_from={**study.made_from(1), "model": "0" * 64})
+    assert_refused(study, "shard 1", f"made from {'other contexts' if other == 'contexts' else 'another model'}")
 
 
 def test_a_skipped_context_needs_no_records(study: SmallStudy) -> None:

@@ -163,7 +163,7 @@ def test_a_dataset_that_is_replaced_by_an_older_file_is_fetched_again(
     file.write_text("\n".join(rows[:20]), encoding="utf-8")
     own = {**config, "study": "own", "dataset": {"source": "path:own.jsonl"}, "lenses": ["logit"]}
     name = checkout.write_config(own, "own.yaml")
-    target = str(next(iter(plan_of(own).inputs("build_contexts")({"set": "main", "shard": "0000"}).values())))
+    target = str(plan_of(own).inputs("build_contexts")({"set": "main", "shard": "0000"})["questions"])
     done = checkout.snakemake(target, "--configfile", name)
     assert done.returncode == 0, done.stderr
     older = checkout.folder / "older.jsonl"

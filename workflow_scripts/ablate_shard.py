@@ -14,7 +14,7 @@ def run(job: AblateJob, threads: int) -> None:
     from lenscore.ablation.shard import ablate_shard
     from lenscore.contexts.tables import CONTEXTS, contexts_from_table
     from lenscore.jobs.spent import write_spent
-    from lenscore.records import read_table, write_table
+    from lenscore.records import made_from, read_table, write_table
 
     shard = ablate_shard(
         contexts_from_table(read_table(job.inputs.contexts, CONTEXTS)),
@@ -28,11 +28,13 @@ def run(job: AblateJob, threads: int) -> None:
         device=job.device,
         threads=threads,
     )
-    write_table(shard.ablations, job.outputs.ablations, {**shard.facts, **job.identity})
+    made = made_from(job.inputs.contexts, job.inputs.model)
+    write_table(shard.ablations, job.outputs.ablations, {**shard.facts, **job.identity, "made_from": made})
     write_spent(job.outputs.spent)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = AblateJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.threads)
+        planned = AblateJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, snakemake.threads)

@@ -38,5 +38,6 @@ def run(job: ContextsJob, check: StudyCheck) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = ContextsJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, StudyCheck.model_validate(snakemake.params.check))
+        planned = ContextsJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, StudyCheck.model_validate(snakemake.params.check))

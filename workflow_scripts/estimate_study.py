@@ -35,5 +35,6 @@ def run(job: EstimateJob, at_once: int) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = EstimateJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.params.at_once)
+        planned = EstimateJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, snakemake.params.at_once)

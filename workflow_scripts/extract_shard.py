@@ -21,7 +21,7 @@ def run(job: ExtractJob, versions: Mapping[str, str], threads: int) -> None:
     from lenscore.lenses.overlap import refuse_overlap
     from lenscore.lenses.registry import LensSource
     from lenscore.models.device import resolve_device
-    from lenscore.records import read_table, write_table
+    from lenscore.records import made_from, read_table, write_table
 
     contexts = read_table(job.inputs.contexts, CONTEXTS)
     lenses = {name: LensSource(module) for name, module in job.lenses.items()}
@@ -48,11 +48,13 @@ def run(job: ExtractJob, versions: Mapping[str, str], threads: int) -> None:
     )
     write_table(shard.fits, job.outputs.fits)
     write_table(shard.answer_tokens, job.outputs.answer_tokens)
-    write_table(shard.records, job.outputs.records, {**shard.facts, **job.identity})
+    made = made_from(job.inputs.contexts, job.inputs.model)
+    write_table(shard.records, job.outputs.records, {**shard.facts, **job.identity, "made_from": made})
     write_spent(job.outputs.spent)
 
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = ExtractJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.params.versions, snakemake.threads)
+        planned = ExtractJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, snakemake.params.versions, snakemake.threads)

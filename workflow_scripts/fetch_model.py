@@ -18,5 +18,6 @@ def run(job: FetchModelJob) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = FetchModelJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job)
+        planned = FetchModelJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job)

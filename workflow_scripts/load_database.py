@@ -67,5 +67,6 @@ def run(job: LoadJob, threads: int, memory_mb: float) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = LoadJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.threads, snakemake.resources.mem_mb)
+        planned = LoadJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, snakemake.threads, snakemake.resources.mem_mb)

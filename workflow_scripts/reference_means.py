@@ -33,5 +33,6 @@ def run(job: MeansJob, threads: int) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = MeansJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, snakemake.threads)
+        planned = MeansJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, snakemake.threads)

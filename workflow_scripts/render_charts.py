@@ -18,5 +18,6 @@ def run(job: ChartsJob) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = ChartsJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job)
+        planned = ChartsJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job)

@@ -32,5 +32,6 @@ def run(job: TrainLensJob, check: StudyCheck, threads: int) -> None:
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        job = TrainLensJob.model_validate(snakemake.params.job).at(snakemake.input, snakemake.output)
-        run(job, StudyCheck.model_validate(snakemake.params.check), snakemake.threads)
+        planned = TrainLensJob.model_validate(snakemake.params.job)
+        with planned.with_files(snakemake.input, snakemake.output) as job:
+            run(job, StudyCheck.model_validate(snakemake.params.check), snakemake.threads)

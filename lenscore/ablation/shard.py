@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
@@ -13,13 +14,14 @@ from lenscore.ablation.engine import AblationEngine, variants_of
 from lenscore.ablation.means import Means
 from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.context import Context
-from lenscore.errors import ContextError
+from lenscore.errors import ContextError, DamagedFileError
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.facts import job_facts
 from lenscore.extraction.fitting import fit_contexts, group_by_question, window_of
 from lenscore.extraction.progress import Progress
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.hashes import advice
 from lenscore.models.device import use_threads
 from lenscore.models.loading import LoadedModel
 from lenscore.study.ablation import Replacement, Scope
@@ -66,6 +68,7 @@ def ablate_shard(
 
     Raises:
         ContextError: a context cannot be tokenised or does not fit, or means are missing or of another model.
+        DamagedFileError: the file of means cannot be read.
         ArchitectureError: a part of the model was not found.
         SelfCheckError: the model with nothing ablated is not the model.
     """
@@ -100,7 +103,10 @@ def ablate_shard(
 
 
 def _read_means(path: Path, loaded: LoadedModel) -> Means:
-    means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
+    try:
+        means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
+    except (OSError, SafetensorError) as error:
+        raise DamagedFileError(f"{path}: cannot be read: {error}; {advice([str(path)])}") from None
     expected = (loaded.n_layers, loaded.width)
     if {"all", "answer"} - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
         shapes = {scope: tuple(mean.shape) for scope, mean in means.items()}

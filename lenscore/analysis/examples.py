@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import duckdb
 import pandas as pd
+
+from lenscore.databases import opened
 
 _CELL = ["model", "context_set", "n_documents", "gold_index"]
 _CONTEXT = [*_CELL, "context_id"]
@@ -85,7 +86,7 @@ def study_examples(database: Path, per_cell: int) -> pd.DataFrame:
     the answer token and of the lens's top choice, probability and rank of the answer token, entropy and KL (nats),
     first-correct and settled layer.
     """
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with opened(database) as connection:
         chosen = choose_examples(connection.execute(_TOKENS).df(), per_cell)
         chosen = chosen.assign(place=range(len(chosen)))
         connection.register("chosen", chosen.astype({"n_documents": "int32", "gold_index": "int32"}))

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 
 from lenscore.analysis.ablation import block_effects, lens_against_cause
@@ -23,6 +22,7 @@ from lenscore.analysis.layers import (
 )
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shape.study_shapes import disagreements, shapes_of_study
+from lenscore.databases import opened
 from lenscore.study.analysis import AnalysisSpec
 
 _COVERAGE = """
@@ -75,7 +75,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         settings: of the statistics.
     """
     bootstrap = Bootstrap(settings.resamples, settings.confidence, settings.seed)
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with opened(database) as connection:
         tokens = connection.execute(_TOKENS).df()
         layers = with_rises(connection.execute("select * from context_layers order by all").df())
         divergence = connection.execute("select * from lens_divergences order by all").df()

@@ -17,16 +17,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lenscore.errors import StoreError
+from lenscore.errors import DamagedFileError, StoreError
 from lenscore.extraction.shard import ShardRecords
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
-from lenscore.files import folder_written_whole
+from lenscore.files import folder_written_whole, write_json
+from lenscore.hashes import check_files, hashes_of, read_hashes
 from lenscore.records import read_table, shard_facts, write_table
 
 _log = logging.getLogger(__name__)
 
 # Columns of contexts that an extraction does not read: the same contexts may get other ones in another study.
 _UNREAD = ("question_place", "relative_position", "document_ids")
+
+
+# The files of an entry, and that of their hashes.
+_FILES = ("records.parquet", "answer_tokens.parquet", "fits.parquet")
+_HASHES = "hashes.json"
 
 
 def record_keys(
@@ -97,8 +103,9 @@ class RecordCache:
         entry = self._entry(key)
         if not entry.is_dir():
             return None
-        files = [entry / f"{name}.parquet" for name in ("records", "answer_tokens", "fits")]
+        files = [entry / name for name in _FILES]
         try:
+            check_files({file.name: file for file in files}, read_hashes([entry / _HASHES]))
             tables = [read_table(*pair) for pair in zip(files, (LAYER_RECORDS, ANSWER_TOKENS, FITS), strict=True)]
             records, answer_tokens, fits = (table.replace_schema_metadata(None) for table in tables)
             shard = ShardRecords(records, answer_tokens, fits, shard_facts(files[0]))
@@ -106,7 +113,7 @@ class RecordCache:
             complete = pc.all(fitted, min_count=0).as_py() and records.num_rows == answer_tokens.num_rows * (
                 shard.facts["n_layers"] + 1
             )
-        except (OSError, pa.ArrowInvalid, StoreError, KeyError) as error:
+        except (OSError, pa.ArrowInvalid, StoreError, DamagedFileError, KeyError) as error:
             _log.warning("%s: a damaged entry of the cache, extracted again: %s", entry, error)
             return None
         if not complete:
@@ -118,9 +125,11 @@ class RecordCache:
             return  # another job was faster
         try:
             with folder_written_whole(self._entry(key)) as entry:
-                write_table(shard.answer_tokens, entry / "answer_tokens.parquet")
-                write_table(shard.fits, entry / "fits.parquet")
-                write_table(shard.records, entry / "records.parquet", shard.facts)
+                records, answer_tokens, fits = files = [entry / name for name in _FILES]
+                write_table(shard.answer_tokens, answer_tokens)
+                write_table(shard.fits, fits)
+                write_table(shard.records, records, shard.facts)
+                write_json(entry / _HASHES, hashes_of({file.name: file for file in files}))
         except OSError as error:
             # The job has its records all the same.
             _log.warning("not kept in the cache: %s", error)

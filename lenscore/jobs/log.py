@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ logger = logging.getLogger(__name__)
 # As the operating system words it; what libraries raise has it in their own errors.
 _NO_SPACE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
+# What a terminal acts upon (but line ends and tabs), what reverses the order of what is read, and halves of characters.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CREDENTIALS = re.compile(r"://[^/\s@'\"]+@")
+
 
 class _LogFile(logging.FileHandler):
     """A log that may lie on a full disk: what it cannot hold, stderr says."""
@@ -23,6 +28,18 @@ class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
+
+
+class _Formatter(logging.Formatter):
+    """Messages hold what was found in datasets and models, and may hold addresses: no terminal gets that raw."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def printable(text: str) -> str:
+    r"""Return text that may be shown: control characters as ``\x1b``, no name or password in an address."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], _CREDENTIALS.sub("://…@", text))
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
@@ -52,7 +69,7 @@ def job_log(path: str | Path) -> Iterator[None]:
     file, stderr = _LogFile(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
     for handler in (file, stderr):
         handler.addFilter(_is_shown)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(handler)
     logging.getLogger("lenscore").setLevel(logging.INFO)
     logging.getLogger("transformers").addHandler(file)  # it keeps its messages from the root logger

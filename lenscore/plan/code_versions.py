@@ -23,6 +23,7 @@ CANNOT_CHANGE_A_RESULT = {
     f"{PACKAGE}.errors": "names of exceptions; a job that raises one has no result",
     f"{PACKAGE}.jobs.log": "says what happens, to a file that no job reads",
     f"{PACKAGE}.jobs.spent": "measures time, which the page alone shows",
+    f"{PACKAGE}.jobs.claims": "has a workflow wait for another",
     f"{PACKAGE}.jobs.checkout": "finds the library, whose own versions count",
     f"{PACKAGE}.study.messages": "words of errors about a config that is not run",
     f"{PACKAGE}.lenses.overlap": "refuses a study; a job that does has no result",

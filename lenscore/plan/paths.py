@@ -10,6 +10,8 @@ RESULTS = "results/{study}"
 
 # What is remembered of files that path: sources name (``lenscore.sources.contents``).
 CONTENTS = f"{RESOURCES}/.contents.json"
+# Claims of running workflows on what they fetch (``lenscore.jobs.claims``).
+CLAIMS = f"{RESOURCES}/.claims"
 # Records by what they are made from, shared by all studies; may be removed at any time.
 RECORD_CACHE = "results/.cache/records"
 
@@ -41,6 +43,9 @@ JOBS: Mapping[str, str] = {
     "render_report": "",
 }
 
+# Log of rule verify, which makes nothing.
+VERIFY_LOG = "logs/{study}/verify.log"
+
 # Rules whose results all studies share.
 SHARED = ("fetch_model", "fetch_dataset")
 
@@ -60,6 +65,11 @@ def spent(rule: str) -> str:
     return benchmark(rule).replace(".tsv", ".json")
 
 
+def hashes(rule: str) -> str:
+    """Return the file in which a rule's job records the hashes of what it made."""
+    return f"{RESOURCES if rule in SHARED else RESULTS}/hashes/{_job(rule)}.json"
+
+
 def _job(rule: str) -> str:
     return f"{rule}/{JOBS[rule]}".rstrip("/")
 
@@ -68,8 +78,8 @@ def _shard(kind: str) -> str:
     return f"{RESULTS}/{kind}/{{model}}/{{set}}/shard-{{shard}}.parquet"
 
 
-# By rule, its outputs by name.
-OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
+# By rule, what it makes, by name.
+_OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "fetch_model": {"folder": MODEL},
     "fetch_dataset": {"manifest": DATASET, "questions": QUESTIONS},
     "estimate_study": {"estimate": f"{RESULTS}/estimate.json"},
@@ -104,4 +114,9 @@ OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "choose_examples": {"csv": f"{RESULTS}/tables/examples.csv", "parquet": f"{RESULTS}/tables/examples.parquet"},
     "render_charts": {"charts": f"{RESULTS}/charts"},
     "render_report": {"page": f"{RESULTS}/report/index.html"},
+}
+
+# By rule, its outputs by name.
+OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
+    rule: {**outputs, "hashes": hashes(rule)} for rule, outputs in _OUTPUTS.items()
 }

@@ -1,12 +1,15 @@
 """The plan of one study, as the rules read it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
+from lenscore.plan.contents import Contents
 from lenscore.plan.job import Job
-from lenscore.plan.study_jobs import Contents, StudyJobs, Wildcards
+from lenscore.plan.rules.verify import MadeFiles, VerifyJob
+from lenscore.plan.study_jobs import StudyJobs, Wildcards
 from lenscore.study.study import Study
 
 
@@ -69,6 +72,18 @@ class Plan:
             "set": list(self._study.context_sets),
             "lens": self._jobs.trained or ["none"],
         }
+
+    @property
+    def fetched(self) -> list[Path]:
+        """The files that are there once the study's models and its dataset have been fetched."""
+        jobs = (self._job(rule, wildcards) for rule in paths.SHARED for wildcards in self.all_jobs()[rule])
+        return [job.outputs.hashes for job in jobs]
+
+    def verify(self) -> dict[str, Any]:
+        """Return what rule verify is to verify, as JSON."""
+        jobs = [self._job(rule, wildcards) for rule, of_rule in self.all_jobs().items() for wildcards in of_rule]
+        made = [MadeFiles(files=list(job.outputs.where(job.outputs)), hashes=job.outputs.hashes) for job in jobs]
+        return VerifyJob(made=made).model_dump(mode="json")
 
     def _job(self, rule: str, wildcards: Wildcards) -> Job:
         job: Job = getattr(self._jobs, rule)(dict(wildcards.items()))

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
 from lenscore.plan import paths
 from lenscore.plan.check import StudyCheck
 from lenscore.plan.code_versions import CodeVersions
-from lenscore.plan.job import Files
+from lenscore.plan.contents import Contents
+from lenscore.plan.job import Files, Outputs
 from lenscore.plan.rules.ablate_shard import AblateInputs, AblateJob, AblateOutputs
 from lenscore.plan.rules.analyse import AnalyseInputs, AnalyseJob, AnalyseOutputs
 from lenscore.plan.rules.build_contexts import ContextsInputs, ContextsJob, ContextsOutputs
@@ -25,14 +26,13 @@ from lenscore.plan.rules.render_report import PageInputs, PageJob, PageOutputs
 from lenscore.plan.rules.train_lens import TrainLensInputs, TrainLensJob, TrainLensOutputs
 from lenscore.plan.shards import Shards, shard_name
 from lenscore.study.context_sets import ContextSetSpec
-from lenscore.study.dataset import DatasetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.study import Study
 
 Wildcards = Mapping[str, str]
-Out = TypeVar("Out", bound=Files)
+Out = TypeVar("Out", bound=Outputs)
 
 # On what the results of rules depend besides the project's own code.
 _MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -52,17 +52,6 @@ _OF_THE_WINDOW = ("overflow", "cut")
 _LARGE = 200
 
 _version = cache(version)
-
-
-@runtime_checkable
-class Contents(Protocol):
-    """What is known of the files that a study's sources name on this machine."""
-
-    def of_model(self, source: ModelSpec, name: str) -> dict[str, str]:
-        """Return the SHA-256 of each file that is read of a ``path:`` model; nothing for other sources."""
-
-    def of_dataset(self, source: DatasetSpec) -> dict[str, str]:
-        """Return the SHA-256 of the file of a dataset that is on this machine; nothing for other sources."""
 
 
 class StudyJobs:
@@ -126,7 +115,11 @@ class StudyJobs:
     def estimate_study(self, wildcards: Wildcards) -> EstimateJob:
         """Estimate what the study will take."""
         return EstimateJob(
-            inputs=EstimateInputs(questions=self._questions, models=self._model_folders),
+            inputs=EstimateInputs(
+                questions=self._questions,
+                models=self._model_folders,
+                hashes=[self._hashes_of_dataset, *(self._hashes_of_model(model) for model in self.study.models)],
+            ),
             outputs=self._outputs("estimate_study", EstimateOutputs),
             config=self.study.model_dump(mode="json", exclude={"analysis", "report"}),
         )
@@ -161,7 +154,7 @@ class StudyJobs:
         first, end = self.shards.questions(int(wildcards["shard"]))
         defaults = {name: ContextSetSpec.model_fields[name].default for name in _OF_THE_WINDOW}
         return ContextsJob(
-            inputs=ContextsInputs(questions=self._questions),
+            inputs=ContextsInputs(questions=self._questions, hashes=[self._hashes_of_dataset]),
             outputs=self._outputs("build_contexts", ContextsOutputs, wildcards),
             context_set=wildcards["set"],
             spec=spec.model_copy(update=defaults),
@@ -178,7 +171,11 @@ class StudyJobs:
         training = LENSES[wildcards["lens"]].training
         assert training is not None, "a wildcard of this rule is a lens that is trained"
         return TrainLensJob(
-            inputs=TrainLensInputs(model=self._model_folder(wildcards["model"]), questions=self._questions),
+            inputs=TrainLensInputs(
+                model=self._model_folder(wildcards["model"]),
+                questions=self._questions,
+                hashes=[self._hashes_of_model(wildcards["model"]), self._hashes_of_dataset],
+            ),
             outputs=self._outputs("train_lens", TrainLensOutputs, wildcards),
             training=training,
             settings=self.study.tuned_lens,
@@ -196,6 +193,11 @@ class StudyJobs:
                 contexts=self._contexts(wildcards).contexts,
                 lenses=[lens.lens for lens in lenses],
                 lens_manifests=[lens.manifest for lens in lenses],
+                hashes=[
+                    self._hashes_of_model(wildcards["model"]),
+                    self._contexts(wildcards).hashes,
+                    *(lens.hashes for lens in lenses),
+                ],
             ),
             outputs=self._outputs("extract_shard", ExtractOutputs, wildcards),
             model=wildcards["model"],
@@ -215,6 +217,10 @@ class StudyJobs:
             inputs=MeansInputs(
                 model=self._model_folder(wildcards["model"]),
                 contexts=[self._contexts(shard).contexts for shard in shards],
+                hashes=[
+                    self._hashes_of_model(wildcards["model"]),
+                    *(self._contexts(shard).hashes for shard in shards),
+                ],
             ),
             outputs=self._outputs("reference_means", MeansOutputs, wildcards),
             settings=self.study.run_settings(wildcards["model"], wildcards["set"]),
@@ -226,12 +232,17 @@ class StudyJobs:
     def ablate_shard(self, wildcards: Wildcards) -> AblateJob:
         """Ablate the blocks of a model in the contexts of a shard's first questions."""
         ablation = self.study.ablation
-        means = self._outputs("reference_means", MeansOutputs, wildcards).means
+        means = [self._outputs("reference_means", MeansOutputs, wildcards)] if self.needs_means else []
         return AblateJob(
             inputs=AblateInputs(
                 model=self._model_folder(wildcards["model"]),
                 contexts=self._contexts(wildcards).contexts,
-                means=[means] if self.needs_means else [],
+                means=[of_set.means for of_set in means],
+                hashes=[
+                    self._hashes_of_model(wildcards["model"]),
+                    self._contexts(wildcards).hashes,
+                    *(of_set.hashes for of_set in means),
+                ],
             ),
             outputs=self._outputs("ablate_shard", AblateOutputs, wildcards),
             model=wildcards["model"],
@@ -253,6 +264,7 @@ class StudyJobs:
         records = [self._outputs("extract_shard", ExtractOutputs, _of_shard(*shard)) for shard in record_shards]
         ablations = [self._outputs("ablate_shard", AblateOutputs, _of_shard(*shard)) for shard in ablation_shards]
         divergences = [(model, lens) for model in models for lens in self.trained]
+        lenses = [self._lens(model, lens) for model, lens in divergences]
         return LoadJob(
             inputs=LoadInputs(
                 questions=self._questions,
@@ -264,8 +276,13 @@ class StudyJobs:
                 records=[shard.records for shard in records],
                 answer_tokens=[shard.answer_tokens for shard in records],
                 fits=[shard.fits for shard in records],
-                divergences=[self._lens(model, lens).divergence for model, lens in divergences],
+                divergences=[lens.divergence for lens in lenses],
                 ablations=[shard.ablations for shard in ablations],
+                hashes=[
+                    self._hashes_of_dataset,
+                    *(self._hashes_of_model(model) for model in models),
+                    *(made.hashes for made in [*contexts, *records, *lenses, *ablations]),
+                ],
             ),
             outputs=self._outputs("load_database", LoadOutputs),
             study=self.study.study,
@@ -284,7 +301,7 @@ class StudyJobs:
     def analyse(self, wildcards: Wildcards) -> AnalyseJob:
         """Make the tables."""
         return AnalyseJob(
-            inputs=AnalyseInputs(database=self._database),
+            inputs=AnalyseInputs(database=self._database.database, hashes=[self._database.hashes]),
             outputs=self._outputs("analyse", AnalyseOutputs),
             settings=self.study.analysis,
         )
@@ -292,7 +309,7 @@ class StudyJobs:
     def choose_examples(self, wildcards: Wildcards) -> ExamplesJob:
         """Choose the explorer's contexts."""
         return ExamplesJob(
-            inputs=ExamplesInputs(database=self._database),
+            inputs=ExamplesInputs(database=self._database.database, hashes=[self._database.hashes]),
             outputs=self._outputs("choose_examples", ExamplesOutputs),
             per_cell=self.study.report.examples,
         )
@@ -300,18 +317,20 @@ class StudyJobs:
     def render_charts(self, wildcards: Wildcards) -> ChartsJob:
         """Draw all charts."""
         return ChartsJob(
-            inputs=ChartsInputs(tables=self._tables),
+            inputs=ChartsInputs(tables=self._tables, hashes=self._hashes_of_tables),
             outputs=self._outputs("render_charts", ChartsOutputs),
         )
 
     def render_report(self, wildcards: Wildcards) -> PageJob:
         """Render the page, which shows the whole config."""
+        charts = self._outputs("render_charts", ChartsOutputs)
         return PageJob(
             inputs=PageInputs(
-                database=self._database,
+                database=self._database.database,
                 tables=self._tables,
                 findings=self._outputs("analyse", AnalyseOutputs).findings,
-                charts=self._outputs("render_charts", ChartsOutputs).charts,
+                charts=charts.charts,
+                hashes=[self._database.hashes, *self._hashes_of_tables, charts.hashes],
             ),
             outputs=self._outputs("render_report", PageOutputs),
             config=self.study.model_dump(mode="json"),
@@ -338,8 +357,8 @@ class StudyJobs:
         return Path(paths.QUESTIONS.format(dataset=self.study.dataset.name))
 
     @property
-    def _database(self) -> Path:
-        return self._outputs("load_database", LoadOutputs).database
+    def _database(self) -> LoadOutputs:
+        return self._outputs("load_database", LoadOutputs)
 
     @property
     def _tables(self) -> list[Path]:
@@ -347,6 +366,20 @@ class StudyJobs:
             *self._outputs("analyse", AnalyseOutputs).parquet,
             self._outputs("choose_examples", ExamplesOutputs).parquet,
         ]
+
+    @property
+    def _hashes_of_tables(self) -> list[Path]:
+        return [
+            self._outputs("analyse", AnalyseOutputs).hashes,
+            self._outputs("choose_examples", ExamplesOutputs).hashes,
+        ]
+
+    @property
+    def _hashes_of_dataset(self) -> Path:
+        return Path(paths.hashes("fetch_dataset").format(dataset=self.study.dataset.name))
+
+    def _hashes_of_model(self, model: str) -> Path:
+        return Path(paths.hashes("fetch_model").format(model_folder=self.study.models[model].folder_name(model)))
 
     def _contexts(self, wildcards: Wildcards) -> ContextsOutputs:
         return self._outputs("build_contexts", ContextsOutputs, wildcards)

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from lenscore.errors import DamagedFileError
+from lenscore.hashes import advice
+
 
 class RuleTimes(NamedTuple):
     """What the jobs of one rule took, added up.
@@ -82,7 +85,13 @@ def _rows(file: Path) -> list[dict[str, str]]:
 def _spent(file: Path) -> dict[str, float]:
     record = file.with_suffix(".json")
     spent = {"model": 0.0, "lens": 0.0}
-    return spent | json.loads(record.read_text(encoding="utf-8")) if record.is_file() else spent
+    if not record.is_file():
+        return spent
+    try:
+        spent |= json.loads(record.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise DamagedFileError(f"{record}: cannot be read: {error}; {advice([str(record)])}") from None
+    return spent
 
 
 def _number(text: str) -> float:

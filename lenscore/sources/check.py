@@ -42,5 +42,8 @@ def _number_of_questions(study: Study, dataset: Path) -> int | None:
         return count_rows(file)
     if not dataset.is_file():
         return None
-    questions: int = json.loads(dataset.read_text(encoding="utf-8"))["questions"]
+    try:
+        questions: int = json.loads(dataset.read_text(encoding="utf-8"))["questions"]
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged manifest: the jobs that read it say so, and it can be made anew
     return questions

@@ -1,14 +1,14 @@
-"""One file over HTTP: complete and with the right hash, or absent."""
+"""One file over HTTP: complete and with the right hash, or absent; whatever the server does."""
 
 import logging
 import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+from urllib3.exceptions import HTTPError
 
 from lenscore.errors import SourceError
 from lenscore.files import git_blob_id_of_file, sha256_of_file, written_whole
@@ -17,47 +17,70 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 18
 _TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two packets
-_ATTEMPTS = 3  # of a whole file, where the connection breaks within the body
-_BETWEEN_REPORTS = 10.0  # seconds
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_MOST_REDIRECTS = 5
+# A file of questions is smaller; more comes from a server that does not end.
+_LARGEST = 50_000_000_000  # bytes
+# A server that sends less than this many bytes a second for this many seconds has as good as stopped.
+_SLOWEST, _SLOW_FOR = 1_000, 60.0
+_BETWEEN_REPORTS = 10.0  # seconds
+
+# How often a file is asked for where the connection breaks, and where the server asks to come back later.
+_ATTEMPTS, _ATTEMPTS_IF_BUSY = 3, 5
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+# Seconds: the first wait, which doubles each time; and the longest, whatever Retry-After says.
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 
 
-class _BrokenOffError(Exception):
-    """The connection ended within the body, which the adapter's retries do not cover."""
+class _PassingError(Exception):
+    """What may be over when the file is asked for again.
+
+    Attributes:
+        what: happened.
+        why: it did, as far as is known.
+        attempts: how often it may happen.
+        retry_after: seconds after which the server asks to come back, if it does.
+    """
+
+    def __init__(self, what: str, why: str = "", attempts: int = _ATTEMPTS, retry_after: float | None = None):
+        super().__init__(what)
+        asked = "" if retry_after is None else f"the server asks to come back after {retry_after:,.0f} s"
+        self.what, self.why, self.attempts, self.retry_after = what, why or asked, attempts, retry_after
 
 
 def download(url: str, target: Path, *, sha256: str | None = None, git_blob: str | None = None) -> None:
     """Fetch a file beside ``target`` and rename it once its hash is right.
 
-    Refused connections and the statuses 429 and 5xx are tried again after a growing pause;
-    a body that breaks off is fetched again from its start.
+    A connection that fails or breaks off, and the statuses 429 and 5xx, are tried again after a growing pause, or the
+    one that the server asks for in Retry-After, up to a minute. A file is fetched again from its start.
 
     Args:
-        url: an https address (http on the loopback interface only).
+        url: an https address (http on the loopback interface only). Credentials are read from ~/.netrc.
         target: the file to write; its folder is made.
         sha256: the expected SHA-256 in hex.
         git_blob: the expected git blob id in hex.
 
     Raises:
-        SourceError: the address, status, length or hash is wrong; nothing is left behind.
+        SourceError: the address, a redirect, status, length or hash is wrong, or the server is too slow or does not
+            end; nothing is left behind.
     """
     parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise SourceError(f"{url}: not an https address")
+    if parts.scheme != "https" and not _is_loopback(parts):
+        raise SourceError(f"{shown(url)}: not an https address")
     with written_whole(target) as beside, requests.Session() as session:
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=_retries()))
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                _get(session, url, beside)
-                break
-            except _BrokenOffError as error:
-                if attempt == _ATTEMPTS:
-                    raise SourceError(f"{url}: broke off {attempt} times: {error}") from error
-                logger.warning("%s: broke off (%s); trying again", url, error)
-            except requests.exceptions.RequestException as error:
-                raise SourceError(f"{url}: could not be fetched: {one_line(error)}") from error
-        check_hash(beside, url, sha256=sha256, git_blob=git_blob)
+        kind = _fetch(session, url, beside)
+        try:
+            check_hash(beside, shown(url), sha256=sha256, git_blob=git_blob)
+        except SourceError as error:
+            page = "; the server sent a page, perhaps of an error" if kind.startswith("text/html") else ""
+            raise SourceError(f"{error}{page}") from None
+
+
+def shown(url: str) -> str:
+    """Return an address as it may be shown: without a user's name, a password, and what follows the question mark."""
+    parts = urlsplit(url)
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return f"{place}?…" if parts.query else place
 
 
 def check_hash(path: Path, name: str, *, sha256: str | None = None, git_blob: str | None = None) -> None:
@@ -85,35 +108,127 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def _retries() -> Retry:
-    return Retry(
-        total=4,
-        connect=2,
-        read=2,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=["GET"],
-        raise_on_status=False,  # the last response is returned, so that its status can be reported
-    )
+def _is_loopback(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and parts.hostname in _LOOPBACK
 
 
-def _get(session: requests.Session, url: str, path: Path) -> None:
-    # The hash is that of the file on the server: no compression on the way.
-    with session.get(url, stream=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
-        response.raise_for_status()
-        total = int(response.headers.get("Content-Length", 0)) / 1e6
-        logger.info("%s: fetching%s", url, f" {total:.1f} MB" if total else "")
-        done, reported = 0, time.monotonic()
-        with path.open("wb") as file:
-            for chunk in _body(response):
-                done += file.write(chunk)
-                if time.monotonic() - reported > _BETWEEN_REPORTS:
-                    reported = time.monotonic()
-                    logger.info("%s: %.1f%s MB", url, done / 1e6, f" of {total:.1f}" if total else "")
+def _fetch(session: requests.Session, url: str, path: Path) -> str:
+    """Write what an address has to a file, and return what kind of content the server says it is."""
+    attempt = 1
+    while True:
+        try:
+            return _get(session, url, path)
+        except _PassingError as error:
+            if attempt >= error.attempts:
+                why = f": {error.why}" if error.why else ""
+                raise SourceError(f"{shown(url)}: {error.what} {attempt} times{why}") from None
+            wait = min(error.retry_after or _FIRST_WAIT * 2 ** (attempt - 1), _LONGEST_WAIT)
+            why = f" ({error.why})" if error.why else ""
+            logger.warning("%s: %s%s; trying again in %.1f s", shown(url), error.what, why, wait)
+            time.sleep(wait)
+            attempt += 1
+
+
+def _get(session: requests.Session, url: str, path: Path) -> str:
+    try:
+        with _response(session, url) as response:
+            total = _length(response, url)
+            logger.info("%s: fetching%s", shown(url), f" {total / 1e6:.1f} MB" if total is not None else "")
+            done, reported = 0, time.monotonic()
+            with path.open("wb") as file:
+                for chunk in _body(response):
+                    done += file.write(chunk)
+                    if done > _LARGEST:
+                        raise SourceError(f"{shown(url)}: sends more than {_LARGEST / 1e9:g} GB, and was left")
+                    if time.monotonic() - reported > _BETWEEN_REPORTS:
+                        reported = time.monotonic()
+                        logger.info("%s: %.1f MB", shown(url), done / 1e6)
+            if total is not None and done != total:
+                raise _PassingError("broke off", f"after {done:,} of {total:,} bytes")
+            return str(response.headers.get("Content-Type", ""))
+    except requests.exceptions.SSLError as error:
+        raise SourceError(f"{shown(url)}: could not be fetched: {_reason(error)}") from None
+    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
+        raise _PassingError("could not be fetched", _reason(error)) from None
+    except requests.exceptions.RequestException as error:
+        raise SourceError(f"{shown(url)}: could not be fetched: {_reason(error)}") from None
+
+
+def _response(session: requests.Session, url: str) -> requests.Response:
+    """Return the answer of an address, or of the one that it redirects to: over https from the first to the last."""
+    place = url
+    for _ in range(_MOST_REDIRECTS + 1):
+        # The hash is that of the file on the server: no compression on the way.
+        response = session.get(
+            place, stream=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}, allow_redirects=False
+        )
+        target = session.get_redirect_target(response)
+        if target is None:
+            _check_status(response, url)
+            return response
+        response.close()
+        before, place = urlsplit(place), urljoin(place, target)
+        parts = urlsplit(place)
+        if parts.scheme != "https" and not (_is_loopback(before) and _is_loopback(parts)):
+            raise SourceError(f"{shown(url)}: redirects to {shown(place)}, which is not an https address")
+    raise SourceError(f"{shown(url)}: redirects more than {_MOST_REDIRECTS} times")
+
+
+def _check_status(response: requests.Response, url: str) -> None:
+    status = response.status_code
+    if status == 200:
+        return
+    response.close()
+    said = f"answers {status} {response.reason or ''}".rstrip()
+    if status in _BUSY:
+        raise _PassingError(said, attempts=_ATTEMPTS_IF_BUSY, retry_after=_retry_after(response))
+    raise SourceError(f"{shown(url)}: could not be fetched: it {said}")
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Return for how many seconds a server asks to be left alone; None where it does not say so in proper form."""
+    said = response.headers.get("Retry-After", "").strip()
+    if said.isdecimal():
+        return float(said)
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _length(response: requests.Response, url: str) -> int | None:
+    """Return the number of bytes that a server says it sends; None where it does not say."""
+    said = response.headers.get("Content-Length")
+    if said is None:
+        return None
+    if not (said.isascii() and said.isdecimal()):
+        raise SourceError(f"{shown(url)}: answers with Content-Length: {said[:100]!r}, which is no number of bytes")
+    if int(said) > _LARGEST:
+        raise SourceError(f"{shown(url)}: says that it sends {int(said):,} bytes; {_LARGEST / 1e9:g} GB is the most")
+    return int(said)
 
 
 def _body(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body in the pieces in which it comes: who waits for whole chunks waits for days where bytes trickle."""
+    started, since = time.monotonic(), 0
     try:
-        yield from response.iter_content(_CHUNK)
-    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError) as error:
-        raise _BrokenOffError(one_line(error)) from error
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            yield chunk
+            since += len(chunk)
+            if (seconds := time.monotonic() - started) > _SLOW_FOR:
+                if since < _SLOWEST * seconds:
+                    raise _PassingError("was too slow", f"{since:,} bytes came in {seconds:.0f} s")
+                started, since = time.monotonic(), 0
+    except (HTTPError, OSError) as error:
+        raise _PassingError("broke off", one_line(error)) from None
+
+
+def _reason(error: requests.exceptions.RequestException) -> str:
+    """Return why a request failed, without the address, which may hold what is not to be shown."""
+    reason: object = error
+    while isinstance(reason, BaseException):
+        inner = getattr(reason, "reason", None) or next((a for a in reason.args if isinstance(a, BaseException)), None)
+        if inner is None:
+            break
+        reason = inner
+    return " ".join(str(reason).split()).rstrip(".")

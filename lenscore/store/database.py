@@ -13,11 +13,12 @@ from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document, Question
 from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
+from lenscore.databases import WRITE_AHEAD_LOG
 from lenscore.errors import StoreError, shown_name
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.files import written_whole
 from lenscore.lenses.divergences import LENS_DIVERGENCES
-from lenscore.records import MOST_BLOCKS, identity_mismatch, read_table, shard_facts
+from lenscore.records import MOST_BLOCKS, identity_mismatch, made_from, read_schema, read_table, shard_facts
 from lenscore.store.ablations import AblationShard, check_ablation_shards, check_ablations, insert_ablations
 from lenscore.store.rows import insert_rows
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
@@ -108,11 +109,16 @@ def load_database(
             token × lens × layer, or an ablated context's answer token × scope × variant, is missing or doubled.
             The shard is named, and the target untouched.
     """
-    _check_shards(models, context_shards, record_shards)
-    check_ablation_shards(ablation_shards, {(s.model, s.context_set, s.shard) for s in record_shards})
+    made = _made_from(models, context_shards)
+    _check_shards(record_shards, made)
+    check_ablation_shards(ablation_shards, made)
     limits = {"threads": threads, "memory_limit": None if memory_gb is None else f"{memory_gb} GB"}
     config: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
-    with written_whole(target) as beside, duckdb.connect(str(beside), config=config) as connection:
+    # What a session that was killed had not yet written into an earlier database belongs to that one alone.
+    with (
+        written_whole(target, beside_target=[WRITE_AHEAD_LOG]) as beside,
+        duckdb.connect(str(beside), config=config) as connection,
+    ):
         connection.execute("begin transaction")
         connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
         connection.executemany("insert into study values (?, ?)", [(k, json.dumps(v)) for k, v in study.items()])
@@ -140,24 +146,32 @@ def load_database(
         connection.execute("checkpoint")
 
 
-def _check_shards(
-    models: Sequence[ModelEntry], context_shards: Sequence[ContextShard], record_shards: Sequence[RecordShard]
-) -> None:
-    wanted = {(model.model, shard.context_set, shard.shard) for model in models for shard in context_shards}
+def _made_from(
+    models: Sequence[ModelEntry], context_shards: Sequence[ContextShard]
+) -> dict[tuple[str, str, int], dict[str, str]]:
+    """Return, for each shard of the study, from which contexts and model its results should have been made."""
+    return {
+        (model.model, shard.context_set, shard.shard): made_from(shard.contexts, model.folder)
+        for model in models
+        for shard in context_shards
+    }
+
+
+def _check_shards(record_shards: Sequence[RecordShard], made: Mapping[tuple[str, str, int], Mapping[str, str]]) -> None:
     given: set[tuple[str, str, int]] = set()
     for shard in record_shards:
         identity = (shard.model, shard.context_set, shard.shard)
         if identity in given:
             raise StoreError(f"{shard}: given twice; each shard is loaded once")
-        if identity not in wanted:
+        if identity not in made:
             raise StoreError(f"{shard}: no such shard in the study")
         given.add(identity)
         for path in (shard.records, shard.answer_tokens, shard.fits):
             if not path.is_file():
                 raise StoreError(f"{shard}: {path} is missing; extract the shard anew")
-        if fault := identity_mismatch(shard.records, identity):
+        if fault := identity_mismatch(shard.records, identity, made[identity]):
             raise StoreError(f"{shard}: {fault}; extract the shard anew")
-    if missing := sorted(wanted - given):
+    if missing := sorted(made.keys() - given):
         names = "; ".join(f"model {m}, context set {c}, shard {s}" for m, c, s in missing)
         raise StoreError(f"{len(missing)} shard{'s are' if len(missing) > 1 else ' is'} missing: {names}")
 
@@ -288,7 +302,7 @@ def _insert_records(connection: duckdb.DuckDBPyConnection, model: str, shards: S
 
 
 def _check_columns(shard: RecordShard, path: Path, schema: pa.Schema) -> None:
-    found = pq.read_schema(path)
+    found = read_schema(path)
     if not found.equals(schema):
         raise StoreError(f"{shard}: {path} has columns {found.names}, expected {schema.names}; extract it anew")
 

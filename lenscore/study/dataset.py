@@ -2,6 +2,7 @@
 
 import re
 from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -11,6 +12,27 @@ DATASET_SOURCE = r"^(embedded:questions|path:.+|url:https?://\S+|hub:[^/\s]+(/[^
 PATTERNS_IN_WORDS = {
     DATASET_SOURCE: "must be embedded:questions, path:<file>, url:<https address> or hub:<owner/name>",
 }
+
+# What addresses call the parameters that hold a secret.
+_SECRETS = {
+    "token",
+    "access_token",
+    "api_key",
+    "apikey",
+    "password",
+    "passwd",
+    "secret",
+    "signature",
+    "x-amz-signature",
+}
+
+
+def _holds_a_secret(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise impossible("source", f"is no address: {error}") from None
+    return "@" in parts.netloc or not _SECRETS.isdisjoint(name.lower() for name, _ in parse_qsl(parts.query))
 
 
 class DatasetSpec(Section):
@@ -45,7 +67,13 @@ class DatasetSpec(Section):
 
     @model_validator(mode="after")
     def _pinned(self) -> "DatasetSpec":
-        kind = self.source.partition(":")[0]
+        kind, _, place = self.source.partition(":")
+        if kind == "url" and _holds_a_secret(place):
+            raise impossible(
+                "source",
+                "the address holds a password or token, which logs and reports would show; give the address without "
+                "it, and put name and password into ~/.netrc",
+            )
         if kind == "url" and not (self.sha256 or self.git_blob):
             raise impossible(
                 "sha256", "a url: dataset needs sha256 or git_blob, so that what is fetched is what was meant"

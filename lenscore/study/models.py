@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from lenscore.study.chat import ChatSpec
 from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
 
-MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+|path:.+)$"
+MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*|path:.+)$"
 PATTERNS_IN_WORDS = {MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder>"}
 
 # How a model's matrices are multiplied: in its own precision, or rounded to bfloat16.

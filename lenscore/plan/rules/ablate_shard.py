@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from lenscore.plan.job import Files, ShardJob
+from lenscore.plan.job import Inputs, Outputs, ShardJob
 from lenscore.study.ablation import Replacement, Scope
 
 
-class AblateInputs(Files):
+class AblateInputs(Inputs):
     """The model's folder, the shard's contexts, and the blocks' means where a replacement needs them."""
 
     model: Path
@@ -15,7 +15,7 @@ class AblateInputs(Files):
     means: list[Path]
 
 
-class AblateOutputs(Files):
+class AblateOutputs(Outputs):
     """The table of ablations, and the time that the model's passes and their predictions took."""
 
     ablations: Path

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 from lenscore.study.analysis import AnalysisSpec
 
 
-class AnalyseInputs(Files):
+class AnalyseInputs(Inputs):
     """The database."""
 
     database: Path
 
 
-class AnalyseOutputs(Files):
+class AnalyseOutputs(Outputs):
     """Each table as CSV and as Parquet, in one order, and the findings."""
 
     csv: list[Path]

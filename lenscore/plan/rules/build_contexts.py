@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 from lenscore.study.context_sets import AnswerInDistractors, ContextSetSpec
 from lenscore.study.prompt import Template
 
 
-class ContextsInputs(Files):
+class ContextsInputs(Inputs):
     """The dataset's questions."""
 
     questions: Path
 
 
-class ContextsOutputs(Files):
+class ContextsOutputs(Outputs):
     """The contexts, the questions that have none, and the distractors that hold an answer."""
 
     contexts: Path

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 
 
-class ExamplesInputs(Files):
+class ExamplesInputs(Inputs):
     """The database."""
 
     database: Path
 
 
-class ExamplesOutputs(Files):
+class ExamplesOutputs(Outputs):
     """The table of examples."""
 
     csv: Path

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 
 
-class EstimateInputs(Files):
+class EstimateInputs(Inputs):
     """The dataset's questions, and the models' folders in the order of the study's models."""
 
     questions: Path
     models: list[Path]
 
 
-class EstimateOutputs(Files):
+class EstimateOutputs(Outputs):
     """The estimate as JSON."""
 
     estimate: Path

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, ShardJob
+from lenscore.plan.job import Inputs, Outputs, ShardJob
 from lenscore.study.extraction import ExtractionSpec
 
 
-class ExtractInputs(Files):
+class ExtractInputs(Inputs):
     """The model's folder, the shard's contexts, and of each trained lens its file and its manifest."""
 
     model: Path
@@ -15,7 +15,7 @@ class ExtractInputs(Files):
     lens_manifests: list[Path]
 
 
-class ExtractOutputs(Files):
+class ExtractOutputs(Outputs):
     """The three tables of the shard, and the time that the model and the lenses took."""
 
     records: Path

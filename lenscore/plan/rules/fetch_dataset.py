@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Files, Job, Outputs
 from lenscore.study.dataset import DatasetSpec
 
 
-class FetchDatasetOutputs(Files):
+class FetchDatasetOutputs(Outputs):
     """The table of questions, and what it was made from."""
 
     manifest: Path

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Files, Job, Outputs
 from lenscore.study.models import ModelSpec
 
 
-class FetchModelOutputs(Files):
+class FetchModelOutputs(Outputs):
     """The folder of the model."""
 
     folder: Path

@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 from lenscore.study.ablation import Replacement, Scope
 
 
-class LoadInputs(Files):
+class LoadInputs(Inputs):
     """All that the database is made from; files of shards in the order of the job's shards."""
 
     questions: Path
@@ -25,7 +25,7 @@ class LoadInputs(Files):
     ablations: list[Path]
 
 
-class LoadOutputs(Files):
+class LoadOutputs(Outputs):
     """The database."""
 
     database: Path

@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 from lenscore.study.run_settings import RunSettings
 
 
-class MeansInputs(Files):
+class MeansInputs(Inputs):
     """The model's folder, and the contexts of the shards that hold the first questions."""
 
     model: Path
     contexts: list[Path]
 
 
-class MeansOutputs(Files):
+class MeansOutputs(Outputs):
     """The means, and the time that the model took."""
 
     means: Path

