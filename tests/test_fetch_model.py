@@ -76,7 +76,10 @@ def test_shards_and_their_index_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("without", "fault"),
     [
-        ("model.safetensors", r"no safetensors weights .*it has .*pytorch_model\.bin"),
+        (
+            "model.safetensors",
+            r"no safetensors weights .*pytorch_model\.bin can run code.*save the model as safetensors.*it has ",
+        ),
         ("config.json", r"no config\.json"),
         ("tokenizer.json", r"no tokenizer \(one of tokenizer\.json, "),
     ],

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
@@ -23,6 +22,7 @@ from lenscore.models.device import resolve_device, use_threads
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
 from lenscore.prefix_tree.limits import out_of_memory
+from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.ablation import Scope
 from lenscore.study.run_settings import RunSettings
 
@@ -74,7 +74,7 @@ def reference_means(
     """
     use_threads(threads)
     loaded = load_model(model_folder, settings.dtype, resolve_device(device))
-    tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True))
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder))
     first = [context for context in contexts if context.question_place < n_questions]
     fitted = fit_contexts(first, tokenizer, settings.overflow, window_of(loaded, settings.window))
     by_question = group_by_question(context for context in fitted if context.context.can_be_ablated(documents))

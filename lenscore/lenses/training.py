@@ -17,7 +17,7 @@ import torch
 import transformers
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from lenscore.errors import ContextError
 from lenscore.jobs.spent import spent_on
@@ -30,6 +30,7 @@ from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.residuals import residual_states
 from lenscore.models.unembedding import Unembedding
 from lenscore.records import refuse_too_many_blocks
+from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.tuned_lens import TunedLensSpec
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def train(
     use_threads(threads)
     loaded = load_model(model_folder, dtype, resolve_device(device))
     refuse_too_many_blocks(loaded.name, loaded.n_layers)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    tokenizer = load_tokenizer(model_folder)
     training = train_lens(loaded, tokenizer, texts, settings)
     n_layers, n_held_out = training.translators.n_layers, training.n_tokens[2]
     table = pa.Table.from_pydict(

@@ -12,6 +12,7 @@ from lenscore.errors import SourceError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD = "model-?????-of-?????.safetensors"
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TOKENIZERS = (
     "tokenizer.json",
     "tokenizer.model",
@@ -48,8 +49,12 @@ def select_files(names: Iterable[str], where: str) -> list[str]:
     # As in transformers, one whole file takes precedence over shards.
     weights = {WEIGHTS} if WEIGHTS in there else shards | {INDEX} if shards and INDEX in there else set()
     tokenizer = there.intersection(TOKENIZERS)
+    pickled = sorted(name for name in there if name.endswith(PICKLED))
+    advice = (
+        f" (loading {pickled[0]} can run code, so it is not read: save the model as safetensors)" if pickled else ""
+    )
     for found, needed in (
-        (weights, f"no safetensors weights ({WEIGHTS}, or {INDEX} and its shards)"),
+        (weights, f"no safetensors weights ({WEIGHTS}, or {INDEX} and its shards){advice}"),
         ("config.json" in there, "no config.json"),
         (tokenizer, f"no tokenizer (one of {', '.join(TOKENIZERS)})"),
     ):

