@@ -112,13 +112,17 @@ def test_in_tests_the_same_bug_is_raised(monkeypatch: pytest.MonkeyPatch) -> Non
         list(an_engine("llama").statistics(QUESTIONS))
 
 
-def test_a_failure_after_the_first_shared_pass_ends_a_users_job_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_group_that_cannot_share_runs_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = an_engine("llama")
     list(engine.statistics(QUESTIONS[:1]))
+    assert engine.run.prefix_sharing == "shared"
     monkeypatch.delenv(sharing.ON_SHARING_ERROR)
     monkeypatch.setattr(sharing, "tree_states", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        list(engine.statistics(QUESTIONS[1:]))
+    found = list(engine.statistics(QUESTIONS[1:]))
+    assert engine.run.prefix_sharing == "sharing fails with ZeroDivisionError: division by zero"
+    for contexts, by_context in zip(QUESTIONS[1:], found, strict=True):
+        for context, by_lens in zip(contexts, by_context, strict=True):
+            assert torch.equal(by_lens["logit"].top1_id[-1], own_logprobs("llama", context).argmax(-1))
 
 
 def test_questions_in_one_tree_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,15 +127,15 @@ def test_a_nan_fails_the_self_check() -> None:
 
 def test_states_that_differ_are_told_by_how_much() -> None:
     states = ReferencePass.of(LoadedModel.of(tiny_model("llama")), CONTEXT).states
-    assert difference_beyond_rounding(states * (1 + 1e-6), states, rounded=False) is None
-    assert difference_beyond_rounding(states * 1.01, states, rounded=False) == "a share of 0.01"
-    assert difference_beyond_rounding(states * 1.01, states, rounded=True) is None
-    assert difference_beyond_rounding(states * float("nan"), states, rounded=True) is not None
+    assert difference_beyond_rounding(states * (1 + 1e-6), states, torch.float32) is None
+    assert difference_beyond_rounding(states * 1.01, states, torch.float32) == "a share of 0.01"
+    assert difference_beyond_rounding(states * 1.01, states, torch.bfloat16) is None
+    assert difference_beyond_rounding(states * float("nan"), states, torch.bfloat16) is not None
     small = states.clone()
     small[1, 0] *= 1000.0  # one state that is large by nature
     wrong = small.clone()
     wrong[2, 2] *= 1.01
-    assert difference_beyond_rounding(wrong, small, rounded=False) == "a share of 0.01"
+    assert difference_beyond_rounding(wrong, small, torch.float32) == "a share of 0.01"
 
 
 def test_hooks_are_gone_after_a_failure() -> None:

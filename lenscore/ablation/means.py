@@ -19,6 +19,7 @@ from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.files import written_whole
 from lenscore.models.blocks import input_state, output_state, patched_blocks
 from lenscore.models.device import resolve_device, use_threads
+from lenscore.models.finite import first_not_finite, not_finite
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
 from lenscore.prefix_tree.limits import out_of_memory
@@ -71,6 +72,7 @@ def reference_means(
     Raises:
         ContextError: a context cannot be tokenised or does not fit, or there is none.
         ArchitectureError: a part of the model was not found.
+        NotFiniteError: a block's contribution has NaN or infinity.
     """
     use_threads(threads)
     loaded = load_model(model_folder, settings.dtype, resolve_device(device))
@@ -101,6 +103,7 @@ def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]
 
     Raises:
         ContextError: there is no memory for one of the contexts.
+        NotFiniteError: a contribution has NaN or infinity.
     """
     sums = torch.zeros(2, loaded.n_layers, loaded.width, dtype=torch.float64, device=loaded.device)
 
@@ -119,6 +122,9 @@ def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]
                 loaded.run_blocks(input_ids=ids)
         except torch.OutOfMemoryError:
             raise out_of_memory(len(context.ids)) from None
+        if (at := first_not_finite(sums)) is not None:
+            place = f"in what block {at[1] + 1} adds to the residual stream, in context {context.name}"
+            raise not_finite(loaded.name, loaded.dtype, place)
     n_tokens = _n_tokens(contexts)
     return {"all": (sums[0] / n_tokens["all"]).float(), "answer": (sums[1] / n_tokens["answer"]).float()}
 

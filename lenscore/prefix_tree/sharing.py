@@ -19,8 +19,8 @@ from lenscore.prefix_tree.tree import ContextTokens, ContextTree, build_tree, gr
 
 _log = logging.getLogger(__name__)
 
-# An environment variable. If it is "raise", an unexpected error of the first shared pass ends the job. The tests set
-# it: to fall back would hide this project's own bugs. Users have the fallback, since unknown models may do anything.
+# An environment variable. If it is "raise", an unexpected error of a shared pass ends the job. The tests set it: to
+# fall back would hide this project's own bugs. Users have the fallback, since unknown models may do anything.
 ON_SHARING_ERROR = "LENSCORE_ON_SHARING_ERROR"
 
 States = Float[Tensor, "layers positions width"]
@@ -58,7 +58,6 @@ class ContextRunner:
     def __init__(self, loaded: LoadedModel, limits: Limits | None = None):
         self._loaded = loaded
         self._limits = limits or limits_for(loaded)
-        self._has_shared = False
         self.fallback_reason: str | None = None
         if not loaded.model._supports_attention_backend:
             self.fall_back("its attention cannot be replaced through transformers' AttentionInterface")
@@ -88,19 +87,17 @@ class ContextRunner:
         if self.fallback_reason is not None:
             return None
         try:
-            states = self._within_memory(paths, run_tree)
+            return self._within_memory(paths, run_tree)
         except UnsupportedAttentionError as error:
             self.fall_back(str(error))
             return None
         except (ContextError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            if self._has_shared or os.environ.get(ON_SHARING_ERROR) == "raise":
+            if os.environ.get(ON_SHARING_ERROR) == "raise":
                 raise
             self.fall_back(f"sharing fails with {type(error).__name__}: {error}")
             return None
-        self._has_shared = True
-        return states
 
     def states_of_one(self, context: ContextTokens) -> States:
         """Return the states of one context that is run by itself.
