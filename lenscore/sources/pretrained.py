@@ -38,7 +38,7 @@ def load_config(folder: Path, where: str) -> PreTrainedConfig:
     Raises:
         SourceError: the config cannot be read, or is not that of a causal language model.
     """
-    with _told_in_one_line(where, "config.json"):
+    with told_in_one_line(where, "config.json"):
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **_LOCAL)
     if config.is_encoder_decoder:
         raise SourceError(
@@ -66,7 +66,7 @@ def load_tokenizer(folder: Path, where: str | None = None) -> PreTrainedTokenize
     Raises:
         SourceError: it cannot be read.
     """
-    with _told_in_one_line(where or str(folder), "its tokenizer"):
+    with told_in_one_line(where or str(folder), "its tokenizer"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, fix_mistral_regex=True, **_LOCAL)
     return tokenizer
 
@@ -85,7 +85,7 @@ def load_weights(folder: Path, dtype: torch.dtype, device: str, where: str | Non
     """
     where = where or str(folder)
     config = load_config(folder, where)
-    with _told_in_one_line(where, f"its weights as {config.model_type}"):
+    with told_in_one_line(where, f"its weights as {config.model_type}"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -136,10 +136,17 @@ def _named(names: Collection[str]) -> str:
 
 
 @contextmanager
-def _told_in_one_line(where: str, what: str) -> Iterator[None]:
+def told_in_one_line(where: str, what: str) -> Iterator[None]:
     """Turn whatever ``transformers`` raises inside the ``with`` into one line.
 
     What it raises for a file that it did not expect is any exception of Python, from KeyError to ZeroDivisionError.
+
+    Args:
+        where: what the message calls the model.
+        what: what is being loaded.
+
+    Raises:
+        SourceError: something was raised, other than for want of memory.
     """
     try:
         yield
