@@ -155,6 +155,23 @@ def test_half_precision_passes_its_own_check(dtype: torch.dtype) -> None:
     assert engine.run.prefix_sharing == "shared"
 
 
+STATE_SPACE = ["mamba", "mamba2", "falcon-mamba", "zaya"]
+
+
+@pytest.mark.parametrize("family", STATE_SPACE)
+def test_a_residual_stream_in_float32_beside_a_head_in_half_precision(family: str) -> None:
+    engine = an_engine(family, dtype=torch.bfloat16)
+    found = next(iter(engine.statistics(QUESTIONS[2:])))[0]["logit"]
+    (context,) = QUESTIONS[2]
+    with torch.inference_mode():
+        ids = torch.tensor([context.ids])
+        logits = tiny_model(family).to(torch.bfloat16)(input_ids=ids, use_cache=False).logits[0]
+    own = torch.log_softmax(logits.float(), -1)[list(context.predicting_positions)]
+    targets = torch.tensor(context.answer_ids)[:, None]
+    torch.testing.assert_close(found.target_logprob[-1], own.gather(1, targets)[:, 0], rtol=0, atol=0.05)
+    assert engine.run.self_check_difference is not None
+
+
 def test_bf16_products_are_near_the_exact_ones_and_are_not_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed_linears, "multiplies_bf16", lambda _: True)  # where it is not, it is emulated
     engine = an_engine("llama", "bf16")

@@ -57,7 +57,7 @@ def in_a_process(name: str, model_class: str) -> Outcome:
         found = "its process died"
     process.kill()
     process.join()
-    return found if isinstance(found, Outcome) else Outcome(model_class, "not built", found)
+    return found if isinstance(found, Outcome) else Outcome(model_class, "not run", found)
 
 
 def _run(name: str, model_class: str, sender: Any) -> None:
@@ -84,7 +84,7 @@ def lines(outcomes: dict[str, Outcome]) -> Iterator[str]:
     yield (
         f"`make families`, with transformers {transformers.__version__} and torch {torch.__version__}: of "
         f"{len(outcomes)} entries {counts['agrees']} agree with their own code at every layer ({shared} of them share "
-        f"prefixes), {counts['refused']} are refused, {counts['not built']} could not be built tiny, "
+        f"prefixes), {counts['refused']} are refused, {counts['not run']} could not be built tiny or took too long, "
         f"{counts['wrong']} are wrong."
     )
     yield ""

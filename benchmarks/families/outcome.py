@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Largest differences of log-probabilities that rounding explains, in nats.
 _ALLOWED = {torch.float32: 2e-3, torch.bfloat16: 0.5}
+_LONGEST = 120  # characters of a reason
 _SEVERAL_CHUNKS = Limits(tree_tokens=60, chunk_tokens=11, mixes_questions=False)
 
 
@@ -31,8 +32,8 @@ class Outcome:
 
     Attributes:
         model_class: the class of the model.
-        verdict: ``agrees``, ``refused``, ``not built``, or ``wrong``.
-        reason: why it was not built or refused, or what is wrong; why contexts run one by one; else empty.
+        verdict: ``agrees``, ``refused``, ``not run``, or ``wrong``.
+        reason: why it was not run or refused, or what is wrong; why contexts run one by one; else empty.
         float32: largest difference of a log-probability from the model's own tail, at any layer, in nats.
         bfloat16: the same in bfloat16; None where that was refused.
         ablation: the same with each block skipped, in float32; None where ablation was refused.
@@ -55,7 +56,7 @@ def outcome(model_type: str, model_class: str) -> Outcome:
             finite = hard(input_ids=torch.tensor([ids]), use_cache=False).logits.isfinite().all()
         model = hard if finite else tiny_model(model_type, hard=False)
     except Exception as error:
-        return Outcome(model_class, "not built", _line(error))
+        return Outcome(model_class, "not run", _line(error))
     try:
         float32, reason = _of_lens(model, torch.float32)
     except LenscoreError as error:
@@ -139,5 +140,8 @@ def _difference(found: Tensor, expected: Tensor) -> float:
 
 
 def _line(error: Exception) -> str:
+    """Return the first words of an error; what the project's own say of class and family stands in the table."""
     said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said}"[:200]
+    if isinstance(error, LenscoreError):
+        return said.partition("): ")[2][:_LONGEST]
+    return f"{type(error).__name__}: {said}"[:_LONGEST]

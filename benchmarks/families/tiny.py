@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 VOCABULARY = 131  # not a multiple of 64
 LAYERS = 3
@@ -40,7 +40,17 @@ _SIZES: dict[str, Any] = {
     **dict.fromkeys(("sliding_window", "attention_window_size", "attention_chunk_size"), 8),
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), VOCABULARY),
     **dict.fromkeys(("lru_width", "attention_hidden_size"), 32),
+    **dict.fromkeys(("mamba_n_heads", "mamba_d_head", "mamba_headdim", "mamba_head_dim", "mamba_num_heads"), 8),
+    **dict.fromkeys(("mamba_chunk_size", "chunk_size"), 16),
+    **dict.fromkeys(("mamba_n_groups", "mamba_ngroups", "n_groups"), 1),
+    "mamba_d_ssm": 64,
+    "num_kv_shared_layers": 0,
+    # What is done to logits, far from the defaults.
+    **dict.fromkeys(("final_logit_softcapping", "logits_soft_cap", "logits_scaling"), 3.0),
+    **dict.fromkeys(("logit_scale", "lm_head_multiplier"), 0.3),
     "hidden_size_per_layer_input": 8,
+    "image_size": 28,
+    "patch_size": 14,
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
@@ -49,7 +59,20 @@ _SIZES: dict[str, Any] = {
     "is_encoder_decoder": False,
 }
 # What else a family needs to be small, or to be built at all.
-_OF_FAMILY: dict[str, dict[str, Any]] = {}
+_OF_FAMILY: dict[str, dict[str, Any]] = {
+    "blt": {"encoder_hash_byte_group_vocab": VOCABULARY},
+    "dbrx": {"attn_config": {"rope_theta": 10_000.0, "kv_n_heads": 2, "clip_qkv": 8.0}},
+    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
+    "gemma4_unified_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"]},
+    "mamba2": {"num_heads": 8, "head_dim": 8},
+    "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [16, 16]},
+    "roc_bert": {"shape_vocab_size": VOCABULARY, "pronunciation_vocab_size": VOCABULARY},
+    "xmod": {"default_language": "en_XX"},
+    "zamba2": {"layer_types": ["mamba", "hybrid", "mamba"]},
+    "zaya": {"num_experts_per_tok": 1},
+    "gpt_neo": {"attention_types": [[["global", "local", "global"], 1]], "window_size": 8},
+}
 
 
 def tiny_config(model_type: str) -> PreTrainedConfig:
@@ -60,9 +83,14 @@ def tiny_config(model_type: str) -> PreTrainedConfig:
 def _shrunk(config_class: type[PreTrainedConfig], more: dict[str, Any]) -> PreTrainedConfig:
     known = {field.name for field in fields(config_class)}
     values = {name: value for name, value in _SIZES.items() if name in known}
+    if (
+        "qk_rope_head_dim" in known
+    ):  # multi-head latent attention: no groups, and the rotated part of a head is the head
+        values |= {"head_dim": values["qk_rope_head_dim"], "num_key_value_heads": values["num_attention_heads"]}
     for name, part in config_class.sub_configs.items():
-        if isinstance(part, type) and issubclass(part, PreTrainedConfig) and name in known:
-            values[name] = _shrunk(part, more.get(name, {}))
+        known_class: Any = part if part is not AutoConfig else type(getattr(config_class(), name, None))
+        if issubclass(known_class, PreTrainedConfig):
+            values[name] = _shrunk(known_class, more.get(name, {}))
     own = {name: value for name, value in more.items() if name not in config_class.sub_configs}
     return config_class(**(values | own))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenscore.errors import ContextError
 from lenscore.models.loading import LoadedModel
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 # An environment variable. If it is "raise", an unexpected error of a shared pass ends the job. The tests set it: to
 # fall back would hide this project's own bugs. Users have the fallback, since unknown models may do anything.
 ON_SHARING_ERROR = "LENSCORE_ON_SHARING_ERROR"
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 States = Float[Tensor, "layers positions width"]
 
@@ -61,6 +63,8 @@ class ContextRunner:
         self.fallback_reason: str | None = None
         if not loaded.model._supports_attention_backend:
             self.fall_back("its attention cannot be replaced through transformers' AttentionInterface")
+        elif any(isinstance(layer, _CONVOLUTIONS) for block in loaded.architecture.blocks for layer in block.modules()):
+            self.fall_back("its blocks have convolutions over tokens, which would run across the branches of a tree")
 
     def batches(self, questions: Sequence[Sequence[Context]]) -> Iterator[list[Context]]:
         """Yield contexts that go through the model together: those of a question, or of several."""
