@@ -9,11 +9,16 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run open test test-cluster test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak validate-shape families clean
+.PHONY: run plan open test test-cluster test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "The report: $(CURDIR)/results/default/report/index.html"
+
+# What the study will take on this machine, before it starts: contexts, tokens, time, memory, disk.
+# PLAN='--configfile studies/x.yaml' for another study.
+plan: $(MADE)
+	@$(BIN)/snakemake plan --quiet all --cores $(CORES) --forcerun estimate_study $(PLAN)
 
 # The report that was made last, of whatever study, in the browser.
 open: $(MADE)
@@ -78,6 +83,16 @@ bench-overhead: $(MADE)
 # The store: 50 million records loaded, every view read. Makes 5 GB of files under .bench first.
 bench-store: $(MADE)
 	@$(BIN)/python -m benchmarks.store $(BENCH)
+
+# All that runs on a GPU, compared with the CPU and timed, in eight minutes: docs/gpu.md. It makes no .venv, as a bare
+# machine has no network: where there is none it takes that machine's Python, which has a CUDA build of PyTorch.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+gpu-check:
+	@$(GPU_PYTHON) -m benchmarks.gpu $(GPU)
+
+# What such a machine may lack, for GPU='--python 3.12': into .bench/gpu-wheels, to be brought along.
+gpu-wheels: $(MADE)
+	@$(BIN)/python -m benchmarks.gpu.wheels $(GPU)
 
 # The shape tests on simulated studies: docs/shape-tests.md. One thread each, as it runs a process on every core.
 validate-shape: $(MADE)

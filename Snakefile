@@ -14,6 +14,7 @@ report: "reports/captions/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/sources.smk"
+include: "rules/estimate.smk"
 include: "rules/contexts.smk"
 include: "rules/lenses.smk"
 include: "rules/extract.smk"
@@ -24,4 +25,10 @@ include: "rules/report.smk"
 
 rule all:
     input:
-        PLAN.page,
+        PLAN.targets,
+
+
+# What the study will take, without running it.
+rule plan:
+    input:
+        PLAN.estimate,

@@ -33,6 +33,10 @@ except LenscoreError as error:
 GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
 
 
+# Jobs that may run beside one another on one machine; a scheduler gives each job a machine of its own, or a part of one.
+JOBS_AT_ONCE = workflow.cores if workflow.local_exec else 1
+
+
 wildcard_constraints:
     **{name: "|".join(map(re.escape, values)) for name, values in PLAN.wildcards.items()},
     shard=r"\d\d\d\d+",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.architecture import find_architecture
 from lenscore.models.loading import LoadedModel
 from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.limits import Limits
 from lenscore.study.ablation import Replacement, Scope
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
@@ -70,8 +71,8 @@ def reference(
     return torch.log_softmax(logits[0, positions].float(), -1)
 
 
-def an_engine(family: str, dtype: torch.dtype = torch.float32) -> AblationEngine:
-    return AblationEngine(CheckedRun(LoadedModel.of(tiny_model(family).to(dtype))))
+def an_engine(family: str, dtype: torch.dtype = torch.float32, attention: AttentionKind = "sdpa") -> AblationEngine:
+    return AblationEngine(CheckedRun(LoadedModel.of(tiny_model(family).to(dtype)), attention=attention))
 
 
 def predicted(
@@ -108,10 +109,11 @@ def test_variants_stand_block_by_block_and_the_intact_one_last() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("attention", get_args(AttentionKind))
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.ablates])
-def test_every_variant_is_the_models_own_code_with_a_block_taken_out(family: str) -> None:
+def test_every_variant_is_the_models_own_code_with_a_block_taken_out(family: str, attention: AttentionKind) -> None:
     questions = [a_question()[1:5:2], a_question()[5:]]
-    engine = an_engine(family)
+    engine = an_engine(family, attention=attention)
     found = predicted(engine, questions)
     assert (engine.run.prefix_sharing == "shared") == FAMILIES[family].shares, engine.run.prefix_sharing
     assert engine.run.self_check_difference is not None

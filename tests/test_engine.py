@@ -11,6 +11,7 @@ from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models import packed_linears
 from lenscore.models.loading import LoadedModel
 from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.key_value_cache import KeyValueCache
 from lenscore.prefix_tree.limits import Limits
 from lenscore.prefix_tree.tree import ContextTree
@@ -68,9 +69,9 @@ def test_states_that_are_not_the_models_end_sharing(monkeypatch: pytest.MonkeyPa
     tree_states = sharing.tree_states
 
     def wrong_but_for_the_first_context(
-        loaded: LoadedModel, tree: ContextTree, asked: list[int], chunk: int
+        loaded: LoadedModel, tree: ContextTree, asked: list[int], chunk: int, attention: AttentionKind
     ) -> torch.Tensor:
-        states = tree_states(loaded, tree, asked, chunk)
+        states = tree_states(loaded, tree, asked, chunk, attention)
         first = min(tree.places, key=lambda places: places[-1])
         follows = torch.tensor([place not in first for place in asked])
         return torch.where(follows[:, None], states * 1.01, states)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lenscore.models import products
-from lenscore.prefix_tree.key_value_cache import KeyValueCache, ScoreParameters, hidden_keys
+from lenscore.prefix_tree.attention import ScoreParameters
+from lenscore.prefix_tree.key_value_cache import KeyValueCache, hidden_keys
 
 WIDTH, VALUE_WIDTH, DEPTHS = 8, 6, 500
 # Products replace a kernel that has no windows or soft caps.

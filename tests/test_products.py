@@ -8,7 +8,8 @@ import torch
 
 from lenscore.models import products
 from lenscore.models.products import pack, product
-from lenscore.prefix_tree.key_value_cache import KeyValueCache, ScoreParameters
+from lenscore.prefix_tree.attention import ScoreParameters
+from lenscore.prefix_tree.key_value_cache import KeyValueCache
 
 ONEDNN = torch.backends.mkldnn.is_available()
 

@@ -40,6 +40,9 @@ def test_workflow_scripts_read_no_config_by_themselves() -> None:
         assert "snakemake.config" not in script.read_text()
 
 
+RUN_A_MODEL = {"estimate_study", "train_lens", "reference_means", "extract_shard", "ablate_shard"}
+
+
 def rules() -> dict[str, str]:
     """Return the text of each rule."""
     text = "".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
@@ -106,14 +109,13 @@ def test_every_rule_says_its_memory_and_time_and_asks_for_more_with_each_attempt
     for name, body in found.items():
         assert re.search(r"^ {8}mem_mb=grows\(\d+\),\n {8}runtime=grows\(\d+\),$", body, re.MULTILINE), name
     models = {name for name, body in found.items() if "**GPU_OF_A_MODEL" in body}
-    assert models == {"train_lens", "reference_means", "extract_shard", "ablate_shard"}
+    assert models == RUN_A_MODEL
 
 
 def test_rules_that_are_grouped_are_rules_that_run_no_model() -> None:
     profile = yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())
-    models = {"train_lens", "reference_means", "extract_shard", "ablate_shard"}
     local = {"fetch_model", "fetch_dataset"}
-    assert set(profile["groups"]) == set(rules()) - models - local
+    assert set(profile["groups"]) == set(rules()) - RUN_A_MODEL - local
 
 
 def test_no_file_is_too_long_to_read() -> None:

@@ -16,7 +16,7 @@ LIBRARY = ROOT / "lenscore"
 SHARED = ("errors", "files", "jobs", "records")
 ROOMS = (
     ("study",), ("plan",), ("sources",), ("contexts",), ("models",), ("prefix_tree",), ("lenses",), ("extraction",),
-    ("ablation",), ("store",), ("analysis",), ("report",),
+    ("ablation",), ("estimate",), ("store",), ("analysis",), ("report",),
 )  # fmt: skip
 PLACE = {name: place for place, names in enumerate(ROOMS) for name in names}
 

@@ -1,5 +1,7 @@
 """Contexts that share their prefixes give what contexts by themselves give, whatever the limits."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
@@ -9,19 +11,22 @@ from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.loading import LoadedModel
 from lenscore.models.packed_linears import PackedLinear, pack_linears
 from lenscore.prefix_tree import sharing
+from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.limits import Limits
 from lenscore.prefix_tree.sharing import ContextRunner
 from lenscore.prefix_tree.tree import ContextTree
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
 
 LIMITS = [Limits(1000, 1000, False), Limits(1000, 7, False), Limits(30, 11, True)]
+ATTENTION_KINDS = get_args(AttentionKind)
+WAYS: list[tuple[AttentionKind, Limits]] = [*(("sdpa", limits) for limits in LIMITS), ("flex", Limits(100, 30, True))]
 
 
-@pytest.mark.parametrize("limits", LIMITS, ids=str)
+@pytest.mark.parametrize(("attention", "limits"), WAYS, ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_shared_and_unshared_agree_with_the_model_itself(family: str, limits: Limits) -> None:
+def test_shared_and_unshared_agree_with_the_model_itself(family: str, attention: AttentionKind, limits: Limits) -> None:
     loaded = LoadedModel.of(tiny_model(family))
-    runner = ContextRunner(loaded, limits)
+    runner = ContextRunner(loaded, limits, attention)
     contexts = a_question()
     found = runner.states(contexts).split([len(context.answer_ids) for context in contexts], dim=1)
     assert (runner.fallback_reason is None) == FAMILIES[family].shares, runner.fallback_reason
@@ -40,10 +45,11 @@ def test_shared_and_unshared_agree_with_the_model_itself(family: str, limits: Li
             torch.testing.assert_close(states[layer], hidden, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("attention", ATTENTION_KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
-def test_half_precision_is_shared_too(family: str, dtype: torch.dtype) -> None:
-    runner = ContextRunner(LoadedModel.of(tiny_model(family).to(dtype)), Limits(1000, 16, False))
+def test_half_precision_is_shared_too(family: str, dtype: torch.dtype, attention: AttentionKind) -> None:
+    runner = ContextRunner(LoadedModel.of(tiny_model(family).to(dtype)), Limits(1000, 16, False), attention)
     contexts = a_question()
     shared = runner.states(contexts)
     assert runner.fallback_reason is None
@@ -74,7 +80,10 @@ def test_the_models_own_attention_and_blocks_are_put_back() -> None:
     assert not any("forward" in vars(block) for block in model.model.layers)
 
 
-def test_every_shared_token_goes_through_a_block_once_and_the_last_block_sees_the_asked_alone() -> None:
+@pytest.mark.parametrize("attention", ATTENTION_KINDS)
+def test_every_shared_token_goes_through_a_block_once_and_the_last_block_sees_the_asked_alone(
+    attention: AttentionKind,
+) -> None:
     model = tiny_model("llama")
     rows: dict[str, int] = {}
 
@@ -89,7 +98,7 @@ def test_every_shared_token_goes_through_a_block_once_and_the_last_block_sees_th
     contexts = a_question()
     n_unique = len({tuple(context.ids[: end + 1]) for context in contexts for end in range(len(context.ids) - 1)})
     n_asked = sum(len(context.answer_ids) for context in contexts)
-    ContextRunner(LoadedModel.of(model), Limits(1000, 16, False)).states(contexts)
+    ContextRunner(LoadedModel.of(model), Limits(1000, 16, False), attention).states(contexts)
     assert rows == {
         "keys 0": n_unique, "mlp 0": n_unique,
         "keys 1": n_unique, "mlp 1": n_unique,
@@ -107,11 +116,13 @@ def test_limits_are_halved_when_memory_runs_out_and_nothing_is_lost(
     sizes = []
     tree_states = sharing.tree_states
 
-    def small_gpu(loaded: LoadedModel, tree: ContextTree, asked: list[int], chunk: int) -> torch.Tensor:
+    def small_gpu(
+        loaded: LoadedModel, tree: ContextTree, asked: list[int], chunk: int, attention: AttentionKind
+    ) -> torch.Tensor:
         sizes.append((len(tree.ids), chunk))
         if len(tree.ids) > 60 or chunk > 250:
             raise torch.OutOfMemoryError("out of memory")
-        return tree_states(loaded, tree, asked, chunk)
+        return tree_states(loaded, tree, asked, chunk, attention)
 
     monkeypatch.setattr(sharing, "tree_states", small_gpu)
     with caplog.at_level("INFO", logger="lenscore"):

@@ -4,12 +4,13 @@ Ablating a layer shows what the layers after it cannot do without, not all that 
 part of what is missing (McGrath et al. 2023, "The Hydra Effect", arXiv 2307.15771).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lenscore.ablation.intervention import Contributions, ablate_in_one_pass, ablate_in_turn
@@ -170,8 +171,10 @@ class _AblatedStates:
         return ids[:start] + [token + self._loaded.vocabulary_size * variant for token in ids[start:]]
 
     def _in_turn_over_tree(self, tree: ContextTree, asked: list[int], chunk: int) -> States:
-        with patched_for_tree(self._loaded, tree, sorted(set(asked)), chunk) as run:
-            return ablate_in_turn(self._loaded.architecture.blocks, run, asked, slice(None), self._contributions)
+        with self._patched_for_tree(tree, asked, chunk) as run:
+            return ablate_in_turn(
+                self._loaded.architecture.blocks, run, self._rows(asked), slice(None), self._contributions
+            )
 
     def _in_one_pass_over_tree(self, tree: ContextTree, asked: list[int], chunk: int) -> States:
         vocabulary = self._loaded.vocabulary_size
@@ -179,17 +182,26 @@ class _AblatedStates:
         for place, key in enumerate(tree.ids):
             rows[key // vocabulary].append(place)
         of_variant = iter(rows[1:])
-        by_block = [[next(of_variant) for _ in of_block] for of_block in self._contributions]
+        by_block = [[self._rows(next(of_variant)) for _ in of_block] for of_block in self._contributions]
         tokens = replace(tree, ids=[key % vocabulary for key in tree.ids])
-        with patched_for_tree(self._loaded, tokens, sorted(set(asked)), chunk) as run:
+        with self._patched_for_tree(tokens, asked, chunk) as run:
             blocks = self._loaded.architecture.blocks
-            return ablate_in_one_pass(blocks, run, asked, by_block, self._contributions)[None]
+            return ablate_in_one_pass(blocks, run, self._rows(asked), by_block, self._contributions)[None]
+
+    def _patched_for_tree(
+        self, tree: ContextTree, asked: list[int], chunk: int
+    ) -> AbstractContextManager[Callable[[], None]]:
+        return patched_for_tree(self._loaded, tree, sorted(set(asked)), chunk, self._runner.attention)
+
+    def _rows(self, places: Sequence[int]) -> Int[Tensor, " places"]:
+        # On the device once a tree, not at every block: every copy to a GPU waits for the GPU's work to be done.
+        return torch.tensor(places, dtype=torch.long, device=self._loaded.device)
 
     def _of_one(self, context: TokenisedContext, rows: slice | range) -> States:
         # The last token is run too, though nothing is predicted from it: a rotary embedding may depend on the length.
         run = partial(self._loaded.run_blocks, input_ids=torch.tensor([context.ids], device=self._loaded.device))
-        replaced = rows if isinstance(rows, slice) else list(rows)
-        places = list(context.predicting_positions)
+        replaced = rows if isinstance(rows, slice) else self._rows(rows)
+        places = self._rows(context.predicting_positions)
         try:
             return ablate_in_turn(self._loaded.architecture.blocks, run, places, replaced, self._contributions)
         except torch.OutOfMemoryError:

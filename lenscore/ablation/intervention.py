@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lenscore.models.blocks import input_state, output_state, patched_blocks, with_input_state, with_output_state
@@ -25,8 +25,8 @@ Contributions = Sequence[Sequence[Float[Tensor, " width"] | None]]
 def ablate_in_turn(
     blocks: Sequence[nn.Module],
     run: Callable[[], None],
-    places: Sequence[int],
-    rows: slice | Sequence[int],
+    places: Int[Tensor, " places"],
+    rows: slice | Int[Tensor, " rows"],
     contributions: Contributions,
 ) -> Float[Tensor, "variants places width"]:
     """Return the states of layer L after each replacement of each block, one pass a replacement.
@@ -63,7 +63,7 @@ class _BlockReplacement:
         contribution: what replaces the block's contribution in the next pass.
     """
 
-    def __init__(self, n_blocks: int, rows: slice | Sequence[int]):
+    def __init__(self, n_blocks: int, rows: slice | Int[Tensor, " rows"]):
         self.contribution: Tensor | None = None
         self._n_blocks = n_blocks
         self._rows = rows
@@ -121,8 +121,8 @@ class _BlockReplacement:
 def ablate_in_one_pass(
     blocks: Sequence[nn.Module],
     run: Callable[[], None],
-    places: Sequence[int],
-    rows: Sequence[Sequence[Sequence[int]]],
+    places: Int[Tensor, " places"],
+    rows: Sequence[Sequence[Int[Tensor, " _"]]],
     contributions: Contributions,
 ) -> Float[Tensor, "places width"]:
     """Return the states of layer L after one pass in which each block is replaced at other rows.

@@ -11,6 +11,7 @@ from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.device import resolve_device
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
+from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.prefix_tree.sharing import ContextRunner, States
 from lenscore.study.models import Matmul
@@ -27,24 +28,33 @@ class CheckedRun:
     Attributes:
         loaded: the model. Its linear layers are packed when the first contexts come.
         matmul: how its blocks' matrices are multiplied.
+        attention: which implementation of attention runs over contexts that share their prefixes.
         self_check_difference: largest |lens at layer L − model's own logit|; None before the first contexts.
     """
 
-    def __init__(self, loaded: LoadedModel, matmul: Matmul = "exact"):
+    def __init__(self, loaded: LoadedModel, matmul: Matmul = "exact", attention: AttentionKind = "sdpa"):
         self.loaded = loaded
         self.matmul = matmul
+        self.attention = attention
         self.self_check_difference: float | None = None
         self._runner: ContextRunner | None = None
 
     @classmethod
-    def load(cls, folder: Path, dtype: str = "float32", matmul: Matmul = "exact", device: str = "auto") -> "CheckedRun":
+    def load(
+        cls,
+        folder: Path,
+        dtype: str = "float32",
+        matmul: Matmul = "exact",
+        device: str = "auto",
+        attention: AttentionKind = "sdpa",
+    ) -> "CheckedRun":
         """Load a model's safetensors.
 
         Raises:
             ContextError: the device that is asked for does not exist.
             ArchitectureError: a part of the model was not found.
         """
-        return cls(load_model(folder, dtype, resolve_device(device)), matmul)
+        return cls(load_model(folder, dtype, resolve_device(device)), matmul, attention)
 
     @property
     def runner(self) -> ContextRunner:
@@ -115,7 +125,7 @@ class CheckedRun:
         except torch.OutOfMemoryError:
             raise out_of_memory(len(last.ids)) from None
         self.loaded = pack_linears(self.loaded, self.matmul)
-        self._runner = ContextRunner(self.loaded)
+        self._runner = ContextRunner(self.loaded, attention=self.attention)
         return reference
 
     def _check(self, reference: ReferencePass, contexts: Sequence[TokenisedContext], states: States) -> States:

@@ -16,7 +16,6 @@ from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Context, Segment
 from lenscore.errors import ContextError
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
-from lenscore.models.loading import LoadedModel
 from lenscore.study.run_settings import Overflow
 
 Pair = tuple[Context, TokenisedContext]
@@ -34,13 +33,16 @@ class FittedContext:
     reason: str | None = None
 
 
-def window_of(loaded: LoadedModel, wanted: int | None) -> int | None:
-    """Return the most tokens a context may have: the config's limit, or the study's where that is smaller.
+def window_of(n_positions: int | None, wanted: int | None) -> int | None:
+    """Return the most tokens a context may have.
+
+    Args:
+        n_positions: the limit in the model's config; None where it sets none.
+        wanted: the study's limit, or None.
 
     Raises:
         ContextError: the study asks for more than the model has positions for.
     """
-    n_positions = loaded.n_positions
     if wanted is None or n_positions is None:
         return wanted or n_positions
     if wanted > n_positions:

@@ -65,7 +65,7 @@ def extract_shard(
     run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, extraction.device)
     refuse_too_many_blocks(run.loaded.name, run.loaded.n_layers)
     tokenizer = ContextTokenizer(load_tokenizer(model_folder))
-    window = window_of(run.loaded, settings.window)
+    window = window_of(run.loaded.n_positions, settings.window)
     fitted = list(fit_contexts(contexts, tokenizer, settings.overflow, window))
     by_question = group_by_question(fitted)
     found = LensEngine(run).statistics(

@@ -38,7 +38,7 @@ from lenscore.study.tuned_lens import TunedLensSpec
 _log = logging.getLogger(__name__)
 
 # Steps between two looks at the validation texts.
-_STEPS_BETWEEN_LOOKS = 8
+STEPS_BETWEEN_LOOKS = 8
 # A layer that has not become better goes back to where it was best, and on from there in steps so much shorter;
 _SHORTER = 0.25
 # after so many such looks in a row it is done.
@@ -224,7 +224,7 @@ class _Fitter:
             for layer in active:
                 optimisers[layer].param_groups[0]["lr"] = rate * scale[layer]
             self._descend(sorted(active), weights, biases, optimisers, generator)
-            if step % _STEPS_BETWEEN_LOOKS and step != self._settings.steps:
+            if step % STEPS_BETWEEN_LOOKS and step != self._settings.steps:
                 continue
             now = Translators(torch.stack([w.detach() for w in weights]), torch.stack([b.detach() for b in biases]))
             kl = self._validate(now, sorted(active))

@@ -28,6 +28,7 @@ TABLES = (
 JOBS: Mapping[str, str] = {
     "fetch_model": "{model_folder}",
     "fetch_dataset": "{dataset}",
+    "estimate_study": "",
     "build_contexts": "{set}/{shard}",
     "train_lens": "{model}/{lens}",
     "extract_shard": "{model}/{set}/{shard}",
@@ -71,6 +72,7 @@ def _shard(kind: str) -> str:
 OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "fetch_model": {"folder": MODEL},
     "fetch_dataset": {"manifest": DATASET, "questions": QUESTIONS},
+    "estimate_study": {"estimate": f"{RESULTS}/estimate.json"},
     "build_contexts": {
         "contexts": f"{RESULTS}/contexts/{{set}}/shard-{{shard}}.parquet",
         "left_out": f"{RESULTS}/contexts/{{set}}/left-out-{{shard}}.parquet",

@@ -44,6 +44,16 @@ class Plan:
         """The study's page, for which everything else is made."""
         return str(paths.OUTPUTS["render_report"]["page"]).format(study=self._study.study)
 
+    @property
+    def estimate(self) -> str:
+        """What the study will take."""
+        return str(paths.OUTPUTS["estimate_study"]["estimate"]).format(study=self._study.study)
+
+    @property
+    def targets(self) -> list[str]:
+        """What a run makes."""
+        return [*([self.estimate] if self._jobs.is_large else []), self.page]
+
     def check(self) -> dict[str, int]:
         """Return what the first jobs that read the dataset check it for, as JSON."""
         return self._jobs.check().model_dump(mode="json")

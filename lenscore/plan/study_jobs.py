@@ -14,6 +14,7 @@ from lenscore.plan.rules.ablate_shard import AblateInputs, AblateJob, AblateOutp
 from lenscore.plan.rules.analyse import AnalyseInputs, AnalyseJob, AnalyseOutputs
 from lenscore.plan.rules.build_contexts import ContextsInputs, ContextsJob, ContextsOutputs
 from lenscore.plan.rules.choose_examples import ExamplesInputs, ExamplesJob, ExamplesOutputs
+from lenscore.plan.rules.estimate_study import EstimateInputs, EstimateJob, EstimateOutputs
 from lenscore.plan.rules.extract_shard import ExtractInputs, ExtractJob, ExtractOutputs
 from lenscore.plan.rules.fetch_dataset import FetchDatasetJob, FetchDatasetOutputs
 from lenscore.plan.rules.fetch_model import FetchModelJob, FetchModelOutputs
@@ -48,6 +49,9 @@ _LIBRARIES = {
 # A context set's fields that concern a model's window: they decide nothing about how contexts are built.
 _OF_THE_WINDOW = ("overflow", "cut")
 
+# Contexts × models from which on a study is estimated before it starts; a smaller one is done as soon.
+_LARGE = 200
+
 _version = cache(version)
 
 
@@ -77,6 +81,7 @@ class StudyJobs:
         self.trained = [name for name in study.lenses if LENSES[name].training]
         self.model_of_folder = {spec.folder_name(name): name for name, spec in study.models.items()}
         self.needs_means = "mean" in study.ablation.replacements
+        self.is_large = study.n_contexts * len(study.models) >= _LARGE
         self._code = code
         self._contents = contents
         self._template = cache(lambda prompt: read_template(template_path(prompt)))
@@ -89,6 +94,7 @@ class StudyJobs:
         return {
             "fetch_dataset": [{"dataset": self.study.dataset.name}],
             "fetch_model": [{"model_folder": folder} for folder in self.model_of_folder],
+            "estimate_study": once if self.is_large else [],
             "build_contexts": [{"set": name, "shard": shard_name(shard)} for name, shard in self.shards.of_contexts()],
             "train_lens": [{"model": model, "lens": lens} for model in models for lens in self.trained],
             "extract_shard": [_of_shard(*shard) for shard in self.shards.of_records()],
@@ -116,6 +122,14 @@ class StudyJobs:
             outputs=self._outputs("fetch_dataset", FetchDatasetOutputs, wildcards),
             source=self.study.dataset,
             contents=self._contents.of_dataset(self.study.dataset),
+        )
+
+    def estimate_study(self, wildcards: Wildcards) -> EstimateJob:
+        """Estimate what the study will take."""
+        return EstimateJob(
+            inputs=EstimateInputs(questions=self._questions, models=self._model_folders),
+            outputs=self._outputs("estimate_study", EstimateOutputs),
+            config=self.study.model_dump(mode="json", exclude={"analysis", "report"}),
         )
 
     def versions(self, rule: str, wildcards: Wildcards) -> dict[str, str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 
-from lenscore.prefix_tree.key_value_cache import ScoreParameters
+from lenscore.prefix_tree.attention import ScoreParameters
 
 IMPLEMENTATION = "lenscore_tree"
 

@@ -2,9 +2,8 @@
 
 The model's blocks run as they are, on a chunk of some hundred tokens at a time, so that a block's intermediate
 results stay in the processor's caches and memory does not grow with the tree. Attention is the only part of
-a block that looks across tokens. It is replaced, through ``transformers``' AttentionInterface, by attention to a
-key/value cache that is indexed by depth: since tokens come depth first, the cache holds at every token that
-token's whole context (``lenscore.prefix_tree.tree``).
+a block that looks across tokens. It is replaced, through ``transformers``' AttentionInterface, by attention over the
+tree, of which there are two implementations (``lenscore.prefix_tree.attention``).
 
 The last block projects all tokens to queries, keys and values, and does the rest for the asked tokens only.
 """
@@ -12,24 +11,30 @@ The last block projects all tokens to queries, keys and values, and does the res
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from lenscore.models.blocks import input_state, output_state, patched_blocks, with_output_state
 from lenscore.models.loading import LoadedModel
 from lenscore.models.residuals import captured_states
+from lenscore.prefix_tree.attention import AttentionKind, Chunk, ScoreParameters, TreeAttention
+from lenscore.prefix_tree.attention_by_spans import AttentionBySpans
+from lenscore.prefix_tree.attention_by_tree import AttentionByTree
 from lenscore.prefix_tree.attention_hook import (
     UnsupportedAttentionError,
     patched_attention,
     refuse_unsupported_config,
 )
-from lenscore.prefix_tree.key_value_cache import KeyValueCache, ScoreParameters
 from lenscore.prefix_tree.tree import ContextTree
+
+_IMPLEMENTATIONS: dict[AttentionKind, Callable[[ContextTree, Sequence[Chunk], torch.device], TreeAttention]] = {
+    "sdpa": AttentionBySpans,
+    "flex": AttentionByTree,
+}
 
 
 class _StopBlock(Exception):
@@ -38,7 +43,7 @@ class _StopBlock(Exception):
 
 @torch.inference_mode()
 def tree_states(
-    loaded: LoadedModel, tree: ContextTree, asked: Sequence[int], chunk: int
+    loaded: LoadedModel, tree: ContextTree, asked: Sequence[int], chunk: int, attention: AttentionKind = "sdpa"
 ) -> Float[Tensor, "layers asked width"]:
     """Run the blocks over a tree and return the residual states at the ``asked`` places, layers 0 to L.
 
@@ -47,21 +52,24 @@ def tree_states(
         tree: the contexts.
         asked: places in the tree, in any order, each one or more times.
         chunk: how many tokens go through a block at once.
+        attention: which implementation of attention runs.
 
     Raises:
         UnsupportedAttentionError: the model's attention does something that is not implemented here.
     """
     places = sorted(set(asked))
-    blocks = loaded.architecture.blocks
-    with patched_for_tree(loaded, tree, places, chunk) as run, captured_states(blocks, places) as states:
-        run()
     row_of_place = {place: row for row, place in enumerate(places)}
+    # On the device once, since every copy to a GPU waits for the GPU's work to be done.
+    rows = torch.tensor(places, dtype=torch.long, device=loaded.device)
+    blocks = loaded.architecture.blocks
+    with patched_for_tree(loaded, tree, places, chunk, attention) as run, captured_states(blocks, rows) as states:
+        run()
     return torch.stack(states)[:, [row_of_place[place] for place in asked]]
 
 
 @contextmanager
 def patched_for_tree(
-    loaded: LoadedModel, tree: ContextTree, places: Sequence[int], chunk: int
+    loaded: LoadedModel, tree: ContextTree, places: Sequence[int], chunk: int, attention: AttentionKind = "sdpa"
 ) -> Iterator[Callable[[], None]]:
     """Patch the model to read a tree inside the ``with``; yield a function that runs its blocks over the tree.
 
@@ -73,13 +81,18 @@ def patched_for_tree(
         tree: the contexts.
         places: the asked places in the tree, rising.
         chunk: how many tokens go through a block at once.
+        attention: which implementation of attention runs.
 
     Raises:
         UnsupportedAttentionError: the model's attention does something that is not implemented here.
     """
     refuse_unsupported_config(loaded.model)
     blocks = loaded.architecture.blocks
-    tree_pass = _TreePass(tree, places, chunk, len(blocks))
+    chunks = list(_chunks(len(tree.ids), places, chunk))
+    implementation = _IMPLEMENTATIONS[attention](tree, chunks, loaded.device)
+    tree_pass = _TreePass(
+        chunks, torch.tensor(places, dtype=torch.long, device=loaded.device), implementation, len(blocks)
+    )
     inputs = {
         "input_ids": torch.tensor([tree.ids], device=loaded.device),
         "position_ids": torch.tensor([tree.depths], device=loaded.device),
@@ -88,61 +101,20 @@ def patched_for_tree(
         yield partial(loaded.run_blocks, **inputs)
 
 
-@dataclass(frozen=True)
-class _Span:
-    """Tokens of a chunk of which each follows the one before it.
-
-    Attributes:
-        rows: their rows in the chunk.
-        depths: their depths.
-        asked: rows in the chunk of those that are asked for.
-        asked_depths: the depths of these.
-    """
-
-    rows: slice
-    depths: range
-    asked: list[int]
-    asked_depths: list[int]
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Tokens that go through a block together: their places in the tree, and the spans in which they follow."""
-
-    places: slice
-    spans: list[_Span]
-
-    @property
-    def n_tokens(self) -> int:
-        return int(self.places.stop - self.places.start)
-
-
-def _chunks(tree: ContextTree, places: Sequence[int], size: int) -> Iterator[_Chunk]:
-    for start in range(0, len(tree.ids), size):
-        end = min(start + size, len(tree.ids))
-        spans = []
-        for first, stop in tree.spans(start, end):
-            asked = places[bisect_left(places, first) : bisect_left(places, stop)]
-            spans.append(
-                _Span(
-                    slice(first - start, stop - start),
-                    range(tree.depths[first], tree.depths[stop - 1] + 1),
-                    [place - start for place in asked],
-                    [tree.depths[place] for place in asked],
-                )
-            )
-        yield _Chunk(slice(start, end), spans)
+def _chunks(n_tokens: int, places: Sequence[int], size: int) -> Iterator[Chunk]:
+    for start in range(0, n_tokens, size):
+        end = min(start + size, n_tokens)
+        yield Chunk(range(start, end), places[bisect_left(places, start) : bisect_left(places, end)])
 
 
 class _TreePass:
     """Forward passes over a tree, block by block."""
 
-    def __init__(self, tree: ContextTree, places: Sequence[int], chunk: int, n_blocks: int):
+    def __init__(self, chunks: Sequence[Chunk], places: Int[Tensor, " asked"], attention: TreeAttention, n_blocks: int):
+        self._chunks = chunks
         self._places = places
-        self._chunks = list(_chunks(tree, places, chunk))
+        self._attention = attention
         self._n_blocks = n_blocks
-        self._n_depths = max(tree.depths) + 1
-        self._cache: KeyValueCache | None = None  # one for all blocks whose heads are alike
         self._attend: Any = None  # attention for the tokens that are in the block now
         self._n_attended = 0
 
@@ -157,22 +129,27 @@ class _TreePass:
             whole[:, self._places] = output_state(output)
             return with_output_state(output, whole)
         whole = torch.empty_like(hidden)
-        for chunk in self._chunks:
+        for number, chunk in enumerate(self._chunks):
             self._n_attended = 0
-            self._attend = partial(self._attend_from_all, chunk)
-            output = call(chunk.places)
+            self._attend = partial(self._attend_to_tree, number, False)
+            output = call(chunk.rows)
             if self._n_attended != 1:
                 raise UnsupportedAttentionError("a block of it looks across tokens by other means than attention")
-            whole[:, chunk.places] = output_state(output)
+            whole[:, chunk.rows] = output_state(output)
         return with_output_state(output, whole)
 
     def _run_last_block(self, call: Any) -> Any:
         """Attend from the asked tokens chunk by chunk, then run the block for them with what attention returned."""
         attended: list[Tensor] = []
-        for chunk in self._chunks:
-            self._attend = partial(self._attend_from_asked, chunk, attended)
+
+        def keep_and_stop(number: int, *arguments: Any) -> None:
+            attended.append(self._attend_to_tree(number, True, *arguments))
+            raise _StopBlock
+
+        for number, chunk in enumerate(self._chunks):
+            self._attend = partial(keep_and_stop, number)
             try:
-                call(chunk.places)
+                call(chunk.rows)
             except _StopBlock:
                 continue
             raise UnsupportedAttentionError("its last block has no attention of the usual kind")
@@ -191,44 +168,23 @@ class _TreePass:
         output: Tensor = self._attend(query, key, value, scores)
         return output
 
-    def _attend_from_all(
-        self, chunk: _Chunk, query: Tensor, key: Tensor, value: Tensor, scores: ScoreParameters
+    def _attend_to_tree(
+        self, number: int, asked_only: bool, query: Tensor, key: Tensor, value: Tensor, scores: ScoreParameters
     ) -> Tensor:
-        cache = self._cache_for(chunk, query, key, value)
-        output = query.new_empty((query.shape[1], query.shape[0], value.shape[2]))
-        for span in chunk.spans:
-            cache.write(span.depths[0], key[:, span.rows], value[:, span.rows])
-            cache.attend(query[:, span.rows], span.depths, scores, output[span.rows].transpose(0, 1))
-        return output
-
-    def _attend_from_asked(
-        self, chunk: _Chunk, attended: list[Tensor], query: Tensor, key: Tensor, value: Tensor, scores: ScoreParameters
-    ) -> None:
-        cache = self._cache_for(chunk, query, key, value)
-        for span in chunk.spans:
-            cache.write(span.depths[0], key[:, span.rows], value[:, span.rows])
-            if span.asked:
-                attended.append(query.new_empty((len(span.asked), query.shape[0], value.shape[2])))
-                cache.attend(query[:, span.asked], span.asked_depths, scores, attended[-1].transpose(0, 1))
-        raise _StopBlock
-
-    def _cache_for(self, chunk: _Chunk, query: Tensor, key: Tensor, value: Tensor) -> KeyValueCache:
-        if not query.shape[1] == key.shape[1] == value.shape[1] == chunk.n_tokens:
+        if not query.shape[1] == key.shape[1] == value.shape[1] == len(self._chunks[number].places):
             raise UnsupportedAttentionError("its attention reads other keys than those of the tokens in the block")
-        if self._cache is None or not self._cache.fits(key, value):
-            self._cache = KeyValueCache(key, value, self._n_depths)
-        return self._cache
+        return self._attention.attend(number, query, key, value, scores, asked_only)
 
 
 def _call_on_rows(
-    forward: Any, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], rows: slice | Sequence[int]
+    forward: Any, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], rows: slice | Tensor
 ) -> Any:
     """Call a block's forward on some of its tokens."""
     take = partial(_take_rows, rows, hidden.shape[1])
     return forward(hidden[:, rows], *map(take, args), **{name: take(value) for name, value in kwargs.items()})
 
 
-def _take_rows(rows: slice | Sequence[int], n_tokens: int, value: Any) -> Any:
+def _take_rows(rows: slice | Tensor, n_tokens: int, value: Any) -> Any:
     """Return the rows of a value that has one for each token (positions, their embeddings); any other as it is."""
     if isinstance(value, tuple):
         return tuple(_take_rows(rows, n_tokens, part) for part in value)

@@ -5,7 +5,6 @@ values are stored by depth, so no list of which query sees which key is needed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lenscore.models import products
 from lenscore.models.products import product
+from lenscore.prefix_tree.attention import ScoreParameters
 
 Queries = Float[Tensor, "heads tokens width"]
 Keys = Float[Tensor, "groups depths width"]
@@ -31,21 +31,6 @@ _FUSED_QUERIES = 256
 
 # What scaled_dot_product_attention runs on a CPU. Called directly it returns the log-sum-exp too.
 _FUSED_KERNEL = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-
-
-@dataclass(frozen=True)
-class ScoreParameters:
-    """How attention scores are computed from the products of queries and keys.
-
-    Attributes:
-        scale: multiplies the products.
-        window: how many of the last keys a query sees, its own included; None for all.
-        soft_cap: c in c·tanh(score / c), applied to the scaled scores; None where there is none.
-    """
-
-    scale: float
-    window: int | None = None
-    soft_cap: float | None = None
 
 
 class KeyValueCache:
@@ -170,7 +155,13 @@ def hidden_keys(
     depths: Sequence[int], first: int, end: int, window: int | None, device: torch.device
 ) -> Bool[Tensor, "queries keys"]:
     """Return which of the keys at depths [first, end) each query must not see."""
-    query_depths = torch.tensor(depths, device=device)[:, None]
+    query_depths = _on_device(depths, device)[:, None]
     key_depths = torch.arange(first, end, device=device)
     hidden = key_depths > query_depths
     return hidden if window is None else hidden | (key_depths <= query_depths - window)
+
+
+def _on_device(depths: Sequence[int], device: torch.device) -> Tensor:
+    if depths[-1] - depths[0] == len(depths) - 1:  # made there: a copy to a GPU waits for its work to be done
+        return torch.arange(depths[0], depths[-1] + 1, device=device)
+    return torch.tensor(depths, device=device)

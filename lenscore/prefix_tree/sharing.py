@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lenscore.errors import ContextError
 from lenscore.models.loading import LoadedModel
 from lenscore.models.residuals import residual_states
+from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.attention_hook import UnsupportedAttentionError
 from lenscore.prefix_tree.forward import tree_states
 from lenscore.prefix_tree.limits import Context, Limits, limits_for, out_of_memory
@@ -54,10 +55,12 @@ class ContextRunner:
     """Runs a model over contexts and returns the states at their predicting positions.
 
     Attributes:
+        attention: which implementation of attention runs over trees.
         fallback_reason: why contexts run one by one; None while they share their prefixes.
     """
 
-    def __init__(self, loaded: LoadedModel, limits: Limits | None = None):
+    def __init__(self, loaded: LoadedModel, limits: Limits | None = None, attention: AttentionKind = "sdpa"):
+        self.attention = attention
         self._loaded = loaded
         self._limits = limits or limits_for(loaded)
         self.fallback_reason: str | None = None
@@ -74,7 +77,7 @@ class ContextRunner:
         """Return the contexts' states, layers 0 to L, one context after the other."""
 
         def run_tree(tree: ContextTree, asked: list[int], chunk: int) -> States:
-            return tree_states(self._loaded, tree, asked, chunk)
+            return tree_states(self._loaded, tree, asked, chunk, self.attention)
 
         states = self.states_in_trees([TreePath.of(context) for context in contexts], run_tree)
         return torch.cat([self.states_of_one(context) for context in contexts], dim=1) if states is None else states

@@ -3,11 +3,14 @@
 The unique tokens form one sequence in depth-first order, each with its true position, its *depth*. No list of parents
 is needed: the ancestor of a token at a lower depth is the last token before it that has this depth. So whoever goes
 through the sequence and keeps the last token seen at each depth has, at every token, that token's whole context.
+Also, a token's descendants follow it without a gap, so that the token at place q has the one at place k in its context
+exactly where k ≤ q < end(k).
 Contexts that share nothing are trees one after the other, and are read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 
@@ -51,6 +54,26 @@ class ContextTree:
                 first = place
         if first < end:
             yield first, end
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """For each token, the end of its descendants: they are the tokens from the next one to before this place."""
+        ends = [len(self.ids)] * len(self.ids)
+        path: list[int] = []  # places of the tokens whose descendants may go on
+        for place, depth in enumerate(self.depths):
+            for ended in path[depth:]:
+                ends[ended] = place
+            path[depth:] = [place]
+        return ends
+
+    def window_starts(self, window: int) -> list[int]:
+        """Return for each token the place of the first of its ``window`` last tokens, itself included."""
+        starts = []
+        path: list[int] = []  # places of the current token's context
+        for place, depth in enumerate(self.depths):
+            path[depth:] = [place]
+            starts.append(path[max(0, depth - window + 1)])
+        return starts
 
 
 def build_tree(contexts: Sequence[Sequence[int]]) -> ContextTree:

@@ -64,6 +64,19 @@ class ContextSetSpec(Section):
     )
     seed: int = Field(default=0, ge=0, description="Seed of random distractors, and of their further orders.")
 
+    @property
+    def contexts_of_a_question(self) -> int:
+        """Number of contexts of each question that has a gold document."""
+        asked = 0
+        for n_documents in self.documents:
+            if self.positions == "all":
+                n_positions = n_documents
+            else:
+                n_positions = self.positions if isinstance(self.positions, int) else len(self.positions)
+            # A single distractor has only one order.
+            asked += n_positions * ((self.orders if n_documents > 2 else 1) + ("shuffled_gold" in self.controls))
+        return asked + sum(control in self.controls for control in ("closed_book", "oracle"))
+
     @model_validator(mode="after")
     def _possible(self) -> "ContextSetSpec":
         if not self.documents and not self.controls:

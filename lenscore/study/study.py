@@ -59,6 +59,11 @@ class Study(Section):
         return self
 
     @property
+    def n_contexts(self) -> int:
+        """Number of contexts of all sets, read by each model; fewer where questions are left out."""
+        return self.questions * sum(contexts.contexts_of_a_question for contexts in self.context_sets.values())
+
+    @property
     def questions_of_lens(self) -> int:
         """Number of questions outside the study that are needed, at the least."""
         return (

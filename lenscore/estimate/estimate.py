@@ -1,0 +1,230 @@
+"""What a study takes: its parts put together, in words, and what of it a machine does not have."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+
+from lenscore.contexts.questions import Question
+from lenscore.errors import ContextError
+from lenscore.estimate.machine import Machine
+from lenscore.estimate.measure import Speed, measure_beside_one_another
+from lenscore.estimate.sample import Sampled, Sampler
+from lenscore.estimate.schedule import TimedJob, seconds_until_done
+from lenscore.estimate.work import Counts, Work, ablation_work, extraction_work, means_work, training_work
+from lenscore.lenses.training import STEPS_BETWEEN_LOOKS
+from lenscore.study.lenses import LENSES
+from lenscore.study.models import ModelSpec
+from lenscore.study.study import Study
+
+# Processes that measure at once: more show nothing new.
+_MOST_PROCESSES = 8
+# Bytes of a value of a precision.
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# A job's memory beyond that of a short pass: the tree of a whole question, and tables.
+_MORE_MEMORY = 1.25
+
+# Bytes of a layer record: in its Parquet file and in the cache's, and in the database (`make bench-store`).
+_RECORD_IN_FILES, _RECORD_IN_DATABASE = 200, 55
+# Bytes of a study that has next to no records: database, charts, tables, page.
+_EMPTY_STUDY = 25_000_000
+# Seconds from the last record to the page: of a small study, and for each record more.
+_AFTERWARDS, _AFTERWARDS_OF_A_RECORD = 20.0, 2e-6
+
+
+@dataclass(frozen=True)
+class ModelEstimate:
+    """One model's part.
+
+    Attributes:
+        counts: of all of its contexts.
+        speed: what was measured.
+        memory: bytes of a job that runs it.
+        lens_bytes: of its trained lenses' files.
+    """
+
+    counts: Counts
+    speed: Speed
+    memory: int
+    lens_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a study takes.
+
+    Attributes:
+        models: by name.
+        records: rows of layer records.
+        seconds: from the first context to the page, downloads not included.
+        memory: bytes, of as many jobs as run at once.
+        disk: bytes under ``results/``.
+        at_once: how many jobs run at once.
+    """
+
+    models: Mapping[str, ModelEstimate]
+    records: float
+    seconds: float
+    memory: int
+    disk: float
+    at_once: int
+
+    def lines(self, machine: Machine) -> Iterator[str]:
+        """Yield the estimate in words, beside what the machine has."""
+        for name, model in self.models.items():
+            counts, speed = model.counts, model.speed
+            yield (
+                f"{name}: {counts.contexts:,.0f} contexts of {counts.tokens / (counts.contexts or 1):,.0f} tokens; "
+                f"{counts.tokens:,.0f} tokens, {counts.unique_tokens:,.0f} of them unique"
+                f"{'' if speed.shares else ', but its contexts run one by one'}; "
+                f"{1 / speed.token_block / speed.n_layers:,.0f} tokens/s and {_size(model.memory)} a job"
+            )
+        yield (
+            f"all: {self.records:,.0f} layer records; about {_duration(self.seconds)} with {self.at_once} jobs at once "
+            f"on {machine.processors} processors; memory {_size(self.memory)} of {_size(machine.memory)} free, "
+            f"disk {_size(self.disk)} of {_size(machine.disk)} free"
+        )
+
+    def refuse_if_too_large(self, machine: Machine) -> None:
+        """Refuse a study for which a machine is too small.
+
+        Raises:
+            ContextError: there is not enough memory or disk; says what to change.
+        """
+        if self.memory > machine.memory:
+            largest = max(self.models, key=lambda name: self.models[name].memory)
+            fit = machine.memory // self.models[largest].memory
+            change = f"start it with --cores {fit}" if fit else f"set a smaller dtype for {largest}"
+            raise ContextError(
+                f"memory: {self.at_once} jobs at once need {_size(self.memory)}, and {_size(machine.memory)} are free: "
+                f"{change}"
+            )
+        if self.disk > machine.disk:
+            raise ContextError(
+                f"disk: results need {_size(self.disk)}, and {_size(machine.disk)} are free: make room, or ask fewer "
+                "questions or lenses"
+            )
+
+    def as_json(self) -> dict[str, object]:
+        """Return the numbers as JSON."""
+        return asdict(self)
+
+
+def estimate_study(
+    study: Study, dataset: Sequence[Question], folders: Mapping[str, Path], at_once: int, machine: Machine
+) -> Estimate:
+    """Count some of a study's contexts, time a short pass of each of its models, and multiply.
+
+    Args:
+        study: the config.
+        dataset: all questions.
+        folders: of the models, by name.
+        at_once: how many jobs run at once.
+        machine: what it offers.
+
+    Raises:
+        ContextError: a context cannot be built or does not fit its model, or a model's weights alone need more memory
+            than there is.
+    """
+    sampler = Sampler(study, dataset)
+    models: dict[str, ModelEstimate] = {}
+    jobs: list[TimedJob] = []
+    records = 0.0
+    for name, folder in folders.items():
+        sets = {of_set: sampler.of_set(of_set, name, folder) for of_set in study.context_sets}
+        typical = max((sampled.typical for sampled in sets.values()), key=lambda context: len(context.ids))
+        speed = _speed(name, study.models[name], folder, typical.ids, study, at_once, machine)
+        counts = Counts.sum(sampled.extracted for sampled in sets.values()).times(study.questions)
+        trained = [lens for lens in study.lenses if LENSES[lens].training]
+        models[name] = ModelEstimate(
+            counts=counts,
+            speed=speed,
+            memory=int(_MORE_MEMORY * speed.memory),
+            lens_bytes=len(trained) * speed.n_layers * speed.width**2 * 4,
+        )
+        records += counts.answer_tokens * (speed.n_layers + 1) * len(study.lenses)
+        text_tokens = sampler.tokens_of_a_document(folder) * study.questions_of_lens if trained else 0.0
+        jobs += _jobs(study, name, sets, speed, trained, text_tokens)
+    memory = max(model.memory for model in models.values()) * min(at_once, len(jobs))
+    return Estimate(
+        models=models,
+        records=records,
+        seconds=seconds_until_done(jobs, at_once) + _AFTERWARDS + _AFTERWARDS_OF_A_RECORD * records,
+        memory=memory,
+        disk=(
+            _EMPTY_STUDY
+            + (_RECORD_IN_FILES + _RECORD_IN_DATABASE) * records
+            + sum(model.lens_bytes for model in models.values())
+        ),
+        at_once=at_once,
+    )
+
+
+def _speed(
+    name: str, spec: ModelSpec, folder: Path, ids: list[int], study: Study, at_once: int, machine: Machine
+) -> Speed:
+    weights = weight_bytes(folder, _BYTES[spec.dtype])
+    if weights > machine.memory:
+        raise ContextError(
+            f"models.{name}: its weights need {_size(weights)} in {spec.dtype}, and {_size(machine.memory)} of memory "
+            "are free: set its dtype to bfloat16, or take a smaller model or another machine"
+        )
+    fit = max(1, machine.memory // (2 * weights))
+    return measure_beside_one_another(
+        folder, ids, min(at_once, fit, _MOST_PROCESSES), dtype=spec.dtype, matmul=spec.matmul,
+        device=study.extraction.device,
+    )  # fmt: skip
+
+
+def weight_bytes(folder: Path, itemsize: int) -> int:
+    """Return the bytes of a model's weights with so many bytes a value."""
+    n_values = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                size = 1
+                for length in tensors.get_slice(name).get_shape():
+                    size *= length
+                n_values += size
+    return n_values * itemsize
+
+
+def _jobs(
+    study: Study, model: str, sets: Mapping[str, Sampled], speed: Speed, trained: Sequence[str], text_tokens: float
+) -> Iterator[TimedJob]:
+    """Yield a model's jobs, in the order in which they are ready."""
+    n_layers, ablation = speed.n_layers, study.ablation
+
+    def job(name: str, work: Work, after: tuple[str, ...] = ()) -> TimedJob:
+        seconds = speed.start + work.token_blocks * speed.token_block + work.rows * speed.row
+        return TimedJob(f"{model}/{name}", seconds, tuple(f"{model}/{other}" for other in after))
+
+    for lens in trained:
+        yield job(f"train {lens}", training_work(text_tokens, n_layers, study.tuned_lens, STEPS_BETWEEN_LOOKS))
+    for set_name, sampled in sets.items():
+        # Before a job records anything, the model's own code runs over one context.
+        check = Work(len(sampled.typical.ids) * n_layers)
+        means = f"means {set_name}"
+        if "mean" in ablation.replacements and ablation.questions and sampled.ablated.contexts:
+            reference = min(ablation.reference, study.questions)
+            yield job(means, means_work(sampled.ablated.times(reference), n_layers))
+        else:
+            means = ""
+        for first in range(0, study.questions, study.shard_size):
+            n_questions = min(study.shard_size, study.questions - first)
+            work = extraction_work(sampled.extracted.times(n_questions), n_layers, len(study.lenses), speed.shares)
+            yield job(f"extract {set_name} {first}", work + check, tuple(f"train {lens}" for lens in trained))
+            n_ablated = min(n_questions, ablation.questions - first)
+            if n_ablated > 0 and sampled.ablated.contexts:
+                work = ablation_work(sampled.ablated.times(n_ablated), n_layers, ablation, speed.shares)
+                yield job(f"ablate {set_name} {first}", work + check, (means,) if means else ())
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+
+
+def _size(n_bytes: int | float) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB"

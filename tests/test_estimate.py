@@ -1,0 +1,159 @@
+"""What a study is said to take, against hand-worked cases and against a study that was run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from lenscore.contexts.build import build_contexts
+from lenscore.errors import ContextError
+from lenscore.estimate.estimate import Estimate, ModelEstimate, weight_bytes
+from lenscore.estimate.machine import Machine
+from lenscore.estimate.measure import Speed
+from lenscore.estimate.schedule import TimedJob, seconds_until_done
+from lenscore.estimate.work import Counts, Work, ablation_work, extraction_work, training_work
+from lenscore.extraction.tokens import TokenisedContext
+from lenscore.study.ablation import AblationSpec
+from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.prompt import read_template, template_path
+from lenscore.study.tuned_lens import TunedLensSpec
+from tests.conftest import Checkout
+from tests.plans import plan_of
+from tests.tiny_models import a_question
+from tests.zoo import ZOO
+
+
+def test_unique_tokens_are_the_different_prefixes() -> None:
+    question = a_question()
+    counts = Counts.of(question)
+    prefixes = {
+        tuple(context.ids[: end + 1]) for context in question for end in range(len(context.ids) - 1)
+    }  # the last token is only to be predicted
+    assert counts == Counts(6.0, float(sum(len(context.ids) for context in question)), float(len(prefixes)), 6.0 * 3)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"documents": [2, 5], "positions": "all"},
+        {"documents": [5], "positions": 3, "controls": ["closed_book", "oracle", "shuffled_gold"], "orders": 3},
+        {"documents": [2, 4], "positions": [0, 1], "orders": 2, "controls": ["shuffled_gold"]},
+        {"documents": [], "controls": ["oracle"]},
+    ],
+)
+def test_contexts_are_counted_as_they_are_built(keys: dict[str, Any]) -> None:
+    spec = ContextSetSpec.model_validate({"distractors": "random"} | keys)
+    built, _ = build_contexts(
+        ZOO, ZOO[:1], first_place=0, set_name="main", spec=spec, template=read_template(template_path("few_shot")),
+        missing_answer="error",
+    )  # fmt: skip
+    assert spec.contexts_of_a_question == len(built)
+
+
+def test_the_work_of_thirty_blocks_by_hand() -> None:
+    counts = Counts(contexts=5.0, tokens=500.0, unique_tokens=300.0, answer_tokens=10.0)
+    assert extraction_work(counts, 30, 2, shares=True) == Work(300.0 * 30, 10.0 * 31 * 2)
+    assert extraction_work(counts, 30, 1, shares=False) == Work(500.0 * 30, 10.0 * 31)
+    # From each block on: 30 + 29 + 28 + … + 0 blocks a token, which are 15.5 passes.
+    in_turn = ablation_work(counts, 30, AblationSpec(questions=1, scopes=["all"], replacements=["skip"]), shares=True)
+    assert in_turn == Work(300 * 30 * 15.5, 10.0 * 31)
+    in_one_pass = ablation_work(counts, 30, AblationSpec(scopes=["answer"], replacements=["skip", "mean"]), shares=True)
+    assert in_one_pass == Work((300.0 + 61 * 10) * 30, 10.0 * 61)
+    spec = TunedLensSpec(steps=4, batch=10, held_out=4, tokens_per_document=3)
+    # 4 steps of 10 tokens, three times each; 2 documents of 3 tokens looked at twice; 2 more measured twice.
+    assert training_work(1000.0, 30, spec, steps_between_looks=8) == Work(30_000.0, 30.0 * (4 * 10 * 3 + 2 * 6 + 2 * 6))
+
+
+def test_jobs_wait_for_others_and_for_room() -> None:
+    jobs = [
+        TimedJob("train", 4.0),
+        TimedJob("extract 0", 10.0, ("train",)),
+        TimedJob("extract 1", 10.0, ("train",)),
+        TimedJob("extract 2", 10.0, ("train",)),
+        TimedJob("ablate", 6.0),
+    ]
+    assert seconds_until_done(jobs, 1) == 40
+    # Two at once: train to 4, ablate to 6; extract 0 from 4 to 14, 1 from 6 to 16, 2 from 14 to 24.
+    assert seconds_until_done(jobs, 2) == 24
+    assert seconds_until_done(jobs, 5) == 14
+    assert seconds_until_done([], 2) == 0
+
+
+def an_estimate(**changes: Any) -> Estimate:
+    speed = Speed(
+        n_layers=30, width=576, shares=True, start=4.0, token_block=1 / 30 / 500, row=1e-3, memory=10**9,
+        device_memory=0,
+    )  # fmt: skip
+    model = ModelEstimate(Counts(60.0, 60_000.0, 30_000.0, 120.0), speed, memory=2 * 10**9, lens_bytes=0)
+    values: dict[str, Any] = {
+        "models": {"small": model}, "records": 7440.0, "seconds": 4000.0, "memory": 8 * 10**9, "disk": 3e9,
+        "at_once": 4,
+    }  # fmt: skip
+    return Estimate(**values | changes)
+
+
+def test_an_estimate_in_words() -> None:
+    machine = Machine(memory=24 * 10**9, disk=100 * 10**9, processors=4)
+    assert list(an_estimate().lines(machine)) == [
+        "small: 60 contexts of 1,000 tokens; 60,000 tokens, 30,000 of them unique; 500 tokens/s and 2.0 GB a job",
+        "all: 7,440 layer records; about 1 h 7 min with 4 jobs at once on 4 processors; memory 8.0 GB of 24.0 GB free, "
+        "disk 3.0 GB of 100.0 GB free",
+    ]
+    an_estimate().refuse_if_too_large(machine)
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (Machine(5 * 10**9, 10**11, 4), "memory: 4 jobs .* 8.0 GB, .* 5.0 GB are free: start it with --cores 2"),
+        (Machine(10**9, 10**11, 4), "memory: 4 jobs .* 1.0 GB are free: set a smaller dtype for small"),
+        (Machine(10**11, 10**9, 4), "disk: results need 3.0 GB, and 1.0 GB are free: make room"),
+    ],
+)  # fmt: skip
+def test_a_study_that_cannot_fit_is_refused(machine: Machine, words: str) -> None:
+    with pytest.raises(ContextError, match=words):
+        an_estimate().refuse_if_too_large(machine)
+
+
+def test_weights_are_counted_from_the_headers(tiny_gpt2: Path) -> None:
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(tiny_gpt2)
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())  # the head is the embedding, stored once
+    assert weight_bytes(tiny_gpt2, 2) == 2 * n_parameters
+
+
+def test_only_a_large_study_is_estimated_unasked(study_config: dict[str, Any]) -> None:
+    small, large = plan_of(study_config), plan_of({**study_config, "questions": 60})  # 6 contexts a question
+    assert small.targets == ["results/tiny/report/index.html"]
+    assert large.targets == ["results/tiny/estimate.json", "results/tiny/report/index.html"]
+    assert large.all_jobs()["estimate_study"] == [{}]
+
+
+@pytest.mark.slow
+def test_the_estimate_of_a_study_that_was_run(finished: Checkout) -> None:
+    done = finished.snakemake("plan", "--configfile", "finished.yaml")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "tiny: 24 contexts of" in said
+    estimate = json.loads((finished.folder / "results/tiny/estimate.json").read_text())
+    counts, speed = estimate["models"]["tiny"]["counts"], estimate["models"]["tiny"]["speed"]
+    with duckdb.connect(str(finished.folder / "results/tiny/tiny.duckdb"), read_only=True) as database:
+        found = database.sql(
+            "select count(*), sum(n_tokens), (select count(*) from answer_tokens), "
+            "(select count(*) from layer_records) from fits"
+        ).fetchall()[0]
+    # All of its questions are in the sample, so nothing is guessed.
+    assert (counts["contexts"], counts["tokens"], counts["answer_tokens"], estimate["records"]) == pytest.approx(found)
+    assert counts["contexts"] < counts["unique_tokens"] < counts["tokens"]
+    assert speed["shares"]
+    assert speed["n_layers"] == 2
+    assert min(speed["start"], speed["token_block"], speed["row"], estimate["seconds"]) > 0
+    assert speed["memory"] > 10**8
+
+
+def test_contexts_that_share_nothing_are_read_whole() -> None:
+    alone = [TokenisedContext([start, 7, 8, 9], 3, False) for start in (1, 2)]
+    assert Counts.of(alone).unique_tokens == 6
