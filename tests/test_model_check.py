@@ -91,6 +91,10 @@ def with_nan_in_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     return halved
 
 
+def with_a_name_that_acts(weights: dict[str, torch.Tensor]) -> None:
+    weights["\x1b[31mred\n" + "long" * 100] = torch.ones(2)
+
+
 def another_norm(weights: dict[str, torch.Tensor]) -> None:
     weights["model.norm.weight"] = torch.ones(33)
 
@@ -100,6 +104,7 @@ def another_norm(weights: dict[str, torch.Tensor]) -> None:
     [
         (without_head, "not those of the LlamaForCausalLM .*: missing are lm_head.weight; "),
         (under_another_prefix, r"missing are .* and 27 more; the model has no place for wrapped\..* and 27 more"),
+        (with_a_name_that_acts, r"the model has no place for \\x1b\[31mred\\n(long){20}[long]*; both"),
         (another_norm, r"of another shape are model\.norm\.weight with shape \(33,\) instead of \(32,\)"),
         (with_nan, r"model\.layers\.1\.mlp\.up_proj\.weight in model\.safetensors has NaN or infinity"),
         (with_infinity, r"model\.norm\.weight in model\.safetensors has NaN or infinity"),
@@ -196,13 +201,14 @@ def test_too_many_blocks_are_found_before_they_are_built(model: Path) -> None:
         check_model(model, WHERE)
 
 
-def test_a_job_refuses_such_a_model_too(model: Path) -> None:
+def test_a_job_refuses_such_a_model_too(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     edit_weights(model, without_head)
     with pytest.raises(SourceError, match=r"missing are lm_head\.weight"):
         load_model(model, "float32", "cpu")
+    assert "newly initialized" not in capfd.readouterr().err
 
 
-def test_mistrals_wrong_pattern_is_mended(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_mistrals_wrong_pattern_is_mended(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A tokenizer of the size and kind that transformers warns of splits upper case from lower case words."""
     file = model / "tokenizer.json"
     saved = json.loads(file.read_text())
@@ -211,6 +217,6 @@ def test_mistrals_wrong_pattern_is_mended(model: Path, caplog: pytest.LogCapture
     file.write_text(json.dumps(saved))
     edit_config(model, model_type="mistral", transformers_version="4.50.0")
     tokenizer = load_tokenizer(model)
-    assert "incorrect regex" not in caplog.text
+    assert "incorrect regex" not in capfd.readouterr().err
     words = [word for word, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("the RedCross")]
     assert words == ["the", "ĠRed", "Cross"]

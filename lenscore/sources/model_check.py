@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lenscore.errors import SourceError
 from lenscore.records import refuse_too_many_blocks
 from lenscore.sources.model_files import INDEX
-from lenscore.sources.pretrained import load_config, load_tokenizer, load_weights
+from lenscore.sources.pretrained import load_config, load_tokenizer, load_weights, printable
 
 _log = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ def check_weight_files(folder: Path, where: str) -> None:
                 _log.debug("%s: %s is safetensors", where, path.name)
         except SafetensorError as error:
             raise SourceError(
-                f"{where}: {path.name} ({path.stat().st_size:,} bytes) is not a safetensors file: {error}; "
-                "in a git clone, run git lfs pull"
+                f"{where}: {path.name} ({path.stat().st_size:,} bytes) is not a safetensors file: "
+                f"{printable(str(error))}; in a git clone, run git lfs pull"
             ) from None
 
 
@@ -114,7 +114,8 @@ def _check_finite(file: Path, not_loaded: list[re.Pattern[str]], where: str) -> 
             for start in range(0, shape[0], step):
                 part = stored[start : start + step]
                 if part.dtype in _FLOATS and not _is_finite(part):
-                    raise SourceError(f"{where}: {name} in {file.name} has NaN or infinity: the weights are damaged")
+                    place = f"{printable(name)} in {file.name}"
+                    raise SourceError(f"{where}: {place} has NaN or infinity: the weights are damaged")
 
 
 def _is_finite(part: torch.Tensor) -> bool:

@@ -4,6 +4,7 @@
 both it only reports. Here both are errors. No loader may run code that comes with a model.
 """
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from lenscore.errors import LenscoreError, SourceError
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _MOST_NAMED = 3  # weights of a kind that a message names
-_LONGEST_REASON = 300  # characters
+_LONGEST_REASON, _LONGEST_NAME = 300, 100  # characters
 
 
 def load_config(folder: Path, where: str) -> PreTrainedConfig:
@@ -85,7 +86,7 @@ def load_weights(folder: Path, dtype: torch.dtype, device: str, where: str | Non
     """
     where = where or str(folder)
     config = load_config(folder, where)
-    with told_in_one_line(where, f"its weights as {config.model_type}"):
+    with told_in_one_line(where, f"its weights as {config.model_type}"), _without_report():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -130,7 +131,7 @@ def refuse_incomplete(report: dict[str, Any], where: str, model_class: str) -> N
 
 
 def _named(names: Collection[str]) -> str:
-    first = sorted(names)[:_MOST_NAMED]
+    first = [printable(name)[:_LONGEST_NAME] for name in sorted(names)[:_MOST_NAMED]]
     others = len(names) - len(first)
     return ", ".join(first) + (f" and {others} more" if others else "")
 
@@ -158,8 +159,25 @@ def told_in_one_line(where: str, what: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Silence the table of missing weights, which advises to train them: what it says is an error here."""
+    library = logging.getLogger("transformers.modeling_utils")
+    before = library.level
+    library.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        library.setLevel(before)
+
+
+def printable(text: str) -> str:
+    """Return a text from a file that is not ours with its control characters escaped, as they act on terminals."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split()).rstrip(".")
+    said = printable(" ".join(str(error).split())).rstrip(".")
     if "trust_remote_code" in said:
         return "it needs code that comes with the model (auto_map), and such code is never run"
     if len(said) > _LONGEST_REASON:
