@@ -189,6 +189,16 @@ def test_a_tokenizer_that_is_larger_than_the_embedding(tmp_path: Path) -> None:
     assert f"token ids up to {n - 1}, but the model has embeddings for {n - 1}" in refusal(tmp_path)
 
 
+def test_a_special_token_beyond_the_embedding_that_no_text_has(model: Path) -> None:
+    tokenizer = trained_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.save_pretrained(model)
+    check_model(model, WHERE)
+    tokenizer.add_tokens(["picture"])
+    tokenizer.save_pretrained(model)
+    assert f"token ids up to {len(tokenizer) - 1}, but" in refusal(model)
+
+
 @pytest.mark.parametrize("index", ["[]", "{", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "null"])
 def test_an_index_that_is_none(model: Path, index: str) -> None:
     (model / "model.safetensors.index.json").write_text(index)

@@ -91,7 +91,10 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel,
             f"{where}: its tokenizer has no fast version (tokenizer.json), which is needed to cut documents between "
             "tokens; save one in the model's folder"
         )
-    largest = max(tokenizer.get_vocab().values(), default=0)
+    # Special tokens that no text has may lie beyond the embeddings, such as one for images in a model that reads none;
+    # those that the tokenizer adds to a text may not.
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    largest = max(set(tokenizer.get_vocab().values()) - special | set(tokenizer("x").input_ids), default=0)
     n_embeddings = len(next(model.get_input_embeddings().parameters()))
     if largest >= n_embeddings:
         raise SourceError(
