@@ -62,6 +62,9 @@ _SIZES: dict[str, Any] = {
 _OF_FAMILY: dict[str, dict[str, Any]] = {
     "blt": {"encoder_hash_byte_group_vocab": VOCABULARY},
     "dbrx": {"attn_config": {"rope_theta": 10_000.0, "kv_n_heads": 2, "clip_qkv": 8.0}},
+    # Their configs have these, and their classes do not apply them.
+    "gemma3": {"text_config": {"final_logit_softcapping": None}},
+    "mpt": {"logit_scale": None},
     "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
     "gemma4_unified_assistant": {"text_config": {"hidden_size_per_layer_input": 0}},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"]},
