@@ -2,10 +2,11 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from benchmarks.families.reference import logits_of_layers, logits_without
 from benchmarks.families.tiny import VOCABULARY, tiny_model
@@ -91,19 +92,16 @@ def contexts() -> list[TokenisedContext]:
     ]
 
 
-def _of_lens(model: torch.nn.Module, dtype: torch.dtype) -> tuple[float, str]:
+def _of_lens(model: PreTrainedModel, dtype: torch.dtype) -> tuple[float, str]:
     """Return the largest difference over layers and ways of running, and why contexts do not share prefixes."""
-    own = copy.deepcopy(model).to(dtype)
-    blocks = LoadedModel.of(own).architecture.blocks  # type: ignore[arg-type]
+    own = _in_precision(model, dtype)
+    blocks = LoadedModel.of(own).architecture.blocks
     question = contexts()
     expected = torch.cat(
-        [
-            logits_of_layers(own, blocks, context.ids)[:, list(context.predicting_positions)]  # type: ignore[arg-type]
-            for context in question
-        ],
+        [logits_of_layers(own, blocks, context.ids)[:, list(context.predicting_positions)] for context in question],
         dim=1,
     )
-    run = CheckedRun(LoadedModel.of(copy.deepcopy(model).to(dtype)))  # type: ignore[arg-type]
+    run = CheckedRun(LoadedModel.of(_in_precision(model, dtype)))
     found = [next(iter(run.states([question])))[1]]
     reason = run.runner.fallback_reason or ""
     if not reason:
@@ -114,19 +112,25 @@ def _of_lens(model: torch.nn.Module, dtype: torch.dtype) -> tuple[float, str]:
         return max(_difference(run.loaded.unembedding(states), expected) for states in found), reason
 
 
-def _of_ablation(model: torch.nn.Module) -> float:
+def _in_precision(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    copied: Any = copy.deepcopy(model)
+    converted: PreTrainedModel = copied.to(dtype)
+    return converted
+
+
+def _of_ablation(model: PreTrainedModel) -> float:
     own = copy.deepcopy(model)
-    blocks = LoadedModel.of(own).architecture.blocks  # type: ignore[arg-type]
+    blocks = LoadedModel.of(own).architecture.blocks
     question = contexts()[:2]
     scopes: list[Scope] = ["all", "answer"]
-    engine = AblationEngine(CheckedRun(LoadedModel.of(copy.deepcopy(model))))  # type: ignore[arg-type]
+    engine = AblationEngine(CheckedRun(LoadedModel.of(copy.deepcopy(model))))
     largest = 0.0
     for context, by_scope in zip(question, engine.predictions([question], scopes, ["skip"]), strict=True):
         positions = context.predicting_positions
         for scope in scopes:
             rows = slice(None) if scope == "all" else slice(positions.start, positions.stop)
             for index, block in enumerate(blocks):
-                own_logits = logits_without(own, block, context.ids, rows)[list(positions)]  # type: ignore[arg-type]
+                own_logits = logits_without(own, block, context.ids, rows)[list(positions)]
                 expected = torch.log_softmax(own_logits, -1)[range(len(positions)), context.answer_ids]
                 difference = by_scope[scope].target_logprob[index] - expected
                 largest = max(largest, difference.abs().max().item())

@@ -5,6 +5,7 @@ No norm, head, scale or cap is assumed: the last block's output is replaced, and
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def logits_of_layers(model: PreTrainedModel, blocks: Sequence[nn.Module], ids: S
         _logits(model, ids)
     found = []
     for state in states:
-        with _replaced(blocks[-1:], lambda _, output, state=state: state.to(output.dtype)):  # type: ignore[misc]
+        with _replaced(blocks[-1:], partial(_instead, state)):
             found.append(_logits(model, ids))
     return torch.stack(found)
 
@@ -44,6 +45,10 @@ def logits_without(model: PreTrainedModel, block: nn.Module, ids: Sequence[int],
 
     with _replaced([block], skip):
         return _logits(model, ids)
+
+
+def _instead(state: Tensor, _: Tensor, output: Tensor) -> Tensor:
+    return state.to(output.dtype)
 
 
 def _logits(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:

@@ -97,9 +97,9 @@ def load_weights(folder: Path, dtype: torch.dtype, device: str, where: str | Non
             ignore_mismatched_sizes=True,
             **_LOCAL,
         )
-    model, report = loaded
-    refuse_incomplete(report, where, type(model).__name__)
-    return model  # type: ignore[no-any-return]
+    model: PreTrainedModel = loaded[0]
+    refuse_incomplete(loaded[1], where, type(model).__name__)
+    return model
 
 
 def refuse_incomplete(report: dict[str, Any], where: str, model_class: str) -> None:
