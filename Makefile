@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run plan open test test-cluster test-fast real-contexts check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
+.PHONY: run plan open test test-cluster test-fast real-contexts bad-input check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -39,6 +39,10 @@ test-cluster: $(MADE)
 # What one runs while working: all but the tests that run the workflow, a real model or a browser.
 test-fast: $(MADE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
+
+# Everything bad that the tests give to the project, and its answers: a table, and counts.
+bad-input: $(MADE)
+	@$(BIN)/python -m tests.bad_input 2>/dev/null
 
 check: $(MADE)
 	$(BIN)/ruff check .

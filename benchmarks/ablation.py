@@ -59,7 +59,7 @@ def main() -> None:
     run = CheckedRun.load(arguments.model, device="cpu")
     lens, ablation = LensEngine(run), AblationEngine(run)
     for n in arguments.documents:
-        contexts, _ = build_contexts(
+        contexts, *_ = build_contexts(
             dataset,
             study_order(dataset, seed=0)[:1],
             first_place=0,

@@ -71,7 +71,7 @@ def main() -> None:
     )
     for name in arguments.templates:
         start = time.perf_counter()
-        contexts, left_out = build_contexts(
+        contexts, left_out, _ = build_contexts(
             dataset,
             shard,
             first_place=0,

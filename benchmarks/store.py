@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from lenscore.contexts.questions import Document, Question
-from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
+from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.records import write_table
 from lenscore.store.database import ContextShard, ModelEntry, RecordShard, load_database
@@ -107,6 +107,7 @@ def write_shard(folder: Path, number: int, numbers: range, models: int, facts: d
     contexts = made_contexts(numbers)
     write_table(pa.Table.from_pylist(contexts, schema=CONTEXTS), folder / f"contexts-{number}.parquet")
     write_table(pa.Table.from_pylist([], schema=LEFT_OUT), folder / f"left-out-{number}.parquet")
+    write_table(pa.Table.from_pylist([], schema=ANSWERS_IN_DISTRACTORS), folder / f"answers-{number}.parquet")
     names = [context["context_id"] for context in contexts]
     fits = [{"context_id": name, "fit": "whole", "n_tokens": 900, "n_tokens_cut": 0, "reason": None} for name in names]
     for model in range(models):
@@ -177,7 +178,8 @@ def measured(folder: Path, questions: int, models: int, threads: int, memory_gb:
         models=[ModelEntry(f"model-{model}", "float32", "exact", folder / f"model-{model}") for model in range(models)],
         lenses=LENSES,
         context_shards=[
-            ContextShard("main", i, folder / f"contexts-{i}.parquet", folder / f"left-out-{i}.parquet") for i in shards
+            ContextShard("main", i, *(folder / f"{kind}-{i}.parquet" for kind in ("contexts", "left-out", "answers")))
+            for i in shards
         ],
         record_shards=[
             RecordShard(

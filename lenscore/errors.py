@@ -1,8 +1,43 @@
 """The errors that a user of the project can cause.
 
 Every message says what was wrong, where, and what would be right; workflow scripts
-print it as one line and exit with a non-zero status.
+print it as one line and exit with a non-zero status. What was found there is shown by :func:`shown`.
 """
+
+from reprlib import Repr
+
+_MOST_SHOWN = 300  # characters
+
+
+class _Short(Repr):
+    """A representation whose length is bounded, however large or deep the value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 8
+        self.maxstring = self.maxother = 120
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python writes no number of more than 4,300 digits."""
+        return super().repr_int(x, level) if x.bit_length() < 10_000 else f"<number of {x.bit_length()} bits>"
+
+
+_SHORT = _Short()
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: as Python writes it, in at most 300 characters.
+
+    Control characters, and what turns the direction of writing, are escaped: what was found cannot act on a terminal.
+    """
+    text = _SHORT.repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a file as messages show it: as it is, unless it is long or does not print as it is."""
+    return name if name.isprintable() and len(name) <= _MOST_SHOWN else shown(name)
 
 
 class LenscoreError(Exception):

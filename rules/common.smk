@@ -16,10 +16,14 @@ from lenscore.report.contents import CHARTS
 from lenscore.sources.check import check_sources
 from lenscore.sources.contents import SourceContents
 from lenscore.study.study import read_study
+from lenscore.study.yaml_files import check_config_file
 
 importable_in_jobs(Path(workflow.basedir))
 
 try:
+    if workflow.is_main_process:
+        for file in workflow.configfiles:
+            check_config_file(Path(file))
     STUDY = read_study(config)
     # A job that a scheduler starts reads this file again, and may be where the study's own files are not.
     if workflow.is_main_process:

@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from lenscore.analysis.examples import study_examples
 from lenscore.analysis.tables import study_tables
 from lenscore.contexts.questions import Document, Question
-from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
+from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
 from lenscore.lenses.divergences import LENS_DIVERGENCES
 from lenscore.records import shard_facts, write_table
 from lenscore.report.charts import CHART_FUNCTIONS
@@ -76,9 +76,12 @@ class MadeStudy(SmallStudy):
         rows = [
             self.context(number, n, place) for number in range(N_QUESTIONS) for n, place in [*self.cells, (0, None)]
         ]
-        files = ContextShard("main", shard, self.folder / f"contexts-{shard}", self.folder / f"left-out-{shard}")
+        files = ContextShard(
+            "main", shard, *(self.folder / f"{kind}-{shard}" for kind in ("contexts", "left-out", "answers"))
+        )
         write_table(pa.Table.from_pylist(rows, schema=CONTEXTS), files.contexts)
         write_table(pa.Table.from_pylist([], schema=LEFT_OUT), files.left_out)
+        write_table(pa.Table.from_pylist([], schema=ANSWERS_IN_DISTRACTORS), files.answers_in_distractors)
         return files
 
     def context(self, number: int, n: int, place: int | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.questions import Document, Question
-from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
+from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.lenses.registry import LensSource
 from lenscore.records import write_table
@@ -134,9 +134,12 @@ class SmallStudy:
             for number in (2 * shard, 2 * shard + 1)
             for place in (0, 1)
         ]
-        files = ContextShard("main", shard, self.folder / f"contexts-{shard}", self.folder / f"left-out-{shard}")
+        files = ContextShard(
+            "main", shard, *(self.folder / f"{kind}-{shard}" for kind in ("contexts", "left-out", "answers"))
+        )
         write_table(pa.Table.from_pylist(rows, schema=CONTEXTS), files.contexts)
         write_table(pa.Table.from_pylist([], schema=LEFT_OUT), files.left_out)
+        write_table(pa.Table.from_pylist([], schema=ANSWERS_IN_DISTRACTORS), files.answers_in_distractors)
         return files
 
     def write_records(self, shard: int, **facts: Any) -> RecordShard:

@@ -21,7 +21,8 @@ from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.plan.shards import Shards
 from lenscore.records import read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
-from lenscore.sources.lines import EMBEDDED, read_json_lines
+from lenscore.sources.local_files import EMBEDDED
+from lenscore.sources.rows import rows_of_file
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
@@ -38,13 +39,13 @@ CUT = RunSettings("float32", "exact", None, Overflow("truncate_documents"))
 
 @pytest.fixture(scope="module")
 def contexts() -> list[Context]:
-    rows = list(read_json_lines(EMBEDDED, "embedded"))[:20]
+    rows = list(rows_of_file(EMBEDDED, "embedded"))[:20]
     dataset = read_questions(read_rows(rows, "embedded").table.to_pylist())
     spec = ContextSetSpec(
         documents=[2, 4], positions=2, distractors="bm25", orders=2, controls=["closed_book", "shuffled_gold"]
     )
     template = read_template(template_path("few_shot"))
-    built, _ = build_contexts(
+    built, *_ = build_contexts(
         dataset, dataset[:3], first_place=1, set_name="main", spec=spec, template=template, missing_answer="error"
     )
     return built
@@ -210,7 +211,7 @@ def test_a_job_ablates_the_studys_first_questions_alone_and_says_what_it_is(fini
     """The tiny study ablates two questions, which are those of its first shard."""
     file = finished.folder / "results/tiny/ablation/tiny/main/shard-0000.parquet"
     assert [path.name for path in file.parent.glob("shard-*")] == [file.name]
-    rows = read_rows(list(read_json_lines(EMBEDDED, "embedded")), "embedded").table.to_pylist()
+    rows = read_rows(list(rows_of_file(EMBEDDED, "embedded")), "embedded").table.to_pylist()
     first = [question.question_id for question in study_order(read_questions(rows), 0)[:2]]
     names = {name.split("/")[1] for name in read_table(file, ABLATIONS)["context_id"].to_pylist()}
     assert names == set(first)

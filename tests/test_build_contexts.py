@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import pytest
 
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context, LeftOutQuestion
-from lenscore.contexts.questions import Question, questions_of_shard, study_order
-from lenscore.contexts.tables import CONTEXTS, LEFT_OUT, contexts_from_table, contexts_to_table, left_out_to_table
+from lenscore.contexts.questions import Document, Question, questions_of_shard, study_order
+from lenscore.contexts.tables import (
+    ANSWERS_IN_DISTRACTORS,
+    CONTEXTS,
+    LEFT_OUT,
+    answers_in_distractors_to_table,
+    contexts_from_table,
+    contexts_to_table,
+    left_out_to_table,
+)
 from lenscore.errors import ContextError
 from lenscore.records import read_table, write_table
 from lenscore.study.context_sets import ContextSetSpec
@@ -28,7 +37,8 @@ def build(
     asked = spec(**(keys or {}))
     template = read_template(template_path(asked.prompt))
     arguments: dict[str, Any] = {"first_place": 0, "set_name": "main", "missing_answer": "error"} | rest
-    return build_contexts(dataset, shard, spec=asked, template=template, **arguments)
+    built = build_contexts(dataset, shard, spec=asked, template=template, **arguments)
+    return built.contexts, built.left_out
 
 
 def prompt(context: Context) -> str:
@@ -217,7 +227,9 @@ WITHOUT = Question("q-owl", "when was the owl born", ("1999", "'99"), None, ZOO[
 
 
 def test_missing_answer_is_an_error_that_names_the_question() -> None:
-    with pytest.raises(ContextError, match=r"question q-owl .'when was the owl born'.: .*'1999'.*missing_answer: skip"):
+    with pytest.raises(
+        ContextError, match=r"question 'q-owl' .'when was the owl born'.: .*'1999'.*missing_answer: skip"
+    ):
         build([ZOO[0], WITHOUT])
 
 
@@ -254,12 +266,12 @@ def test_questions_without_documents_cannot_have_others(keys: dict[str, Any], mi
     with pytest.raises(ContextError) as raised:
         build(BARE, keys, dataset=BARE, missing_answer=missing_answer)
     message = str(raised.value)
-    assert message.startswith("question b0 ('question 0'): the dataset has no gold document")
+    assert message.startswith("question 'b0' ('question 0'): the dataset has no gold document")
     assert "set documents: [] and controls: [closed_book] in context set main" in message
 
 
 def test_too_few_documents_for_the_longest_context() -> None:
-    with pytest.raises(ContextError, match=r"question q-ant: 14 distractors .* finds 13; ask for at most 14 documents"):
+    with pytest.raises(ContextError, match=r"question 'q-ant': 14 distractors .* finds 13; ask for at most 14 doc"):
         build(ZOO[:1], {"documents": [3, 15]})
 
 
@@ -311,6 +323,27 @@ def test_tables_have_every_field_in_the_columns_of_the_schema(tmp_path: Path) ->
     ]
     assert contexts_to_table([]).schema == CONTEXTS
     assert left_out_to_table([]).schema == LEFT_OUT
+
+
+def test_distractors_with_an_answer_are_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    own = (
+        Document("q-ant/0", "", "The ant of 1900."),
+        Document("q-ant/1", "", "No year."),
+        Document("q-ant/2", "", "?"),
+    )
+    asked = replace(ZOO[0], distractors=own)
+    built = build_contexts(
+        [asked], [asked], first_place=0, set_name="main", spec=spec(documents=[3], distractors="dataset"),
+        template=read_template(template_path("few_shot")), missing_answer="error", answer_in_distractors="drop",
+    )  # fmt: skip
+    table = answers_in_distractors_to_table(built.answers_in_distractors)
+    row = {"context_set": "main", "question_id": "q-ant", "document_id": "q-ant/0", "dropped": True}
+    assert table.to_pylist() == [row]
+    assert all("q-ant/0" not in context.document_ids for context in built.contexts)
+    assert (
+        "1 of the dataset's own distractors hold an accepted answer and are dropped, the first 'q-ant/0'" in caplog.text
+    )
+    assert answers_in_distractors_to_table([]).schema == ANSWERS_IN_DISTRACTORS
 
 
 def test_primary_contexts_are_neither_controls_nor_reordered() -> None:

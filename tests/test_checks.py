@@ -18,7 +18,8 @@ from lenscore.plan.check import StudyCheck
 from lenscore.records import write_table
 from lenscore.sources.check import check_sources
 from lenscore.sources.formats import read_questions as read_rows
-from lenscore.sources.lines import EMBEDDED, read_json_lines
+from lenscore.sources.local_files import EMBEDDED
+from lenscore.sources.rows import rows_of_file
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
@@ -57,7 +58,7 @@ def asking(n_questions: int, n_trained_on: int = 0, n_held_out: int = 0) -> Stud
 @pytest.fixture
 def dataset(tmp_path: Path, study_config: dict[str, Any]) -> list[Question]:
     """The embedded questions, at the place where the tiny study's jobs read them."""
-    table = read_rows(read_json_lines(EMBEDDED, "own"), "own").table
+    table = read_rows(rows_of_file(EMBEDDED, "own"), "own").table
     job = job_of("build_contexts", study_config, {"set": "main", "shard": "0000"}, tmp_path)
     write_table(table, job.inputs.questions)
     return read_questions(table.to_pylist())
@@ -95,7 +96,7 @@ def test_a_shard_is_not_extracted_through_a_lens_that_was_trained_on_its_questio
     """A study that has grown: the lens was trained when the question was not among the study's."""
     job = job_of("extract_shard", study_config, {"model": "tiny", "set": "main", "shard": "0000"}, tmp_path)
     (question,) = study_order(dataset, 0)[:1]
-    contexts, _ = build_contexts(
+    contexts, *_ = build_contexts(
         dataset, [question], first_place=0, set_name="main", spec=ContextSetSpec(documents=[2], positions=2),
         template=read_template(template_path("few_shot")), missing_answer="error",
     )  # fmt: skip

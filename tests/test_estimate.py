@@ -45,10 +45,10 @@ def test_unique_tokens_are_the_different_prefixes() -> None:
 )
 def test_contexts_are_counted_as_they_are_built(keys: dict[str, Any]) -> None:
     spec = ContextSetSpec.model_validate({"distractors": "random"} | keys)
-    built, _ = build_contexts(
+    built = build_contexts(
         ZOO, ZOO[:1], first_place=0, set_name="main", spec=spec, template=read_template(template_path("few_shot")),
         missing_answer="error",
-    )  # fmt: skip
+    ).contexts  # fmt: skip
     assert spec.contexts_of_a_question == len(built)
 
 

@@ -17,7 +17,8 @@ from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.prefix_tree import sharing
 from lenscore.prefix_tree.attention_hook import UnsupportedAttentionError
 from lenscore.sources.formats import read_questions as read_rows
-from lenscore.sources.lines import EMBEDDED, read_json_lines
+from lenscore.sources.local_files import EMBEDDED
+from lenscore.sources.rows import rows_of_file
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
@@ -29,7 +30,7 @@ LAYERS = 3  # two blocks and the embedding output
 
 @pytest.fixture(scope="module")
 def dataset() -> list[Question]:
-    rows = list(read_json_lines(EMBEDDED, "embedded"))[:20]
+    rows = list(rows_of_file(EMBEDDED, "embedded"))[:20]
     return read_questions(read_rows(rows, "embedded").table.to_pylist())
 
 
@@ -37,7 +38,7 @@ def dataset() -> list[Question]:
 def contexts(dataset: list[Question]) -> list[Context]:
     spec = ContextSetSpec(documents=[2, 4], positions="all", distractors="bm25", controls=["closed_book", "oracle"])
     template = read_template(template_path("few_shot"))
-    built, _ = build_contexts(
+    built, *_ = build_contexts(
         dataset, dataset[:3], first_place=0, set_name="main", spec=spec, template=template, missing_answer="error"
     )
     assert len(built) == 3 * (2 + 4 + 2)

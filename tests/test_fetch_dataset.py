@@ -15,7 +15,8 @@ import pytest
 from lenscore.errors import SourceError
 from lenscore.records import read_table
 from lenscore.sources.datasets import fetch_dataset
-from lenscore.sources.lines import EMBEDDED, count_questions, local_file
+from lenscore.sources.local_files import EMBEDDED, local_file
+from lenscore.sources.rows import count_rows
 from lenscore.sources.tables import QUESTIONS
 from lenscore.study.dataset import DatasetSpec
 from tests.helpers_sources import kill_at_the_line
@@ -74,6 +75,7 @@ def test_file_relative_to_the_working_directory(folder: Path) -> None:
         "questions": 2,
         "least_distractors": 1,
         "duplicates_dropped": 1,
+        "unanswerable_dropped": 0,
         "files": {"questions.parquet": hashlib.sha256((target / "questions.parquet").read_bytes()).hexdigest()},
     }
 
@@ -175,6 +177,6 @@ def test_embedded_questions(folder: Path) -> None:
 
 def test_local_file_is_what_can_be_counted_before_any_job(folder: Path) -> None:
     assert local_file("embedded:questions") == EMBEDDED
-    assert count_questions(local_file("path:data.jsonl.gz") or Path()) == 3
+    assert count_rows(local_file("path:data.jsonl.gz") or Path()) == 2  # a copy is not counted
     assert local_file("url:https://example.org/x") is None
     assert local_file("hub:lab/x") is None

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from lenscore.errors import SourceError
 from lenscore.sources.formats import Questions, read_questions
-from lenscore.sources.lines import count_questions, read_json_lines
+from lenscore.sources.rows import count_rows, rows_of_file
 from lenscore.sources.tables import QUESTIONS
 
 OWN = {
@@ -135,7 +136,7 @@ def test_unknown_row_names_its_keys_and_those_of_the_formats() -> None:
     with pytest.raises(SourceError) as raised:
         read({"prompt": "x", "completion": "y"})
     message = str(raised.value)
-    for part in ("line 1", "prompt, completion", "ctxs", "ordered_kv_records", "answer", "text"):
+    for part in ("line 1", "prompt, completion", "ctxs", "ordered_kv_records", "answer", "text", "context", "output"):
         assert part in message
 
 
@@ -152,19 +153,125 @@ def test_a_row_that_may_be_two_formats_is_asked_about() -> None:
         ({key: value for key, value in OWN.items() if key != "text"}, "text: Field required"),
         (OWN | {"answers": []}, "answers: "),
         (OWN | {"answers": ["yellow", " "]}, "answers.1: must not be empty"),
-        (OWN | {"answers": "yellow"}, "answers: .*found 'yellow'"),
+        (OWN | {"answers": {"text": "yellow"}}, "answers: .*found {'text': 'yellow'}"),
+        (OWN | {"answers": [True]}, "answers.0: .*found True"),
+        (OWN | {"answers": [3.0]}, "answers.0: a number that may be written in several ways; put it in quotes"),
         (OWN | {"question": 3}, "question: .*found 3"),
         (OWN | {"question": ""}, "question: "),
         (OWN | {"text": None}, "text: .*found None"),
-        (OWN | {"distractor": []}, "distractor: unknown key"),
+        ({k: OWN[k] for k in OWN if k != "topic"} | {"topics": "x"}, "'topics': unknown key; did you mean topic?"),
+        (OWN | {"distractor": []}, "'distractor': unknown key; did you mean distractors?"),
+        (OWN | {"answers": [" "] * 99}, "answers.4: must not be empty; found ' '; and 94 more"),
         (OWN | {"distractors": [{"title": "x"}]}, "distractors.0.text: Field required"),
         (["a", "list"], "a list; an object"),
-        (NQ_OPEN, "text: Field required"),
+        (NQ_OPEN, "'answer': unknown key; did you mean answers?"),
     ],
 )
 def test_malformed_row_is_named(row: object, fault: str) -> None:
-    with pytest.raises(SourceError, match=f"^f.jsonl, line 2: .*{fault}"):
+    with pytest.raises(SourceError, match=f"^f.jsonl, line 2: .*{re.escape(fault) if '?' in fault else fault}"):
         read(OWN, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "read_as", "note"),
+    [
+        (OWN | {"answers": [1937, "x"]}, {"answers": ["1937", "x"]}, "numbers as answers are read as text (1 times)"),
+        (OWN | {"answers": 2.5}, {"answers": ["2.5"]}, "one answer that is no list is read as a list of one (1 times)"),
+        (OWN | {"answers": "yellow"}, {"answers": ["yellow"]}, "one answer that is no list is read as a list of one"),
+        (OWN | {"title": None}, {"gold": {"title": "", "text": OWN["text"]}}, None),
+        (OWN | {"distractors": None}, {"distractors": []}, None),
+        (OWN | {"source": "mine"}, {"topic": "fruit"}, "key 'source' is ignored (1 times)"),
+        (NQ_OPEN | {"answer": "Mercury"}, {"answers": ["Mercury"]}, "one answer that is no list is read as a list"),
+        (LOST | {"answers": 8}, {"answers": ["8"]}, "numbers as answers are read as text (1 times)"),
+    ],
+)
+def test_what_is_plainly_meant_is_read_and_said_once(
+    row: dict[str, Any], read_as: dict[str, Any], note: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    (found,) = read(row).table.to_pylist()
+    assert {key: found[key] for key in read_as} == read_as
+    assert (note in caplog.text) if note else not caplog.records
+
+
+SQUAD = {
+    "id": "s1", "title": "Lemon", "context": "A ripe lemon is yellow.", "question": "What colour?",
+    "answers": {"text": ["yellow", "yellow"], "answer_start": [16, 16]},
+}  # fmt: skip
+TRIVIA = {
+    "question": "What colour is a lemon?", "question_id": "t1", "entity_pages": {"title": []},
+    "search_results": {"search_context": ["A lemon is yellow."]}, "answer": {"value": "Yellow", "aliases": ["yellow"]},
+}  # fmt: skip
+KILT = {
+    "id": "k1", "input": "what colour is a lemon",
+    "output": [{"answer": "yellow", "provenance": [{"title": "Lemon"}]}, {"provenance": []}, {"answer": "yellow"}],
+}  # fmt: skip
+DPR = {
+    "question": "what colour is a lemon", "answers": ["yellow"],
+    "positive_ctxs": [{"title": "Lemon", "text": "A lemon is yellow.", "score": 9}, {"title": "L", "text": "Yellow."}],
+    "hard_negative_ctxs": [{"title": "Lime", "text": "A lime is green."}],
+    "negative_ctxs": [{"title": "Key", "text": "Keys are brass."}],
+}  # fmt: skip
+NO_DOCUMENTS: dict[str, Any] = {"topic": None, "gold": None, "distractors": []}
+
+
+@pytest.mark.parametrize(
+    ("row", "format", "question"),
+    [
+        (SQUAD, "squad", {"question_id": "s1", "question": "What colour?", "answers": ["yellow"], "topic": None,
+                          "gold": {"title": "Lemon", "text": "A ripe lemon is yellow."}, "distractors": []}),
+        (SQUAD | {"answers": [{"text": "yellow", "answer_start": 16}]}, "squad", {"answers": ["yellow"]}),
+        (TRIVIA, "trivia_qa", {"question_id": "t1", "answers": ["Yellow", "yellow"], **NO_DOCUMENTS}),
+        ({"Question": "q?", "QuestionId": "t2", "Answer": {"Value": "A", "Aliases": ["B"]}}, "trivia_qa",
+         {"question_id": "t2", "question": "q?", "answers": ["A", "B"], **NO_DOCUMENTS}),
+        (KILT, "kilt", {"question_id": "k1", "question": "what colour is a lemon", "answers": ["yellow"],
+                        **NO_DOCUMENTS}),
+        (DPR, "dpr", {"answers": ["yellow"], "gold": {"title": "Lemon", "text": "A lemon is yellow."},
+                      "distractors": [{"title": "Lime", "text": "A lime is green."},
+                                      {"title": "Key", "text": "Keys are brass."}]}),
+    ],
+)  # fmt: skip
+def test_published_formats(row: dict[str, Any], format: str, question: dict[str, Any]) -> None:
+    read_back = read(row)
+    assert read_back.format == format
+    (found,) = read_back.table.to_pylist()
+    assert {key: found[key] for key in question} == question
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"paragraphs": [], "question": "q", "question_decomposition": [], "answer": "a"}, "MuSiQue"),
+        ({"question": "q", "answer": "a", "context": {}, "supporting_facts": {}}, "HotpotQA or 2WikiMultihopQA"),
+        ({"index": 0, "input": "...", "outputs": ["4081"], "length": 512}, "RULER"),
+        ({"input": "q", "context": "...", "answers": ["a"], "all_classes": None}, "LongBench"),
+        ({"document": {}, "question": {}, "annotations": {}}, "Natural Questions (whole pages)"),
+        ({"query": "q", "passages": {}, "answers": ["a"]}, "MS MARCO"),
+    ],
+)
+def test_formats_that_are_not_read_are_refused_by_name(row: dict[str, Any], name: str) -> None:
+    with pytest.raises(SourceError) as raised:
+        read(row)
+    assert str(raised.value).startswith(f"f.jsonl, line 1: a row of {name}, which is not read: ")
+    assert "write rows of your own: question, answers, title, text" in str(raised.value)
+
+
+def test_retrieved_passages_without_a_gold_mark_are_refused() -> None:
+    passages = [{"title": "a", "text": text, "score": 1.5, "has_answer": True} for text in ("one", "two")]
+    with pytest.raises(SourceError, match=r"0 of the 2 ctxs have isgold.*retrieved passages \(DPR, KILT\).*set isgold"):
+        read(LOST | {"ctxs": passages})
+
+
+def test_questions_without_an_answer_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    without = [
+        SQUAD | {"id": "s2", "answers": {"text": [], "answer_start": []}},
+        SQUAD | {"id": "s3", "is_impossible": True},
+    ]
+    read_back = read(without[0], SQUAD, without[1])
+    assert read_back.table["question_id"].to_pylist() == ["s1"]
+    assert read_back.unanswerable == 2
+    assert "questions without an answer are left out (2 times)" in caplog.text
+    with pytest.raises(SourceError, match="no rows with an answer"):
+        read(*without)
 
 
 def test_exact_duplicates_are_dropped_and_counted() -> None:
@@ -190,7 +297,7 @@ def test_no_rows() -> None:
 
 def lines(tmp_path: Path, content: bytes) -> list[tuple[str, Any]]:
     (tmp_path / "f").write_bytes(content)
-    return list(read_json_lines(tmp_path / "f", "f"))
+    return list(rows_of_file(tmp_path / "f", "f"))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -200,7 +307,7 @@ def test_lines_are_read_and_counted(tmp_path: Path, packed: bool) -> None:
         ("f, line 1", {"a": "é\u2028"}),
         ("f, line 4", {"a": 2}),
     ]
-    assert count_questions(tmp_path / "f") == 2
+    assert count_rows(tmp_path / "f") == 2
 
 
 @pytest.mark.parametrize(
@@ -219,12 +326,12 @@ def test_malformed_file_is_named(tmp_path: Path, content: bytes, fault: str) -> 
 
 def test_counting_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.jsonl: no such file"):
-        count_questions(tmp_path / "none.jsonl")
+        count_rows(tmp_path / "none.jsonl")
     with pytest.raises(SourceError, match="a folder"):
-        count_questions(tmp_path)
+        count_rows(tmp_path)
 
 
-@pytest.mark.parametrize("module", ["lenscore.sources.lines", "lenscore.sources.model_files"])
+@pytest.mark.parametrize("module", ["lenscore.sources.rows", "lenscore.sources.model_files"])
 def test_what_the_snakefile_calls_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     root = Path(__file__).parent.parent

@@ -242,6 +242,7 @@ def test_dataset_rows_are_those_of_the_repository(hub: Hub, tmp_path: Path, repo
         "questions": 3,
         "least_distractors": 0,
         "duplicates_dropped": 0,
+        "unanswerable_dropped": 0,
         "files": {"questions.parquet": hashlib.sha256((target / "questions.parquet").read_bytes()).hexdigest()},
     }
 

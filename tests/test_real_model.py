@@ -72,7 +72,7 @@ def contexts_of(questions: int, documents: list[int], folder: Path) -> list[Cont
     """Return the contexts of some questions with the gold document at every position."""
     fetch_dataset(DatasetSpec(source="embedded:questions"), folder / "dataset")
     dataset = read_questions(pq.read_table(folder / "dataset/questions.parquet", schema=QUESTIONS_TABLE).to_pylist())
-    contexts, _ = build_contexts(
+    contexts, *_ = build_contexts(
         dataset,
         study_order(dataset, seed=1)[:questions],
         first_place=0,

@@ -120,13 +120,18 @@ def test_what_was_cut_skipped_and_left_out_is_said() -> None:
     row = {
         "model": "m", "context_set": "main", "condition": "documents", "n_documents": 8, "n_contexts": 10, "n_whole": 2,
         "n_cut": 5, "n_skipped": 3, "n_questions_skipped": 1, "mean_tokens_cut": 41.2, "n_questions_left_out": 2,
+        "n_distractors_with_answer": 4, "n_distractors_dropped": 0,
     }  # fmt: skip
-    cut, skipped, left_out = about_coverage([row])
+    cut, skipped, left_out, with_answer = about_coverage([row])
     assert "cut in 5 of 10 contexts" in cut
     assert "41 tokens" in cut
     assert "3 of 10 contexts, of 1 question, were skipped" in skipped
     assert "2 questions left out" in left_out
-    assert about_coverage([{**row, "n_cut": 0, "n_skipped": 0, "n_questions_left_out": 0}]) == []
+    assert "4 that are kept hold an accepted answer" in with_answer
+    dropped = about_coverage([{**row, "n_distractors_with_answer": 0, "n_distractors_dropped": 3}])[-1]
+    assert "3 that were dropped hold an accepted answer" in dropped
+    none = {"n_cut": 0, "n_skipped": 0, "n_questions_left_out": 0, "n_distractors_with_answer": 0}
+    assert about_coverage([row | none]) == []
 
 
 @pytest.mark.parametrize("name", CHARTS)

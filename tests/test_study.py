@@ -61,6 +61,7 @@ def test_defaults() -> None:
         "seed": 0,
         "shard_size": 25,
         "missing_answer": "error",
+        "answer_in_distractors": "keep",
         "context_sets": {
             "main": {
                 "documents": [5],
@@ -83,6 +84,7 @@ def test_defaults() -> None:
                 "dtype": "float32",
                 "matmul": "exact",
                 "window": None,
+                "chat": {"date": "2025-01-01", "arguments": {}},
             }
         },
         "lenses": ["logit"],
@@ -130,7 +132,8 @@ def test_defaults() -> None:
 )
 def test_unknown_key_is_refused_at_every_level(section: str, known: str) -> None:
     (line,) = faults(changed(section + "sede", 1))
-    assert line.startswith(f"{section.replace('/', '.')}sede: unknown key; those known here are {known}")
+    assert line.startswith(f"{section.replace('/', '.')}sede: unknown key; ")
+    assert f"those known here are {known}" in line
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_whole_number_is_not_taken_from_another_type(path: str, value: object) -
 def test_least_values(path: str, least: int) -> None:
     read_study(changed(path, least))
     (line,) = faults(changed(path, least - 1))
-    assert re.fullmatch(rf"{path.replace('/', '.')}: .*greater than or equal to {least}; found {least - 1}", line)
+    assert re.fullmatch(rf"{path.replace('/', '.')}: must be at least {least}; found {least - 1}", line)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +191,12 @@ def test_least_values(path: str, least: int) -> None:
     [
         ("analysis/confidence", True, "analysis.confidence: must be a number; found True"),
         ("analysis/confidence", "0.9", "analysis.confidence: must be a number; found '0.9'"),
-        ("analysis/confidence", 1.0, "analysis.confidence: .*less than 1; found 1.0"),
-        ("analysis/confidence", 0.5, "analysis.confidence: .*greater than 0.5; found 0.5"),
+        ("analysis/confidence", 1.0, "analysis.confidence: must be less than 1.0; found 1.0"),
+        ("analysis/confidence", 0.5, "analysis.confidence: must be more than 0.5; found 0.5"),
         ("context_sets/main/documents", 5, r"context_sets.main.documents: must be a list, as in \[a, b\]; found 5"),
         ("context_sets/main/documents", [5, True], "context_sets.main.documents.1: must be a whole number; found True"),
         ("context_sets/main/documents", ["5"], "context_sets.main.documents.0: must be a whole number; found '5'"),
-        ("context_sets/main/documents", [0], "context_sets.main.documents.0: .*equal to 1; found 0"),
+        ("context_sets/main/documents", [0], "context_sets.main.documents.0: must be at least 1; found 0"),
         ("context_sets/main/distractors", "bm52", "context_sets.main.distractors: .*'bm25'.*; found 'bm52'"),
         ("context_sets/main/overflow", "cut", "context_sets.main.overflow: .*'truncate_documents'; found 'cut'"),
         ("context_sets/main/controls", ["gold"], "context_sets.main.controls.0: .* or 'shuffled_gold'; found 'gold'"),
@@ -220,7 +223,7 @@ def test_least_values(path: str, least: int) -> None:
             r"ablation.documents: \[7\] are numbers of no context set; there are \[5\]",
         ),
         ("ablation", {"questions": 4}, "ablation.questions: 4 are asked for, but the study has 3"),
-        ("context_sets/main/orders", 0, "context_sets.main.orders: .*equal to 1; found 0"),
+        ("context_sets/main/orders", 0, "context_sets.main.orders: must be at least 1; found 0"),
     ],
 )
 def test_wrong_value_is_named_with_what_would_be_right(path: str, value: object, line: str) -> None:

@@ -18,8 +18,8 @@ def test_positions_of_no_form_get_one_line(value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "line"),
     [
-        (1, "context_sets.main.positions: .*greater than or equal to 2; found 1"),
-        ([0, -1], "context_sets.main.positions.1: .*greater than or equal to 0; found -1"),
+        (1, "context_sets.main.positions: must be at least 2; found 1"),
+        ([0, -1], "context_sets.main.positions.1: must be at least 0; found -1"),
         ([0, "1"], "context_sets.main.positions.1: must be a whole number; found '1'"),
         ([0, True], "context_sets.main.positions.1: must be a whole number; found True"),
     ],

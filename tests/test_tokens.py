@@ -1,5 +1,7 @@
 """Contexts as token ids: the border of the answer, the beginning of the sequence, and cuts between tokens."""
 
+import datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
 from lenscore.extraction.tokens import ContextTokenizer
 from lenscore.study.prompt import read_template, template_path
+from lenscore.study.run_settings import Chat
 from tests.tiny_tokenizers import chat_like, gpt2_like, llama_like, of_characters
 
 PROMPT = "Document [1](Title: Lemon) A ripe lemon is yellow.\n\nQuestion: which fruit is yellow?\nAnswer:"
@@ -190,6 +193,49 @@ def test_chat_templates_of_the_project_meet_it(name: str) -> None:
     assert text.count("<|start|>assistant\n") == 1
     assert text.partition("<|start|>assistant\n")[2].endswith(answer)
     assert tokenizer.decode(tokens.answer_ids) == answer
+
+
+DATED = """{% if date_string is not defined %}{% set date_string = strftime_now("%d %b %Y") %}{% endif %}"""
+DATED += """Today: {{ date_string }}{% if thinking is defined and not thinking %} does not think{% endif %}. """
+
+
+@pytest.mark.parametrize(
+    ("chat", "start"),
+    [
+        (Chat(), "Today: 01 Jan 2025. <|start|>"),
+        (Chat("2024-02-29"), "Today: 29 Feb 2024. <|start|>"),
+        (Chat("2024-02-29", {"thinking": False}), "Today: 29 Feb 2024 does not think. <|start|>"),
+        (Chat(arguments={"date_string": "yesterday"}), "Today: yesterday. <|start|>"),
+    ],
+)
+def test_date_and_arguments_of_a_chat_template_are_the_study_s(chat: Chat, start: str) -> None:
+    tokenizer = chat_like()
+    tokenizer.chat_template = DATED + tokenizer.chat_template
+    assert ContextTokenizer(tokenizer, chat).text(CHAT).startswith(start)
+
+
+@pytest.mark.parametrize("start", ["", "\n\n  ", "  {% if true %}\nx\n  {% endif %}\n", "{{ '' }}\n"])
+def test_template_is_filled_as_the_library_fills_it(start: str) -> None:
+    tokenizer = chat_like()
+    tokenizer.chat_template = start + tokenizer.chat_template
+    assert ContextTokenizer(tokenizer).text(CHAT) == tokenizer.apply_chat_template(
+        MESSAGES, tokenize=False, add_generation_prompt=True
+    )
+
+
+@pytest.mark.parametrize("format", ["%d %b %Y", "%Y-%m-%d", "%A, %-d %B %Y", "%j%%", "no date", "%H:%M"])
+def test_dates_are_written_as_python_writes_them(format: str) -> None:
+    tokenizer = chat_like()
+    tokenizer.chat_template = f"{{{{ strftime_now('{format}') }}}}|"
+    written = ContextTokenizer(tokenizer, Chat("2024-03-05")).text(CHAT).partition("|")[0]
+    assert written == datetime.date(2024, 3, 5).strftime(format)
+
+
+def test_chat_template_that_fails_at_an_argument() -> None:
+    tokenizer = chat_like()
+    tokenizer.chat_template = "{{ 1 + level }}" + tokenizer.chat_template
+    with pytest.raises(ContextError, match=r"chat template refuses the turns"):
+        ContextTokenizer(tokenizer, Chat(arguments={"level": "high"})).text(CHAT)
 
 
 def test_chat_model_without_a_chat_template() -> None:

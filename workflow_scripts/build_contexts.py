@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def run(job: ContextsJob, check: StudyCheck) -> None:
-    """Read and check the dataset, build the shard's contexts, write both tables."""
+    """Read and check the dataset, build the shard's contexts, write the tables."""
     from lenscore.contexts.build import build_contexts
     from lenscore.contexts.questions import questions_of_shard, read_questions
-    from lenscore.contexts.tables import contexts_to_table, left_out_to_table
+    from lenscore.contexts.tables import answers_in_distractors_to_table, contexts_to_table, left_out_to_table
     from lenscore.lenses.overlap import check_study
     from lenscore.records import read_table, write_table
     from lenscore.sources.tables import QUESTIONS
 
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
     check_study(dataset, **check.model_dump())
-    contexts, left_out = build_contexts(
+    built = build_contexts(
         dataset,
         questions_of_shard(dataset, job.order, job.first, job.end),
         first_place=job.first,
@@ -29,9 +29,11 @@ def run(job: ContextsJob, check: StudyCheck) -> None:
         spec=job.spec,
         template=job.template,
         missing_answer=job.missing_answer,
+        answer_in_distractors=job.answer_in_distractors,
     )
-    write_table(left_out_to_table(left_out), job.outputs.left_out)
-    write_table(contexts_to_table(contexts), job.outputs.contexts)
+    write_table(left_out_to_table(built.left_out), job.outputs.left_out)
+    write_table(answers_in_distractors_to_table(built.answers_in_distractors), job.outputs.answers_in_distractors)
+    write_table(contexts_to_table(built.contexts), job.outputs.contexts)
 
 
 if __name__ == "__main__":

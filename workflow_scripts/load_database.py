@@ -47,7 +47,9 @@ def run(job: LoadJob, threads: int, memory_mb: float) -> None:
         lenses=job.lenses,
         context_shards=[
             ContextShard(*names, *of_shard)
-            for names, *of_shard in zip(job.context_shards, files.contexts, files.left_out, strict=True)
+            for names, *of_shard in zip(
+                job.context_shards, files.contexts, files.left_out, files.answers_in_distractors, strict=True
+            )
         ],
         record_shards=[
             RecordShard(*names, *of_shard)

@@ -92,7 +92,7 @@ class ContextSource:
         chosen = list(islice(usable, questions))
         if len(chosen) < questions:
             raise ConfigError(f"{questions} questions are asked for, but the dataset has {len(chosen)} with an answer")
-        contexts, _ = build_contexts(
+        contexts, *_ = build_contexts(
             self._dataset,
             chosen,
             first_place=0,

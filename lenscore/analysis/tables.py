@@ -36,12 +36,18 @@ _COVERAGE = """
         avg(f.n_tokens) filter (where f.fit <> 'skipped') as mean_tokens,
         max(f.n_tokens) filter (where f.fit <> 'skipped') as most_tokens,
         avg(f.n_tokens_cut) filter (where f.fit = 'cut') as mean_tokens_cut,
-        any_value(l.n_left_out) as n_questions_left_out
+        coalesce(any_value(l.n_left_out), 0) as n_questions_left_out,
+        coalesce(any_value(a.n_kept), 0) as n_distractors_with_answer,
+        coalesce(any_value(a.n_dropped), 0) as n_distractors_dropped
     from fits f
     join contexts c using (context_id)
     left join (
         select context_set, count(*) as n_left_out from left_out_questions group by context_set
     ) l on l.context_set = c.context_set
+    left join (
+        select context_set, count(*) filter (where not dropped) as n_kept, count(*) filter (where dropped) as n_dropped
+        from answers_in_distractors group by context_set
+    ) a on a.context_set = c.context_set
     group by f.model, c.context_set, c.condition, c.n_documents
     order by all
 """
@@ -75,7 +81,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         divergence = connection.execute("select * from lens_divergences order by all").df()
         ablations = connection.execute("select * from ablation_sums order by all").df()
         ablated = connection.execute("select distinct model, context_id from ablations").df()
-        coverage = connection.execute(_COVERAGE).df().fillna({"n_questions_left_out": 0})
+        coverage = connection.execute(_COVERAGE).df()
     essential = essential_layers(layers, settings.regions)
     effects = block_effects(ablations, bootstrap, settings.regions)
     shapes = shapes_of_study(
@@ -95,7 +101,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "essential_layers": with_causes(essential, effects),
         "block_effects": effects,
         "lens_against_cause": lens_against_cause(layers.merge(ablated), ablations, bootstrap),
-        "coverage": coverage.astype({"n_questions_left_out": int}),
+        "coverage": coverage,
     }
     findings = {
         "settings": settings.model_dump(mode="json"),

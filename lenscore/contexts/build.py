@@ -1,18 +1,29 @@
 """The contexts of one shard: every question × number of documents × gold index, and the controls."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lenscore.contexts.answers import answer_in_document
-from lenscore.contexts.context import Condition, Context, LeftOutQuestion
-from lenscore.contexts.distractors import DistractorSource
+from lenscore.contexts.context import AnswerInDistractor, Condition, Context, LeftOutQuestion
+from lenscore.contexts.distractors import Distractors, DistractorSource
 from lenscore.contexts.positions import gold_indices, relative_position
 from lenscore.contexts.prompts import render_prompt
 from lenscore.contexts.questions import Document, Question
-from lenscore.errors import ContextError
-from lenscore.study.context_sets import ContextSetSpec
+from lenscore.errors import ContextError, shown
+from lenscore.study.context_sets import AnswerInDistractors, ContextSetSpec
 from lenscore.study.prompt import Template
+
+logger = logging.getLogger(__name__)
+
+
+class ShardContexts(NamedTuple):
+    """The contexts of a shard, each question's together, and what is not as it should be."""
+
+    contexts: list[Context]
+    left_out: list[LeftOutQuestion]
+    answers_in_distractors: list[AnswerInDistractor]
 
 
 def build_contexts(
@@ -24,7 +35,8 @@ def build_contexts(
     spec: ContextSetSpec,
     template: Template,
     missing_answer: Literal["error", "skip"],
-) -> tuple[list[Context], list[LeftOutQuestion]]:
+    answer_in_distractors: AnswerInDistractors = "keep",
+) -> ShardContexts:
     """Build a shard's contexts.
 
     Args:
@@ -35,35 +47,63 @@ def build_contexts(
         spec: the context set.
         template: the wording.
         missing_answer: what to do with a question none of whose answers is in its gold document.
-
-    Returns:
-        The contexts, each question's together, and the questions left out.
+        answer_in_distractors: what to do with a distractor of the dataset's own that holds an accepted answer.
 
     Raises:
         ContextError: a question has no gold document, too few distractors, or (unless
-            ``missing_answer`` is ``skip``) no answer in its gold document.
+            ``missing_answer`` is ``skip``) no answer in its gold document; or a distractor of the dataset's own holds
+            an answer, and ``answer_in_distractors`` is ``error``.
     """
-    context_set = _ContextSet(set_name, spec, template, DistractorSource(spec.distractors, dataset, spec.seed))
-    contexts: list[Context] = []
-    left_out: list[LeftOutQuestion] = []
+    source = DistractorSource(spec.distractors, dataset, spec.seed, answer_in_distractors)
+    context_set = _ContextSet(set_name, spec, template, source)
+    shard_contexts = ShardContexts([], [], [])
     for place, question in enumerate(shard, start=first_place):
         if question.gold is None and (spec.documents or "oracle" in spec.controls):
             raise ContextError(
-                f"question {question.question_id} ({question.question!r}): the dataset has no gold document for it; "
-                f"set documents: [] and controls: [closed_book] in context set {set_name}, or take another dataset"
+                f"question {shown(question.question_id)} ({shown(question.question)}): the dataset has no gold "
+                f"document for it; set documents: [] and controls: [closed_book] in context set {set_name}, or take "
+                "another dataset"
             )
         try:
             answer = _answer(question)
         except ContextError as error:
             if missing_answer == "error":
                 raise ContextError(
-                    f"question {question.question_id} ({question.question!r}): {error}; correct the dataset, "
-                    "or set missing_answer: skip to leave such questions out"
+                    f"question {shown(question.question_id)} ({shown(question.question)}): {error}; correct the "
+                    "dataset, or set missing_answer: skip to leave such questions out"
                 ) from error
-            left_out.append(LeftOutQuestion(set_name, question.question_id, place, str(error)))
+            shard_contexts.left_out.append(LeftOutQuestion(set_name, question.question_id, place, str(error)))
             continue
-        contexts += context_set.contexts_of(question, place, answer)
-    return contexts, left_out
+        distractors = context_set.distractors_of(question)
+        shard_contexts.answers_in_distractors.extend(
+            AnswerInDistractor(set_name, question.question_id, document.document_id, answer_in_distractors == "drop")
+            for document in distractors.with_answer
+        )
+        shard_contexts.contexts.extend(context_set.contexts_of(question, place, answer, distractors.documents))
+    _log_counts(set_name, len(shard), shard_contexts)
+    return shard_contexts
+
+
+def _log_counts(set_name: str, n_questions: int, made: ShardContexts) -> None:
+    logger.info("context set %s: %d contexts of %d questions", set_name, len(made.contexts), n_questions)
+    if made.left_out:
+        logger.warning(
+            "context set %s: %d of %d questions left out (missing_answer: skip), the first %s: %s",
+            set_name,
+            len(made.left_out),
+            n_questions,
+            shown(made.left_out[0].question_id),
+            made.left_out[0].reason,
+        )
+    if made.answers_in_distractors:
+        first = made.answers_in_distractors[0]
+        logger.warning(
+            "context set %s: %d of the dataset's own distractors hold an accepted answer and are %s, the first %s",
+            set_name,
+            len(made.answers_in_distractors),
+            "dropped" if first.dropped else "kept (answer_in_distractors says what to do with them)",
+            shown(first.document_id),
+        )
 
 
 def _answer(question: Question) -> str:
@@ -81,19 +121,24 @@ class _ContextSet:
     template: Template
     source: DistractorSource
 
-    def contexts_of(self, question: Question, place: int, answer: str) -> Iterator[Context]:
+    def distractors_of(self, question: Question) -> Distractors:
+        """Return the distractors of one question: those of its largest context, and one more for shuffled_gold."""
+        if not self.spec.documents:
+            return Distractors([], [])
+        substitute = "shuffled_gold" in self.spec.controls
+        return self.source.distractors_of(question, max(self.spec.documents) - 1, substitute=substitute)
+
+    def contexts_of(self, question: Question, place: int, answer: str, ranked: Sequence[Document]) -> Iterator[Context]:
         """Yield all contexts of one question.
 
         Args:
             question: the question.
             place: its place in the study's order.
             answer: the accepted answer that the study uses.
+            ranked: its distractors.
         """
         spec = self.spec
         shuffled = "shuffled_gold" in spec.controls
-        ranked = (
-            self.source.distractors_of(question, max(spec.documents) - 1, substitute=shuffled) if spec.documents else []
-        )
 
         def context(
             condition: Condition, suffix: str, gold_index: int | None, documents: list[Document] | None, order: int = 0

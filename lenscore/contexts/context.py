@@ -49,6 +49,16 @@ class Context:
 
 
 @dataclass(frozen=True)
+class AnswerInDistractor:
+    """A dataset's own distractor that holds an accepted answer: see ``contexts.tables.ANSWERS_IN_DISTRACTORS``."""
+
+    context_set: str
+    question_id: str
+    document_id: str
+    dropped: bool
+
+
+@dataclass(frozen=True)
 class LeftOutQuestion:
     """A question that has no contexts in a set: the columns of ``contexts.tables.LEFT_OUT``."""
 

@@ -8,31 +8,59 @@ longer context has every document of a shorter one.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import bm25s
 import numpy as np
 
 from lenscore.contexts.answers import contains_an_answer
 from lenscore.contexts.questions import Document, Question
-from lenscore.errors import ContextError
+from lenscore.contexts.words import terms
+from lenscore.errors import ContextError, shown
+from lenscore.study.context_sets import AnswerInDistractors
 
 # Ranks the documents of the pool for a question: yields their indices, the best first.
 Ranking = Callable[[Question], Iterator[int]]
 
 
+class Distractors(NamedTuple):
+    """The distractors of a question.
+
+    Attributes:
+        documents: in their order.
+        with_answer: of the dataset's own that were met while they were chosen, those that hold an accepted answer.
+    """
+
+    documents: list[Document]
+    with_answer: list[Document]
+
+
 class DistractorSource:
     """The distractors of a dataset's questions, by the method that a config names.
+
+    Args:
+        method: dataset, bm25 or random; auto: dataset where the dataset has distractors, else bm25.
+        dataset: all questions.
+        seed: of the method random, and of other orders.
+        answer_in_distractors: what to do with a distractor of the dataset's own that holds an accepted answer. The
+            other methods never take one.
 
     Attributes:
         method: dataset, bm25 or random; where the config says auto, the one that was chosen.
     """
 
-    def __init__(self, method: Literal["auto", "dataset", "bm25", "random"], dataset: Sequence[Question], seed: int):
+    def __init__(
+        self,
+        method: Literal["auto", "dataset", "bm25", "random"],
+        dataset: Sequence[Question],
+        seed: int,
+        answer_in_distractors: AnswerInDistractors = "keep",
+    ):
         if method == "auto":
             method = "dataset" if any(question.distractors for question in dataset) else "bm25"
         self.method = method
         self._seed = seed
+        self._answer_in_distractors = answer_in_distractors
         self._pool = [question.gold for question in dataset if question.gold]
         self._ranking: Ranking | None = None
         if method == "bm25":
@@ -40,11 +68,12 @@ class DistractorSource:
         elif method == "random":
             self._ranking = _random_ranking(self._pool, seed)
 
-    def distractors_of(self, question: Question, count: int, *, substitute: bool = False) -> list[Document]:
+    def distractors_of(self, question: Question, count: int, *, substitute: bool = False) -> Distractors:
         """Return the first ``count`` distractors of a question, in their order.
 
         The gold document's text is never among them. Documents that contain an accepted answer, and
-        repeated texts, are left out, unless the dataset itself has them as distractors.
+        repeated texts, are left out, unless the dataset itself has them as distractors: what then becomes of documents
+        that contain an answer, the source was told.
 
         Args:
             question: the question.
@@ -52,19 +81,23 @@ class DistractorSource:
             substitute: return one more, the last, to replace the gold document in shuffled_gold.
 
         Raises:
-            ContextError: there are fewer.
+            ContextError: there are fewer; or one of the dataset's own holds an answer, and that is to be an error.
         """
         wanted = count + substitute
-        found = list(islice(self._candidates(question), wanted))
+        with_answer: list[Document] = []
+        candidates = (
+            self._own(question, with_answer) if self._ranking is None else self._ranked(question, self._ranking)
+        )
+        found = list(islice(candidates, wanted))
         if len(found) < wanted:
             most = len(found) + 1 - substitute
             use = ", one of them for shuffled_gold" if substitute else ""
             raise ContextError(
-                f"question {question.question_id}: {wanted} distractors are needed{use}, but distractors: "
-                f"{self.method} finds {len(found)}; ask for at most {most} documents, or set distractors to another "
-                "method"
+                f"question {shown(question.question_id)}: {wanted} distractors are needed{use}, but distractors: "
+                f"{self.method} finds {len(found)}{self._dropped(with_answer)}; ask for at most {most} documents, or "
+                "set distractors to another method"
             )
-        return found
+        return Distractors(found, with_answer)
 
     def reordered(self, question: Question, documents: Sequence[Document], order: int) -> list[Document]:
         """Return a question's documents in another order, which depends on the seed and the number ``order``."""
@@ -75,36 +108,64 @@ class DistractorSource:
 
         return sorted(documents, key=sort_key)
 
-    def _candidates(self, question: Question) -> Iterator[Document]:
+    def _own(self, question: Question, with_answer: list[Document]) -> Iterator[Document]:
+        """Yield the dataset's own distractors of a question; those that hold an answer are added to ``with_answer``."""
+        for document in question.distractors:
+            if question.gold is not None and document.text == question.gold.text:
+                continue
+            if _holds_an_answer(document, question):
+                if self._answer_in_distractors == "error":
+                    raise ContextError(
+                        f"question {shown(question.question_id)} ({shown(question.question)}): its distractor "
+                        f"{shown(document.document_id)} holds one of its answers {shown(list(question.answers))}; "
+                        "correct the dataset, or set answer_in_distractors to keep or drop"
+                    )
+                with_answer.append(document)
+                if self._answer_in_distractors == "drop":
+                    continue
+            yield document
+
+    def _ranked(self, question: Question, ranking: Ranking) -> Iterator[Document]:
+        """Yield the documents of the pool that can be distractors of a question, in their order."""
         texts = {question.gold.text} if question.gold else set()
-        if self._ranking is None:
-            yield from (document for document in question.distractors if document.text not in texts)
-            return
-        for index in self._ranking(question):
+        for index in ranking(question):
             document = self._pool[index]
-            if document.text not in texts and not contains_an_answer(
-                f"{document.title} {document.text}", question.answers
-            ):
+            if document.text not in texts and not _holds_an_answer(document, question):
                 texts.add(document.text)
                 yield document
+
+    def _dropped(self, with_answer: Sequence[Document]) -> str:
+        if not with_answer or self._answer_in_distractors != "drop":
+            return ""
+        return f" (answer_in_distractors: drop leaves out {len(with_answer)})"
+
+
+def _holds_an_answer(document: Document, question: Question) -> bool:
+    return contains_an_answer(f"{document.title} {document.text}", question.answers)
 
 
 def _bm25_ranking(pool: Sequence[Document]) -> Ranking:
     """Rank the pool by BM25 score for the question, ties as in the dataset."""
-    texts = [f"{document.title} {document.text}" for document in pool]
-    words = bm25s.tokenize(texts, stopwords="en", show_progress=False)
+    words = _tokenised([f"{document.title} {document.text}" for document in pool], return_ids=True)
     index = bm25s.BM25()
     indexed = any(words.ids)  # bm25s refuses a corpus without words
     if indexed:
         index.index(words, show_progress=False)
 
     def ranking(question: Question) -> Iterator[int]:
-        asked = bm25s.tokenize([question.question], stopwords="en", return_ids=False, show_progress=False)[0]
+        asked = _tokenised([question.question], return_ids=False)[0]
         known = [word for word in asked if indexed and word in index.vocab_dict]
         scores = index.get_scores(known) if known else np.zeros(len(pool))
         return iter(np.argsort(-scores, kind="stable").tolist())
 
     return ranking
+
+
+def _tokenised(texts: Sequence[str], *, return_ids: bool) -> Any:
+    """Return the terms of texts without English stop words, as bm25s takes them."""
+    # bm25s splits by a pattern of Python's re, which knows no scripts: it gets the terms one a line.
+    lines = ["\n".join(terms(text)) for text in texts]
+    return bm25s.tokenize(lines, token_pattern=".+", stopwords="en", return_ids=return_ids, show_progress=False)
 
 
 def _random_ranking(pool: Sequence[Document], seed: int) -> Ranking:

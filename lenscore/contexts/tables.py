@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lenscore.contexts.context import Context, LeftOutQuestion, Segment
+from lenscore.contexts.context import AnswerInDistractor, Context, LeftOutQuestion, Segment
 
 # A context's prompt is the concatenation of its segments' texts. Only segments of the kind
 # "document" may be cut to fit a model's window; `document` is the place of the document
@@ -48,6 +48,17 @@ LEFT_OUT = pa.schema(
     ]
 )
 
+# results/<study>/contexts/<set>/answers-in-distractors-<i>.parquet: of the dataset's own distractors that were met
+# while those of the shard's questions were chosen, the ones that hold an accepted answer.
+ANSWERS_IN_DISTRACTORS = pa.schema(
+    [
+        ("context_set", pa.string()),
+        ("question_id", pa.string()),
+        ("document_id", pa.string()),
+        ("dropped", pa.bool_()),  # false: it stands in contexts
+    ]
+)
+
 
 def contexts_to_table(contexts: Iterable[Context]) -> pa.Table:
     """Return contexts as a table of the schema ``contexts.tables.CONTEXTS``, one row each, in their order."""
@@ -62,6 +73,11 @@ def contexts_from_table(table: pa.Table) -> list[Context]:
 def left_out_to_table(questions: Iterable[LeftOutQuestion]) -> pa.Table:
     """Return left-out questions as a table of the schema ``contexts.tables.LEFT_OUT``, one row each, in their order."""
     return pa.Table.from_pylist([vars(question) for question in questions], schema=LEFT_OUT)
+
+
+def answers_in_distractors_to_table(found: Iterable[AnswerInDistractor]) -> pa.Table:
+    """Return distractors with an answer as a table of the schema ``ANSWERS_IN_DISTRACTORS``, one row each."""
+    return pa.Table.from_pylist([vars(distractor) for distractor in found], schema=ANSWERS_IN_DISTRACTORS)
 
 
 def _row(context: Context) -> dict[str, Any]:

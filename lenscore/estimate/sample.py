@@ -12,9 +12,7 @@ from lenscore.estimate.work import Counts
 from lenscore.extraction.fitting import FittedContext, fit_contexts, group_by_question, window_of
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.sources.pretrained import load_config, load_tokenizer
-from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.run_settings import Overflow
 from lenscore.study.study import Study
 
 # Questions of each context set that are built: their mean is within a few percent of all questions'.
@@ -62,8 +60,7 @@ class Sampler:
         Raises:
             ContextError: a context cannot be built or tokenised, or is too long; or no question of the sample has one.
         """
-        spec = self._study.context_sets[name]
-        fitted = list(self._fitted(name, spec, model, folder))
+        fitted = list(self._fitted(name, model, folder))
         by_question = [[tokens for _, tokens in pairs] for pairs in group_by_question(fitted)]
         documents = self._study.ablation.documents
         ablated = [
@@ -85,11 +82,14 @@ class Sampler:
 
     def tokens_of_a_document(self, folder: Path) -> float:
         """Return how many tokens a gold document has on average."""
-        tokenizer = ContextTokenizer(load_tokenizer(folder))
-        return mean(tokenizer.n_tokens(question.gold.text) for question in self._questions if question.gold is not None)
+        tokenizer = load_tokenizer(folder)
+        return mean(
+            len(tokenizer(question.gold.text).input_ids) for question in self._questions if question.gold is not None
+        )
 
-    def _fitted(self, name: str, spec: ContextSetSpec, model: str, folder: Path) -> Iterator[FittedContext]:
-        contexts, _ = build_contexts(
+    def _fitted(self, name: str, model: str, folder: Path) -> Iterator[FittedContext]:
+        spec, settings = self._study.context_sets[name], self._study.run_settings(model, name)
+        built = build_contexts(
             self._dataset,
             self._questions,
             first_place=0,
@@ -97,8 +97,9 @@ class Sampler:
             spec=spec,
             template=read_template(template_path(spec.prompt)),
             missing_answer=self._study.missing_answer,
+            answer_in_distractors=self._study.answer_in_distractors,
         )
         config = load_config(folder, model).get_text_config()
-        window = window_of(getattr(config, "max_position_embeddings", None), self._study.models[model].window)
-        tokenizer = ContextTokenizer(load_tokenizer(folder))
-        yield from fit_contexts(contexts, tokenizer, Overflow(action=spec.overflow, cut=spec.cut), window)
+        window = window_of(getattr(config, "max_position_embeddings", None), settings.window)
+        tokenizer = ContextTokenizer(load_tokenizer(folder), settings.chat)
+        yield from fit_contexts(built.contexts, tokenizer, settings.overflow, window)

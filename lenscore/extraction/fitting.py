@@ -14,7 +14,7 @@ from typing import Literal
 
 from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Context, Segment
-from lenscore.errors import ContextError
+from lenscore.errors import ContextError, shown_name
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.study.run_settings import Overflow
 
@@ -86,8 +86,8 @@ def fit_question(
     if overflow.action == "error":
         longest = max(too_long, key=lambda fitted: fitted.n_tokens)
         raise ContextError(
-            f"context {longest.context.context_id} has {longest.n_tokens} tokens, but the model's window is "
-            f"{window}: ask for fewer documents, or set the context set's overflow to skip or truncate_documents"
+            f"context {shown_name(longest.context.context_id)} has {longest.n_tokens} tokens, but the model's window "
+            f"is {window}: ask for fewer documents, or set the context set's overflow to skip or truncate_documents"
         )
     if overflow.action == "skip":
         skipped = {_comparison_group(fitted.context) for fitted in too_long}
@@ -135,8 +135,8 @@ def _cut_to_window(
         budget -= max(1, over // max(context.context.n_documents for context in whole))
     worst = max(whole, key=lambda context: context.n_tokens)
     raise ContextError(
-        f"context {worst.context.context_id} does not fit the window of {window} tokens even with its documents cut "
-        "to a few tokens: ask for fewer documents, or set overflow: skip"
+        f"context {shown_name(worst.context.context_id)} does not fit the window of {window} tokens even with "
+        "its documents cut to a few tokens: ask for fewer documents, or set overflow: skip"
     )
 
 

@@ -6,13 +6,16 @@ from functools import cached_property
 from itertools import groupby
 from typing import cast
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Segment
-from lenscore.errors import ContextError
+from lenscore.errors import ContextError, shown
+from lenscore.extraction.chat_template import filled_chat_template
 from lenscore.prefix_tree.tree import common_length
+from lenscore.study.run_settings import Chat
+
+_DEFAULT = Chat()
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,21 @@ def context_at(contexts: Sequence[TokenisedContext], position: int) -> Tokenised
 
 
 class ContextTokenizer:
-    """A model's tokenizer, for contexts: encodes segments and cuts documents."""
+    """A model's tokenizer, for contexts: encodes segments and cuts documents.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+    Args:
+        tokenizer: the model's.
+        chat: what its chat template is given besides the turns.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: Chat = _DEFAULT):
         if not tokenizer.is_fast:
             raise ContextError(
                 "the model's tokenizer has no fast version (tokenizer.json), which is needed to cut documents between "
                 "tokens; save one in the model's folder"
             )
         self._tokenizer = tokenizer
+        self._chat = chat
 
     @cached_property
     def _leading(self) -> list[int]:
@@ -97,20 +106,7 @@ class ContextTokenizer:
             for role, turn in groupby(segments, key=lambda segment: segment.role)
         ]
         reply = turns.pop()["content"] if turns[-1]["role"] == "assistant" else ""
-        if self._tokenizer.chat_template is None:
-            raise ContextError(
-                "the context set's prompt is a chat, but the model's tokenizer has no chat template: "
-                "use a prompt with style: text"
-            )
-        try:
-            opened = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            roles = ", ".join(turn["role"] for turn in turns)
-            raise ContextError(
-                f"the model's chat template refuses the turns of the context set's prompt ({roles}): {error}; "
-                "use or write a prompt with other turns (many models have no system role)"
-            ) from error
-        return cast("str", opened) + reply
+        return filled_chat_template(self._tokenizer, turns, self._chat) + reply
 
     def tokenise(self, segments: Sequence[Segment], answer: str) -> TokenisedContext:
         """Tokenise prompt and answer as one text, and find the border between them.
@@ -124,11 +120,12 @@ class ContextTokenizer:
         common = common_length(prompt, whole)
         merged = len(prompt) - common
         if common == len(whole):
-            raise ContextError(f"the answer {answer!r} has no tokens: the tokenizer drops its characters")
+            raise ContextError(f"the answer {shown(answer)} has no tokens: the tokenizer drops its characters")
         if merged > 1:
             raise ContextError(
-                f"the tokenizer splits the prompt differently when the answer {answer!r} follows it: {merged} of the "
-                "prompt's last tokens change, at most one may; end the template's reply before a space or line break"
+                f"the tokenizer splits the prompt differently when the answer {shown(answer)} follows it: {merged} of "
+                "the prompt's last tokens change, at most one may; end the template's reply before a space or line "
+                "break"
             )
         leading = [] if self._opens_with_leading(whole) else self._leading
         start = len(leading) + common
@@ -168,8 +165,8 @@ class ContextTokenizer:
             return text
         found = occurrence(answer, text)
         if found is None:
-            raise ContextError(f"the answer {answer!r} does not occur in the document to cut around it")
-        inside = [i for i, (start, end) in enumerate(offsets) if end > found.start() and start < found.end()]
+            raise ContextError(f"the answer {shown(answer)} does not occur in the document to cut around it")
+        inside = [i for i, (start, end) in enumerate(offsets) if end > found[0] and start < found[1]]
         first, needed = inside[0], len(inside)
         run = text
         for spare in range(max(budget - needed, 0), -1, -1):

@@ -76,6 +76,7 @@ OUTPUTS: Mapping[str, Mapping[str, str | list[str]]] = {
     "build_contexts": {
         "contexts": f"{RESULTS}/contexts/{{set}}/shard-{{shard}}.parquet",
         "left_out": f"{RESULTS}/contexts/{{set}}/left-out-{{shard}}.parquet",
+        "answers_in_distractors": f"{RESULTS}/contexts/{{set}}/answers-in-distractors-{{shard}}.parquet",
     },
     "train_lens": {
         "lens": f"{RESULTS}/lenses/{{model}}/{{lens}}.safetensors",

@@ -29,7 +29,6 @@ from lenscore.study.dataset import DatasetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
 from lenscore.study.prompt import read_template, template_path
-from lenscore.study.run_settings import Overflow, RunSettings
 from lenscore.study.study import Study
 
 Wildcards = Mapping[str, str]
@@ -171,6 +170,7 @@ class StudyJobs:
             first=first,
             end=end,
             missing_answer=self.study.missing_answer,
+            answer_in_distractors=self.study.answer_in_distractors,
         )
 
     def train_lens(self, wildcards: Wildcards) -> TrainLensJob:
@@ -201,7 +201,7 @@ class StudyJobs:
             model=wildcards["model"],
             context_set=wildcards["set"],
             shard=int(wildcards["shard"]),
-            settings=self._settings(wildcards),
+            settings=self.study.run_settings(wildcards["model"], wildcards["set"]),
             extraction=self.study.extraction,
             lenses={name: LENSES[name].module for name in self.study.lenses},
             trained=self.trained,
@@ -217,7 +217,7 @@ class StudyJobs:
                 contexts=[self._contexts(shard).contexts for shard in shards],
             ),
             outputs=self._outputs("reference_means", MeansOutputs, wildcards),
-            settings=self._settings(wildcards),
+            settings=self.study.run_settings(wildcards["model"], wildcards["set"]),
             device=self.study.extraction.device,
             n_questions=min(self.study.ablation.reference, self.study.questions),
             documents=self.shards.ablated_documents(wildcards["set"]),
@@ -237,7 +237,7 @@ class StudyJobs:
             model=wildcards["model"],
             context_set=wildcards["set"],
             shard=int(wildcards["shard"]),
-            settings=self._settings(wildcards),
+            settings=self.study.run_settings(wildcards["model"], wildcards["set"]),
             device=self.study.extraction.device,
             n_questions=self.shards.ablated_questions(int(wildcards["shard"])),
             documents=self.shards.ablated_documents(wildcards["set"]),
@@ -260,6 +260,7 @@ class StudyJobs:
                 models=self._model_folders,
                 contexts=[shard.contexts for shard in contexts],
                 left_out=[shard.left_out for shard in contexts],
+                answers_in_distractors=[shard.answers_in_distractors for shard in contexts],
                 records=[shard.records for shard in records],
                 answer_tokens=[shard.answer_tokens for shard in records],
                 fits=[shard.fits for shard in records],
@@ -324,15 +325,6 @@ class StudyJobs:
     @property
     def _lens_modules(self) -> list[str]:
         return [LENSES[name].module for name in self.study.lenses]
-
-    def _settings(self, wildcards: Wildcards) -> RunSettings:
-        model, contexts = self.study.models[wildcards["model"]], self.study.context_sets[wildcards["set"]]
-        return RunSettings(
-            dtype=model.dtype,
-            matmul=model.matmul,
-            window=model.window,
-            overflow=Overflow(action=contexts.overflow, cut=contexts.cut),
-        )
 
     def _model_folder(self, model: str) -> Path:
         return Path(paths.MODEL.format(model_folder=self.study.models[model].folder_name(model)))

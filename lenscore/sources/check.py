@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from lenscore.errors import ConfigError
-from lenscore.sources.lines import count_questions, local_file
+from lenscore.sources.local_files import local_file
 from lenscore.sources.model_files import local_model_files
+from lenscore.sources.rows import count_rows
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.study import Study
 
@@ -36,9 +37,9 @@ def check_sources(study: Study, dataset: Path) -> None:
 
 
 def _number_of_questions(study: Study, dataset: Path) -> int | None:
-    """Return how many questions the dataset has; None for one that is yet to be fetched."""
+    """Return how many questions the dataset has at most; None for one that is yet to be fetched."""
     if (file := local_file(study.dataset.source)) is not None:
-        return count_questions(file)
+        return count_rows(file)
     if not dataset.is_file():
         return None
     questions: int = json.loads(dataset.read_text(encoding="utf-8"))["questions"]

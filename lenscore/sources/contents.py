@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from lenscore.files import sha256_of_file, write_json
-from lenscore.sources.lines import local_file
+from lenscore.sources.local_files import local_file
 from lenscore.sources.model_files import local_model_files
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.models import ModelSpec

@@ -12,8 +12,9 @@ from lenscore.files import folder_written_whole, sha256_of_file
 from lenscore.records import write_table
 from lenscore.sources.download import check_hash, download, one_line
 from lenscore.sources.formats import Questions, read_questions
-from lenscore.sources.lines import local_file, read_json_lines
+from lenscore.sources.local_files import check_readable, local_file
 from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_manifest
+from lenscore.sources.rows import rows_of_file
 from lenscore.study.dataset import DatasetSpec
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def fetch_dataset(spec: DatasetSpec, target: Path, expected: Mapping[str, str] |
     """Fill the folder ``target`` with ``questions.parquet`` (``sources.tables.QUESTIONS``) and ``manifest.json``.
 
     The manifest has: source, format, questions (their number), least_distractors (the least
-    number of distractors of a question), duplicates_dropped, the SHA-256 of questions.parquet;
+    number of distractors of a question), duplicates_dropped, unanswerable_dropped, the SHA-256 of questions.parquet;
     of a file the sha256, of a Hub dataset revision, config and split.
 
     Args:
@@ -42,7 +43,7 @@ def fetch_dataset(spec: DatasetSpec, target: Path, expected: Mapping[str, str] |
         else:
             with _raw_file(spec, folder) as raw:
                 name = spec.source.partition(":")[2] if spec.source.startswith(("path:", "url:")) else raw.name
-                questions = read_questions(read_json_lines(raw, name), name, spec.format)
+                questions = read_questions(rows_of_file(raw, name), name, spec.format)
                 # After reading, so that a change in the meantime is noticed.
                 origin = {"sha256": sha256_of_file(raw)}
             if expected is not None:
@@ -64,6 +65,7 @@ def _facts(questions: Questions) -> dict[str, Any]:
         "questions": questions.table.num_rows,
         "least_distractors": questions.least_distractors,
         "duplicates_dropped": questions.duplicates,
+        "unanswerable_dropped": questions.unanswerable,
     }
 
 
@@ -79,8 +81,8 @@ def _raw_file(spec: DatasetSpec, folder: Path) -> Iterator[Path]:
             download(url, raw, sha256=spec.sha256, git_blob=spec.git_blob)
             yield raw
         return
-    if local.is_file():
-        check_hash(local, str(local), sha256=spec.sha256, git_blob=spec.git_blob)
+    check_readable(local, str(local))
+    check_hash(local, str(local), sha256=spec.sha256, git_blob=spec.git_blob)
     yield local
 
 

@@ -1,140 +1,23 @@
-"""Rows of datasets in the formats that a config can name, converted to rows of ``sources.tables.QUESTIONS``."""
+"""The questions of a dataset: its format recognised, its rows validated, copies dropped, ids told apart."""
 
 import hashlib
 import logging
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import ValidationError
 
-from lenscore.errors import SourceError
+from lenscore.errors import SourceError, shown
+from lenscore.sources.row_types import NOT_READ, ROW_TYPES
 from lenscore.sources.tables import QUESTIONS
 
 logger = logging.getLogger(__name__)
 
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-Id = Text | int
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
-
-
-class _Document(_Part):
-    title: str = ""
-    text: Text
-
-
-class _Row(_Part):
-    """One row of a format."""
-
-    id: Id | None = None
-
-    @abstractmethod
-    def as_question(self) -> dict[str, Any]:
-        """Return the columns of ``sources.tables.QUESTIONS`` except the id."""
-
-
-class _OwnDocument(_Document):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _OwnRow(_Row):
-    """The project's own JSON Lines. An unknown key is refused, since it is likely a misspelt one."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    topic: str | None = None
-    question: Text
-    answers: Annotated[list[Text], Field(min_length=1)]
-    title: str = ""
-    text: Text
-    distractors: list[_OwnDocument] = []
-
-    def as_question(self) -> dict[str, Any]:
-        return {
-            "question": self.question,
-            "answers": self.answers,
-            "topic": self.topic,
-            "gold": {"title": self.title, "text": self.text},
-            "distractors": [document.model_dump() for document in self.distractors],
-        }
-
-
-class _Passage(_Document):
-    isgold: bool | None = None
-
-
-class _LostInTheMiddleRow(_Row):
-    """Lost in the Middle, multi-document QA: one gold document, or several with ``isgold`` (Liu et al. 2023)."""
-
-    question: Text
-    answers: Annotated[list[Text], Field(min_length=1)]
-    ctxs: Annotated[list[_Passage], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _one_gold(self) -> "_LostInTheMiddleRow":
-        marked = sum(passage.isgold is True for passage in self.ctxs)
-        if marked != 1 and not (len(self.ctxs) == 1 and self.ctxs[0].isgold is None):
-            raise ValueError(f"{marked} of the {len(self.ctxs)} ctxs have isgold; exactly one must")
-        return self
-
-    def as_question(self) -> dict[str, Any]:
-        gold = next(passage for passage in self.ctxs if passage.isgold or len(self.ctxs) == 1)
-        return {
-            "question": self.question,
-            "answers": self.answers,
-            "topic": None,
-            "gold": gold.model_dump(include={"title", "text"}),
-            "distractors": [
-                passage.model_dump(include={"title", "text"}) for passage in self.ctxs if passage is not gold
-            ],
-        }
-
-
-class _NqOpenRow(_Row):
-    """NaturalQuestions-Open: question and answers, no documents."""
-
-    question: Text
-    answer: Annotated[list[Text], Field(min_length=1)]
-
-    def as_question(self) -> dict[str, Any]:
-        return {"question": self.question, "answers": self.answer, "topic": None, "gold": None, "distractors": []}
-
-
-class _KeyValueRow(_Row):
-    """Lost in the Middle, key-value retrieval: each pair is a document, its key the title and its value the text."""
-
-    ordered_kv_records: list[Annotated[list[Text], Field(min_length=2, max_length=2)]]
-    key: Text
-    value: Text
-
-    @model_validator(mode="after")
-    def _one_gold(self) -> "_KeyValueRow":
-        values = [value for key, value in self.ordered_kv_records if key == self.key]
-        if values != [self.value]:
-            raise ValueError(f"ordered_kv_records gives key {self.key!r} the values {values}, not just {self.value!r}")
-        return self
-
-    def as_question(self) -> dict[str, Any]:
-        return {
-            "question": self.key,
-            "answers": [self.value],
-            "topic": None,
-            "gold": {"title": self.key, "text": self.value},
-            "distractors": [{"title": key, "text": value} for key, value in self.ordered_kv_records if key != self.key],
-        }
-
-
-FORMATS: Mapping[str, type[_Row]] = {
-    "questions": _OwnRow,
-    "lost_in_the_middle": _LostInTheMiddleRow,
-    "nq_open": _NqOpenRow,
-    "key_value": _KeyValueRow,
-}
+_MOST_FAULTS = 5  # of a row, in its message
 
 
 class Questions(NamedTuple):
@@ -143,6 +26,7 @@ class Questions(NamedTuple):
     table: pa.Table  # of the schema sources.tables.QUESTIONS, in the rows' order
     format: str
     duplicates: int  # rows dropped because an earlier one is the same question
+    unanswerable: int = 0  # rows dropped because the dataset says that they have no answer
 
     @property
     def least_distractors(self) -> int:
@@ -159,40 +43,69 @@ def read_questions(rows: Iterable[tuple[str, object]], name: str, format: str = 
     Args:
         rows: (place, row) pairs; a place is what messages call the row, such as "file, line 3".
         name: what messages call the dataset.
-        format: a key of ``FORMATS``, or "auto", which recognises it by the keys of the first row.
+        format: a key of ``ROW_TYPES``, or "auto", which recognises it by the keys of the first row.
 
     Raises:
         SourceError: a row is malformed or of no known format, two different rows have one id,
             or there are no rows.
     """
     seen: dict[str, tuple[str, dict[str, Any]]] = {}
-    duplicates = 0
+    notes: Counter[str] = Counter()
+    duplicates = unanswerable = 0
     for place, row in rows:
         if not isinstance(row, Mapping):
             raise SourceError(f"{place}: a {type(row).__name__}; an object with the keys of a row is needed")
         if format == "auto":
             format = _recognise(row, place)
-        try:
-            parsed = FORMATS[format].model_validate(row)
-        except ValidationError as error:
-            raise SourceError(f"{place}: not a row of format {format}: {'; '.join(_faults(error))}") from None
-        question = parsed.as_question()
-        question_id = _derived_id(question) if parsed.id is None else str(parsed.id)
+        row_id, question = _parsed(row, format, place, notes)
+        if question is None:
+            unanswerable += 1
+            continue
+        question_id = _derived_id(question) if row_id is None else row_id
         if question_id not in seen:
             seen[question_id] = (place, question)
             continue
         earlier_place, earlier = seen[question_id]
         if question != earlier:
-            if parsed.id is not None:
+            if row_id is not None:
                 raise SourceError(
-                    f"{place}: id {question_id!r} is that of another question ({earlier_place}); ids must differ"
+                    f"{place}: id {shown(question_id)} is that of another question ({earlier_place}); ids must differ"
                 )
             logger.warning("%s: dropped: question and gold document are those of %s", place, earlier_place)
         duplicates += 1
+    if unanswerable:
+        notes["questions without an answer are left out"] += unanswerable
+    for note, count in notes.items():
+        logger.warning("%s: %s (%d times)", name, note, count)
     if not seen:
-        raise SourceError(f"{name}: no rows; a dataset needs at least one")
+        raise SourceError(f"{name}: no rows{' with an answer' if unanswerable else ''}; a dataset needs at least one")
     items = [{"question_id": question_id, **question} for question_id, (_, question) in seen.items()]
-    return Questions(pa.Table.from_pylist(items, schema=QUESTIONS), format, duplicates)
+    return Questions(pa.Table.from_pylist(items, schema=QUESTIONS), format, duplicates, unanswerable)
+
+
+def _parsed(
+    row: Mapping[str, object], format: str, place: str, notes: Counter[str]
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Return a row's own id, and the question that it is; what was read in a lenient way is counted in ``notes``."""
+    if format == "questions":
+        _check_unknown_keys(row, place, notes)
+    try:
+        parsed = ROW_TYPES[format].model_validate(row, context=notes)
+    except ValidationError as error:
+        raise SourceError(f"{place}: not a row of format {format}: {_faults(error)}") from None
+    return None if parsed.id is None else str(parsed.id), parsed.as_question()
+
+
+def _check_unknown_keys(row: Mapping[str, object], place: str, notes: Counter[str]) -> None:
+    """Refuse keys that are likely misspelt ones of the project's own format; others are ignored, and said once."""
+    known = ROW_TYPES["questions"].model_fields
+    for key in row.keys() - known.keys():
+        missing = [name for name in known if name not in row]
+        if meant := get_close_matches(key, missing, n=1, cutoff=0.8):
+            raise SourceError(
+                f"{place}: not a row of format questions: {shown(key)}: unknown key; did you mean {meant[0]}?"
+            )
+        notes[f"key {shown(key)} is ignored"] += 1
 
 
 def _derived_id(question: Mapping[str, Any]) -> str:
@@ -201,29 +114,32 @@ def _derived_id(question: Mapping[str, Any]) -> str:
 
 
 def _recognise(row: Mapping[str, object], place: str) -> str:
-    needed = {
-        name: [key for key, field in row_type.model_fields.items() if field.is_required()]
-        for name, row_type in FORMATS.items()
-    }
-    fitting = [name for name, keys in needed.items() if all(key in row for key in keys)]
+    for name, (keys, reason) in NOT_READ.items():
+        if all(key in row for key in keys):
+            raise SourceError(f"{place}: a row of {name}, which is not read: {reason}")
+    fitting = [name for name, row_type in ROW_TYPES.items() if row_type.fits(row)]
     if len(fitting) == 1:
         return fitting[0]
-    known = "; ".join(f"{name} has {', '.join(keys)}" for name, keys in needed.items())
-    found = ", ".join(map(str, row)) or "none"
+    found = ", ".join(key if key.isidentifier() else shown(key) for key in list(map(str, row))[:20]) or "none"
     if fitting:
         raise SourceError(f"{place}: may be {' or '.join(fitting)} by its keys ({found}): set dataset.format")
+    known = "; ".join(f"{name} has {', '.join(of.needed)}" for name, of in ROW_TYPES.items())
     raise SourceError(f"{place}: a row of no known format; its keys are {found}, but {known}")
 
 
-def _faults(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "string_pattern_mismatch":
-            message = "must not be empty"
-        elif fault["type"] == "extra_forbidden":
-            message = "unknown key"
-        shown = (
-            "" if fault["type"] in ("missing", "value_error", "extra_forbidden") else f"; found {fault['input']!r:.80}"
-        )
-        yield f"{path + ': ' if path else ''}{message}{shown}"
+def _faults(error: ValidationError) -> str:
+    faults = error.errors(include_url=False)
+    parts = [_fault(dict(fault)) for fault in faults[:_MOST_FAULTS]]
+    if len(faults) > _MOST_FAULTS:
+        parts.append(f"and {len(faults) - _MOST_FAULTS} more")
+    return "; ".join(parts)
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] in ("string_pattern_mismatch", "string_too_short"):
+        message = "must not be empty"
+    shows_nothing = fault["type"] == "missing" or (fault["type"] == "value_error" and not path)
+    found = "" if shows_nothing else f"; found {shown(fault['input'])}"
+    return f"{path + ': ' if path else ''}{message}{found}"

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from lenscore.ablation.tables import ABLATIONS
-from lenscore.errors import StoreError
+from lenscore.errors import StoreError, shown_name
 from lenscore.records import identity_mismatch
 
 
@@ -136,4 +136,6 @@ def check_ablations(
         if rows:
             model, context_id, context_set, number = rows[0]
             shard = by_identity[(model, context_set, number)]
-            raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: ablate that shard again")
+            raise StoreError(
+                f"{len(rows)} {fault}; the first is {shown_name(context_id)} of {shard}: ablate that shard again"
+            )

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from lenscore.contexts.questions import Document, Question
-from lenscore.contexts.tables import CONTEXTS, LEFT_OUT
-from lenscore.errors import StoreError
+from lenscore.contexts.tables import ANSWERS_IN_DISTRACTORS, CONTEXTS, LEFT_OUT
+from lenscore.errors import StoreError, shown_name
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.files import written_whole
 from lenscore.lenses.divergences import LENS_DIVERGENCES
@@ -33,6 +33,7 @@ class ContextShard:
     shard: int
     contexts: Path
     left_out: Path
+    answers_in_distractors: Path
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,14 @@ def _insert_questions(
             for name, place in zip(columns["question_id"], columns["question_place"], strict=True):
                 if places.setdefault(name, place) != place:
                     raise StoreError(
-                        f"{file}: question {name} has place {place} in the study's order, and {places[name]} in "
-                        "another file; build the contexts anew"
+                        f"{file}: question {shown_name(name)} has place {place} in the study's order, and "
+                        f"{places[name]} in another file; build the contexts anew"
                     )
     questions = {question.question_id: question for question in dataset if question.question_id in places}
     if missing := sorted(places.keys() - questions.keys()):
         raise StoreError(
-            f"{len(missing)} questions of contexts are not in the dataset, the first is {missing[0]}: build the "
-            "contexts anew from the dataset as it is now"
+            f"{len(missing)} questions of contexts are not in the dataset, the first is {shown_name(missing[0])}: "
+            "build the contexts anew from the dataset as it is now"
         )
     rows = [
         (
@@ -240,6 +241,8 @@ def _insert_contexts(connection: duckdb.DuckDBPyConnection, shard: ContextShard)
         )
         connection.register("new_left_out", left_out)
         connection.execute("insert into left_out_questions select context_set, question_id, reason from new_left_out")
+        connection.register("new_answers", read_table(shard.answers_in_distractors, ANSWERS_IN_DISTRACTORS))
+        connection.execute("insert into answers_in_distractors by name select * from new_answers")
     except duckdb.ConstraintException as error:
         raise StoreError(f"{place}: a context stands there that another shard holds too: {error}") from error
 
@@ -359,4 +362,6 @@ def _check_completeness(
         if rows:
             model, context_id, context_set, number = rows[0]
             shard = by_identity.get((model, context_set, number), "no shard of the study")
-            raise StoreError(f"{len(rows)} {fault}; the first is {context_id} of {shard}: extract that shard anew")
+            raise StoreError(
+                f"{len(rows)} {fault}; the first is {shown_name(context_id)} of {shard}: extract that shard anew"
+            )

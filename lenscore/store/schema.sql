@@ -67,6 +67,14 @@ create table left_out_questions (    -- no accepted answer in the gold document
     primary key (context_set, question_id)
 );
 
+create table answers_in_distractors (  -- the dataset's own distractors that hold an accepted answer
+    context_set varchar not null,
+    question_id varchar not null references questions,
+    document_id varchar not null,
+    dropped boolean not null,        -- false: it is in contexts
+    primary key (context_set, question_id, document_id)
+);
+
 create table extractions (           -- one row a job
     model varchar not null references models,
     context_set varchar not null,

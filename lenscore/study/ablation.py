@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lenscore.study.section import Section
+from lenscore.study.section import MOST_DOCUMENTS, MOST_QUESTIONS, Section
 
 # What replaces an ablated block's contribution to the residual stream, and at which tokens.
 Replacement = Literal["skip", "mean"]
@@ -14,8 +14,13 @@ Scope = Literal["all", "answer"]
 class AblationSpec(Section):
     """Which blocks' contributions are taken away, and in which contexts; nothing is ablated without questions."""
 
-    questions: int = Field(default=0, ge=0, description="The study's first n questions; 0 for no ablation.")
-    documents: list[Annotated[int, Field(ge=1)]] | None = Field(
+    questions: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_QUESTIONS,
+        description="The study's first n questions; 0 for no ablation.",
+    )
+    documents: list[Annotated[int, Field(ge=1, le=MOST_DOCUMENTS)]] | None = Field(
         default=None, description="Numbers of documents of the contexts; null for all of the context set's."
     )
     replacements: list[Replacement] = Field(
@@ -29,5 +34,8 @@ class AblationSpec(Section):
         description="all: at every token; answer: at the tokens that predict the answer alone.",
     )
     reference: int = Field(
-        default=8, ge=1, description="The study's first questions, over whose contexts the mean is taken."
+        default=8,
+        ge=1,
+        le=MOST_QUESTIONS,
+        description="The study's first questions, over whose contexts the mean is taken.",
     )

@@ -2,17 +2,22 @@
 
 from pydantic import Field
 
-from lenscore.study.section import Section
+from lenscore.study.section import Section, Seed
 
 
 class AnalysisSpec(Section):
     """The statistics' settings."""
 
-    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of the questions.")
+    resamples: int = Field(default=2000, ge=100, le=1_000_000, description="Bootstrap resamples of the questions.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
-    seed: int = Field(default=0, ge=0, description="Seed of the resampling.")
-    permutations: int = Field(default=4999, ge=99, description="Random permutations of a permutation test.")
+    seed: Seed = Field(default=0, description="Seed of the resampling.")
+    permutations: int = Field(
+        default=4999,
+        ge=99,
+        le=10_000_000,
+        description="Random permutations of a permutation test.",
+    )
     smallest_effect: float = Field(
-        default=0.5, gt=0, description="Layers: a curve whose interval lies within ± this is called flat."
+        default=0.5, gt=0, le=1000, description="Layers: a curve whose interval lies within ± this is called flat."
     )
     regions: int = Field(default=3, ge=1, le=10, description="Equal parts of the relative position, for the tables.")

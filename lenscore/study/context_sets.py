@@ -4,7 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from lenscore.study.section import Section, impossible
+from lenscore.errors import shown
+from lenscore.study.section import MOST_DOCUMENTS, Section, Seed, impossible
+
+# What to do with a dataset's own distractor that holds an accepted answer.
+AnswerInDistractors = Literal["keep", "drop", "error"]
 
 
 def _form_of_positions(value: object) -> str | None:
@@ -18,8 +22,8 @@ def _form_of_positions(value: object) -> str | None:
 
 Positions = Annotated[
     Annotated[Literal["all"], Tag("all")]
-    | Annotated[int, Field(ge=2), Tag("count")]
-    | Annotated[list[Annotated[int, Field(ge=0)]], Tag("list")],
+    | Annotated[int, Field(ge=2, le=MOST_DOCUMENTS), Tag("count")]
+    | Annotated[list[Annotated[int, Field(ge=0, lt=MOST_DOCUMENTS)]], Tag("list")],
     Discriminator(
         _form_of_positions,
         custom_error_type="positions",
@@ -31,8 +35,8 @@ Positions = Annotated[
 class ContextSetSpec(Section):
     """One way of making contexts; each set is built and extracted by itself."""
 
-    documents: list[Annotated[int, Field(ge=1)]] = Field(
-        description="Numbers of documents in a context; may be empty where controls are asked for."
+    documents: list[Annotated[int, Field(ge=1, le=MOST_DOCUMENTS)]] = Field(
+        max_length=1000, description="Numbers of documents in a context; may be empty where controls are asked for."
     )
     positions: Positions = Field(
         default=5,
@@ -47,7 +51,10 @@ class ContextSetSpec(Section):
         default="few_shot", description="A template of lenscore/data/prompts, or the path of a .yaml file of your own."
     )
     orders: int = Field(
-        default=1, ge=1, description="Orders of the distractors: the set's own, and orders − 1 drawn with the seed."
+        default=1,
+        ge=1,
+        le=1000,
+        description="Orders of the distractors: the set's own, and orders − 1 drawn with the seed.",
     )
     controls: list[Literal["closed_book", "oracle", "shuffled_gold"]] = Field(
         default=[],
@@ -62,7 +69,7 @@ class ContextSetSpec(Section):
         description="With truncate_documents: keep the gold document's words around the answer, or every "
         "document's start (a question whose answer is then lost is skipped).",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of random distractors, and of their further orders.")
+    seed: Seed = Field(default=0, description="Seed of random distractors, and of their further orders.")
 
     @property
     def contexts_of_a_question(self) -> int:
@@ -83,9 +90,9 @@ class ContextSetSpec(Section):
             raise impossible("documents", "must not be empty where no controls are asked for: the set has no contexts")
         for name, values in (("documents", self.documents), ("controls", self.controls)):
             if len(set(values)) != len(values):
-                raise impossible(name, f"must not name a value twice; found {values}")
+                raise impossible(name, f"must not name a value twice; found {shown(values)}")
         if isinstance(self.positions, list) and len(set(self.positions)) != max(len(self.positions), 1):
-            raise impossible("positions", f"must be one or more different gold indices; found {self.positions}")
+            raise impossible("positions", f"must be one or more different gold indices; found {shown(self.positions)}")
         for n in self.documents:
             if isinstance(self.positions, list) and max(self.positions) >= n:
                 raise impossible(

@@ -20,7 +20,9 @@ class DatasetSpec(Section):
         description="embedded:questions | path:<file> | url:<https address> | hub:<owner/name>",
         pattern=DATASET_SOURCE,
     )
-    format: Literal["auto", "questions", "lost_in_the_middle", "nq_open", "key_value"] = Field(
+    format: Literal[
+        "auto", "questions", "lost_in_the_middle", "nq_open", "key_value", "squad", "trivia_qa", "kilt", "dpr"
+    ] = Field(
         default="auto",
         description="What a row is; auto recognises it by the keys of the first row.",
     )
@@ -36,7 +38,7 @@ class DatasetSpec(Section):
     def name(self) -> str:
         """Name of the dataset's folder: what it is called, and a hash where two may be called the same."""
         kind, _, place = self.source.partition(":")
-        stem = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].partition(".")[0].lower()).strip("-")
+        stem = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].partition(".")[0].lower()).strip("-")[:80]
         if kind == "embedded" and self.format == "auto":
             return f"embedded-{stem}"
         return f"{stem or kind}-{short_hash(self.model_dump(mode='json'))}"

@@ -1,7 +1,10 @@
 """Errors of a config in a user's words: pydantic's own name its classes."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
+
+from lenscore.errors import shown, shown_name
 
 _FAULTS_IN_WORDS = {
     "model_type": "must be a section of keys",
@@ -11,6 +14,8 @@ _FAULTS_IN_WORDS = {
     "float_type": "must be a number",
     "list_type": "must be a list, as in [a, b]",
     "too_short": "must not be empty",
+    "finite_number": "must be a finite number",
+    "string_unicode": "must be text; it has half a surrogate pair",
 }
 
 
@@ -32,14 +37,25 @@ def fault_in_words(
         path.append(fault["loc"][-1])
         message = "is missing, and has no default"
     elif kind == "extra_forbidden":
-        message = f"unknown key; those known here are {', '.join(_keys_of_section(path[:-1], schema))}"
+        message = _unknown_key(str(path[-1]), _keys_of_section(path[:-1], schema))
     elif kind == "impossible":
         path.append(context["key"])
         message = fault["msg"]
     else:
-        words = patterns.get(context.get("pattern")) or _FAULTS_IN_WORDS.get(kind) or fault["msg"]
-        message = f"{words}; found {fault['input']!r}"
-    return f"{'.'.join(map(str, path)) or '(top level)'}: {message}"
+        words = patterns.get(context.get("pattern")) or _FAULTS_IN_WORDS.get(kind) or _bound(context) or fault["msg"]
+        message = f"{words}; found {shown(fault['input'])}"
+    return f"{'.'.join(shown_name(str(part)) for part in path) or '(top level)'}: {message}"
+
+
+def _bound(context: Mapping[str, Any]) -> str | None:
+    """Return what a number has to be; None for a fault of another kind."""
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    return next((f"must be {said} {context[bound]}" for bound, said in words.items() if bound in context), None)
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> str:
+    meant = get_close_matches(key, known, n=1)
+    return f"unknown key; {f'did you mean {meant[0]}? ' if meant else ''}those known here are {', '.join(known)}"
 
 
 def _path_in(config: Any, loc: Sequence[str | int]) -> list[str | int]:

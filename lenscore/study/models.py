@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from lenscore.study.chat import ChatSpec
 from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
 
 MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+|path:.+)$"
@@ -36,8 +37,12 @@ class ModelSpec(Section):
         "stream, attention and head stay in float32 (dtype: float32 alone).",
     )
     window: int | None = Field(
-        default=None, ge=8, description="Longest context in tokens; null takes it from the model's own config."
+        default=None,
+        ge=8,
+        le=2**31 - 1,
+        description="Longest context in tokens; null takes it from the model's own config.",
     )
+    chat: ChatSpec = Field(default=ChatSpec(), description="What its chat template is given besides the turns.")
 
     @property
     def origin(self) -> dict[str, str | None]:

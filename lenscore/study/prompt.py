@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lenscore.errors import ContextError
+from lenscore.errors import ConfigError, ContextError, shown, shown_name
+from lenscore.study.yaml_files import read_yaml
 
 PROMPTS = Path(__file__).parent.parent / "data" / "prompts"
 
@@ -91,7 +91,9 @@ def template_path(prompt: str) -> Path:
     path = Path(prompt) if prompt.endswith((".yaml", ".yml")) else PROMPTS / f"{prompt}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
-        raise ContextError(f"prompt {prompt!r}: no such template; available: {known}; or give the path of a .yaml file")
+        raise ContextError(
+            f"prompt {shown(prompt)}: no such template; available: {known}; or give the path of a .yaml file"
+        )
     return path
 
 
@@ -102,15 +104,15 @@ def read_template(path: Path) -> Template:
         ContextError: it is not YAML, or not a template; the message names file and key.
     """
     try:
-        return Template.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContextError(f"{path}: not YAML in UTF-8: {' '.join(str(error).split())}") from error
+        return Template.model_validate(read_yaml(path))
+    except ConfigError as error:
+        raise ContextError(str(error)) from None
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or '(top level)'}: {_in_words(fault['type'], fault['msg'])}"
             for fault in error.errors()
         )
-        raise ContextError(f"{path}: not a prompt template: {faults}") from None
+        raise ContextError(f"{shown_name(str(path))}: not a prompt template: {faults}") from None
 
 
 def _in_words(kind: str, message: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
@@ -15,6 +15,11 @@ GIT_HASH = r"^[0-9a-f]{40}$"
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=80)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 GitHash = Annotated[str, StringConstraints(pattern=GIT_HASH)]
+
+# Numbers beyond these are slips of the pen: no study is as large.
+MOST_QUESTIONS = 10_000_000
+MOST_DOCUMENTS = 10_000
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 # What would be right, where pydantic speaks of patterns.
 PATTERNS_IN_WORDS = {
@@ -37,4 +42,4 @@ def impossible(key: str, message: str) -> PydanticCustomError:
 class Section(BaseModel):
     """A part of the config: unknown keys are errors, types are not converted, nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

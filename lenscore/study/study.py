@@ -5,18 +5,19 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from lenscore.errors import ConfigError
-from lenscore.study import dataset, models, section
+from lenscore.errors import ConfigError, shown
+from lenscore.study import chat, dataset, models, section
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.analysis import AnalysisSpec
-from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.context_sets import AnswerInDistractors, ContextSetSpec
 from lenscore.study.dataset import DatasetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.lenses import LENSES, LensName
 from lenscore.study.messages import fault_in_words
 from lenscore.study.models import ModelSpec
 from lenscore.study.report import ReportSpec
-from lenscore.study.section import Name, Section, impossible
+from lenscore.study.run_settings import Chat, Overflow, RunSettings
+from lenscore.study.section import MOST_QUESTIONS, Name, Section, Seed, impossible
 from lenscore.study.tuned_lens import TunedLensSpec
 
 
@@ -25,11 +26,20 @@ class Study(Section):
 
     study: Name = Field(description="Names the folder results/<study>/.")
     dataset: DatasetSpec
-    questions: int = Field(ge=1, description="The first n of the dataset in a seeded order; a larger n only adds.")
-    seed: int = Field(default=0, ge=0, description="Orders the questions.")
-    shard_size: int = Field(default=25, ge=1, description="Questions a shard.")
+    questions: int = Field(
+        ge=1,
+        le=MOST_QUESTIONS,
+        description="The first n of the dataset in a seeded order; a larger n only adds.",
+    )
+    seed: Seed = Field(default=0, description="Orders the questions.")
+    shard_size: int = Field(default=25, ge=1, le=MOST_QUESTIONS, description="Questions a shard.")
     missing_answer: Literal["error", "skip"] = Field(
         default="error", description="What to do with a question none of whose answers occurs in its gold document."
+    )
+    answer_in_distractors: AnswerInDistractors = Field(
+        default="keep",
+        description="What to do with a distractor of the dataset's own that holds an accepted answer; in any case it "
+        "is counted. The methods bm25 and random never take one.",
     )
     context_sets: dict[Name, ContextSetSpec] = Field(min_length=1)
     models: dict[Name, ModelSpec] = Field(min_length=1)
@@ -48,7 +58,7 @@ class Study(Section):
             ("ablation.scopes", self.ablation.scopes),
         ):
             if len(set(values)) != len(values):
-                raise impossible(key, f"must not name a value twice; found {values}")
+                raise impossible(key, f"must not name a value twice; found {shown(values)}")
         if self.ablation.questions > self.questions:
             raise impossible(
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
@@ -57,6 +67,17 @@ class Study(Section):
         if missing := [n for n in self.ablation.documents or [] if n not in found]:
             raise impossible("ablation.documents", f"{missing} are numbers of no context set; there are {found}")
         return self
+
+    def run_settings(self, model: str, context_set: str) -> RunSettings:
+        """Return how a model runs over the contexts of a set."""
+        spec, contexts = self.models[model], self.context_sets[context_set]
+        return RunSettings(
+            dtype=spec.dtype,
+            matmul=spec.matmul,
+            window=spec.window,
+            overflow=Overflow(action=contexts.overflow, cut=contexts.cut),
+            chat=Chat(date=spec.chat.date, arguments=spec.chat.arguments),
+        )
 
     @property
     def n_contexts(self) -> int:
@@ -73,7 +94,8 @@ class Study(Section):
         )
 
 
-_PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS
+_MOST_FAULTS = 10  # in one message
+_PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS | chat.PATTERNS_IN_WORDS
 
 
 def read_study(config: Mapping[str, Any]) -> Study:
@@ -86,5 +108,8 @@ def read_study(config: Mapping[str, Any]) -> Study:
         return Study.model_validate(config)
     except ValidationError as error:
         schema = Study.model_json_schema()
-        lines = [fault_in_words(dict(fault), config, schema, _PATTERNS) for fault in error.errors()]
+        faults = error.errors(include_url=False)
+        lines = [fault_in_words(dict(fault), config, schema, _PATTERNS) for fault in faults[:_MOST_FAULTS]]
+        if len(faults) > _MOST_FAULTS:
+            lines.append(f"and {len(faults) - _MOST_FAULTS} more faults")
         raise ConfigError("the config cannot be run:\n" + "\n".join(f"  {line}" for line in lines)) from None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from lenscore.plan.job import Files, Job
-from lenscore.study.context_sets import ContextSetSpec
+from lenscore.study.context_sets import AnswerInDistractors, ContextSetSpec
 from lenscore.study.prompt import Template
 
 
@@ -15,10 +15,11 @@ class ContextsInputs(Files):
 
 
 class ContextsOutputs(Files):
-    """The contexts, and the questions that have none."""
+    """The contexts, the questions that have none, and the distractors that hold an answer."""
 
     contexts: Path
     left_out: Path
+    answers_in_distractors: Path
 
 
 class ContextsJob(Job):
@@ -32,6 +33,7 @@ class ContextsJob(Job):
         first: place in that order of the shard's first question.
         end: place after its last.
         missing_answer: what to do with a question none of whose answers is in its gold document.
+        answer_in_distractors: what to do with a distractor of the dataset's own that holds an answer.
     """
 
     inputs: ContextsInputs
@@ -43,3 +45,4 @@ class ContextsJob(Job):
     first: int
     end: int
     missing_answer: Literal["error", "skip"]
+    answer_in_distractors: AnswerInDistractors

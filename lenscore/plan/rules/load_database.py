@@ -17,6 +17,7 @@ class LoadInputs(Files):
     models: list[Path]
     contexts: list[Path]
     left_out: list[Path]
+    answers_in_distractors: list[Path]
     records: list[Path]
     answer_tokens: list[Path]
     fits: list[Path]

@@ -221,6 +221,14 @@ def about_coverage(coverage: Sequence[Finding]) -> list[str]:
             sentences.append(
                 f"{context_set}: {questions(count)} left out, because no accepted answer occurs in the gold document."
             )
+    answers = {(row["context_set"], row["n_distractors_with_answer"], row["n_distractors_dropped"]) for row in coverage}
+    for context_set, kept, dropped in sorted(answers):
+        if kept or dropped:
+            what = f"{kept} that are kept" if kept else f"{dropped} that were dropped"
+            sentences.append(
+                f"{context_set}: of the dataset's own distractors, {what} hold an accepted answer "
+                f"(answer_in_distractors: {'keep' if kept else 'drop'})."
+            )
     return sentences
 
 
