@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run plan open verify test test-cluster test-fast real-contexts bad-input check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape clean
+.PHONY: run plan open verify test test-cluster test-fast real-contexts bad-input check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -106,6 +106,11 @@ gpu-wheels: $(MADE)
 # The shape tests on simulated studies: docs/shape-tests.md. One thread each, as it runs a process on every core.
 validate-shape: $(MADE)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m benchmarks.shape
+
+# Every causal language model class of transformers, tiny, through the lens: the table in docs/architectures.md. A family
+# that hangs is ended after two minutes. A quarter of an hour on one core.
+families: $(MADE)
+	@OMP_NUM_THREADS=1 nice $(BIN)/python -m benchmarks.families
 
 clean:
 	rm -rf results logs

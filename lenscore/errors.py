@@ -60,6 +60,10 @@ class ArchitectureError(LenscoreError):
     """A part of the model that the lens needs was not found."""
 
 
+class NotFiniteError(LenscoreError):
+    """A model's states, or what was computed from them, have NaN or infinity in them."""
+
+
 class SelfCheckError(LenscoreError):
     """The lens at the last layer does not reproduce the model's own logits."""
 

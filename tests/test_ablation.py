@@ -110,7 +110,7 @@ def test_variants_stand_block_by_block_and_the_intact_one_last() -> None:
 
 
 @pytest.mark.parametrize("attention", get_args(AttentionKind))
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.ablates])
 def test_every_variant_is_the_models_own_code_with_a_block_taken_out(family: str, attention: AttentionKind) -> None:
     questions = [a_question()[1:5:2], a_question()[5:]]
     engine = an_engine(family, attention=attention)
@@ -118,6 +118,13 @@ def test_every_variant_is_the_models_own_code_with_a_block_taken_out(family: str
     assert (engine.run.prefix_sharing == "shared") == FAMILIES[family].shares, engine.run.prefix_sharing
     assert engine.run.self_check_difference is not None
     hold_against_hooks(family, [context for question in questions for context in question], found)
+
+
+def test_blocks_that_hand_on_more_than_the_stream_are_not_ablated() -> None:
+    with pytest.raises(
+        SelfCheckError, match=r"model_type zaya\): with nothing ablated, .* set ablation\.questions to 0"
+    ):
+        predicted(an_engine("zaya"), [a_question()[1:3]])
 
 
 def test_small_limits_and_several_questions_a_tree_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

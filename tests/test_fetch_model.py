@@ -5,8 +5,8 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
-import gguf
 import numpy as np
 import pytest
 import torch
@@ -18,9 +18,9 @@ from lenscore.sources.model_files import local_model_files
 from lenscore.sources.models import fetch_model
 from lenscore.study.models import ModelSpec
 from tests.helpers_sources import SENTENCES, kill_at_the_line, save_tiny_gpt2, trained_tokenizer
+from tests.tiny_gguf import LAYERS, write_gguf
 
 MEMBER = "tiny_llm/tiny.Q4_1.gguf"
-WIDTH, INNER, HEADS, LAYERS = 64, 96, 4, 2
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,10 @@ def test_shards_and_their_index_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("without", "fault"),
     [
-        ("model.safetensors", r"no safetensors weights .*it has .*pytorch_model\.bin"),
+        (
+            "model.safetensors",
+            r"no safetensors weights .*pytorch_model\.bin can run code.*save the model as safetensors.*it has ",
+        ),
         ("config.json", r"no config\.json"),
         ("tokenizer.json", r"no tokenizer \(one of tokenizer\.json, "),
     ],
@@ -160,78 +163,6 @@ def test_git_lfs_pointer_is_not_weights(gpt2: Path, tmp_path: Path) -> None:
         fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
 
 
-def write_gguf(path: Path, without: str = "") -> dict[str, np.ndarray]:
-    """Write a small Llama with Q4_1 matrices; return its tensors as they are meant, under transformers' names."""
-    vocabulary = trained_tokenizer().backend_tokenizer
-    tokens = sorted(vocabulary.get_vocab(), key=vocabulary.get_vocab().__getitem__)
-    merges = [" ".join(pair) for pair in json.loads(vocabulary.to_str())["model"]["merges"]]
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(128)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([gguf.TokenType.CONTROL] + [gguf.TokenType.NORMAL] * (len(tokens) - 1))
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    generator = np.random.default_rng(0)
-    meant: dict[str, np.ndarray] = {}
-
-    def add(name: str, meant_name: str, *shape: int) -> None:
-        if name == without:
-            return
-        tensor = generator.normal(size=shape).astype(np.float32)
-        if len(shape) == 1:
-            writer.add_tensor(name, tensor)
-            meant[meant_name] = tensor
-            return
-        blocks = gguf.quantize(tensor, gguf.GGMLQuantizationType.Q4_1)
-        writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_1)
-        meant[meant_name] = q4_1(blocks)
-        if name.endswith(("attn_q.weight", "attn_k.weight")):
-            # llama.cpp keeps the two halves of a head interleaved.
-            by_head = meant[meant_name].reshape(HEADS, WIDTH // HEADS // 2, 2, WIDTH)
-            meant[meant_name] = by_head.swapaxes(1, 2).reshape(WIDTH, WIDTH)
-
-    add("token_embd.weight", "model.embed_tokens.weight", len(tokens), WIDTH)
-    add("output_norm.weight", "model.norm.weight", WIDTH)
-    add("output.weight", "lm_head.weight", len(tokens), WIDTH)
-    for layer in range(LAYERS):
-        for name, meant_name, *shape in (
-            ("attn_norm", "input_layernorm", WIDTH),
-            ("ffn_norm", "post_attention_layernorm", WIDTH),
-            ("attn_q", "self_attn.q_proj", WIDTH, WIDTH),
-            ("attn_k", "self_attn.k_proj", WIDTH, WIDTH),
-            ("attn_v", "self_attn.v_proj", WIDTH, WIDTH),
-            ("attn_output", "self_attn.o_proj", WIDTH, WIDTH),
-            ("ffn_gate", "mlp.gate_proj", INNER, WIDTH),
-            ("ffn_up", "mlp.up_proj", INNER, WIDTH),
-            ("ffn_down", "mlp.down_proj", WIDTH, INNER),
-        ):
-            add(f"blk.{layer}.{name}.weight", f"model.layers.{layer}.{meant_name}.weight", *shape)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return meant
-
-
-def q4_1(blocks: np.ndarray) -> np.ndarray:
-    """De-quantise Q4_1: per 32 weights a half-precision scale and minimum, then 32 half-bytes, low ones first."""
-    rows = blocks.reshape(blocks.shape[0], -1, 20)
-    scale, least = (rows[..., i : i + 2].copy().view(np.float16).astype(np.float32) for i in (0, 2))
-    nibbles = np.concatenate([rows[..., 4:] & 15, rows[..., 4:] >> 4], axis=-1)
-    return (scale * nibbles.astype(np.float32) + least).reshape(blocks.shape[0], -1)
-
-
 @pytest.fixture(scope="module")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
     """A wheel with a GGUF member, and the tensors that are encoded in the member."""
@@ -295,14 +226,73 @@ def test_wheel_is_dequantised(
     assert (again / "manifest.json").read_bytes() == (target / "manifest.json").read_bytes()
 
 
+def test_a_gguf_file_is_dequantised_as_a_wheels_is(tmp_path: Path) -> None:
+    source = tmp_path / "tiny model.gguf"
+    meant = write_gguf(source)
+    expected = {source.name: hashlib.sha256(source.read_bytes()).hexdigest()}
+    assert local_model_files(f"path:{source}", "tiny") == [source]
+    fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny", expected)
+    weights = load_file(tmp_path / "target" / "model.safetensors")
+    assert weights.keys() == meant.keys()
+    for name, tensor in meant.items():
+        np.testing.assert_allclose(weights[name], tensor, atol=1e-6, err_msg=name)
+    manifest = json.loads((tmp_path / "target" / "manifest.json").read_bytes())
+    assert (manifest["source"], manifest["gguf"]) == (f"path:{source}", expected)
+    assert {path.name for path in (tmp_path / "target").iterdir()} == {*manifest["files"], "manifest.json"}
+
+    source.write_bytes(source.read_bytes() + b"more")
+    with pytest.raises(SourceError, match=r"tiny model\.gguf changed after the run had started"):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "other", "tiny", expected)
+
+
+def test_a_gguf_model_in_several_files_is_the_model(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "whole.gguf")
+    write_gguf(tmp_path / "tiny.gguf", tensors_a_file=8)
+    parts = sorted(tmp_path.glob("tiny-*.gguf"))
+    assert [part.name for part in parts] == [f"tiny-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    assert local_model_files(f"path:{parts[1]}", "tiny") == parts
+    for source, target in (("whole.gguf", "whole"), (parts[0].name, "joined")):
+        fetch_model(ModelSpec(source=f"path:{tmp_path / source}"), tmp_path / target, "tiny")
+    whole, joined = (load_file(tmp_path / target / "model.safetensors") for target in ("whole", "joined"))
+    assert whole.keys() == joined.keys()
+    assert all(np.array_equal(whole[name], joined[name]) for name in whole)
+    for name in ("config.json", "tokenizer.json"):
+        assert (tmp_path / "joined" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+    parts[2].unlink()
+    with pytest.raises(SourceError, match=r"models\.tiny\.source: no file .*tiny-00003-of-00003\.gguf "):
+        local_model_files(f"path:{parts[0]}", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"without": "output_norm.weight"}, r"missing are model\.norm\.weight"),
+        ({"blocks": 1}, r"its metadata has 1 blocks \(block_count\), its weights 2"),
+        ({"blocks": 3}, r"missing are model\.layers\.2\."),
+    ],
+)
+def test_a_gguf_file_that_lacks_or_has_too_much(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    write_gguf(tmp_path / "tiny.gguf", **options)
+    with pytest.raises(SourceError, match=says):
+        fetch_model(ModelSpec(source=f"path:{tmp_path / 'tiny.gguf'}"), tmp_path / "target", "tiny")
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_folder_of_gguf_files_says_how_to_name_one(tmp_path: Path) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SourceError, match=r"name it: path:<folder>/tiny\.gguf"):
+        local_model_files(f"path:{tmp_path}", "tiny")
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
         ({"sha256": "0" * 64}, ["tiny_llm-1.0-py3-none-any.whl", "expected SHA-256 " + "0" * 64, "found "]),
         ({"member": "tiny_llm/other.gguf"}, ["no member tiny_llm/other.gguf", f"{MEMBER}, tiny_llm/holed.gguf"]),
-        ({"member": "tiny_llm/text.gguf"}, ["text.gguf: ", "cannot read it"]),
-        ({"member": "tiny_llm/short.gguf"}, ["short.gguf: ", "cannot read it"]),
-        ({"member": "tiny_llm/holed.gguf"}, ["holed.gguf: ", "no weights in it for model.layers.1.mlp.up_proj.weight"]),
+        ({"member": "tiny_llm/text.gguf"}, ["text.gguf: ", "cannot load it"]),
+        ({"member": "tiny_llm/short.gguf"}, ["short.gguf: ", "cannot load it"]),
+        ({"member": "tiny_llm/holed.gguf"}, ["holed.gguf: ", "missing are model.layers.1.mlp.up_proj.weight"]),
         (
             {"source": "wheel:tiny-llm==2.0"},
             ["wheel tiny-llm==2.0", "No matching", 'models.tiny.source: "path:<folder>"'],

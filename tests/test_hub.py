@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
 from tests.helpers_sources import SENTENCES, save_tiny_gpt2
 from tests.hub_server import Hub, Repository, serve_hub
+from tests.tiny_gguf import LAYERS, write_gguf
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +46,14 @@ def parquet(rows: list[dict[str, object]]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def hub(model_folder: Path) -> Iterator[Hub]:
+def gguf_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("gguf")
+    write_gguf(folder / "tiny.gguf", tensors_a_file=12)
+    return {f"Q4/{path.name}": path.read_bytes() for path in folder.glob("tiny-*.gguf")}
+
+
+@pytest.fixture(scope="module")
+def hub(model_folder: Path, gguf_files: dict[str, bytes]) -> Iterator[Hub]:
     saved = {path.name: path.read_bytes() for path in model_folder.iterdir()}
     others = {
         "README.md": b"# a card",
@@ -63,6 +71,7 @@ def hub(model_folder: Path) -> Iterator[Hub]:
             "lab/tiny": whole,
             "lab/bin-only": Repository(MODEL_REVISION, no_weights),
             "lab/gated": Repository(MODEL_REVISION, saved, gated=True),
+            "lab/gguf": Repository(MODEL_REVISION, {"README.md": b"# a card", "Q8.gguf": b"GGUF", **gguf_files}),
         },
         datasets={
             "lab/open-questions": Repository(
@@ -188,6 +197,23 @@ def test_repository_without_safetensors_names_what_it_has(hub: Hub, tmp_path: Pa
     assert f"lab/bin-only at revision {MODEL_REVISION}: no safetensors weights" in message
     assert "pytorch_model.bin" in message
     assert "pytorch_model.bin" not in hub.fetched
+
+
+def test_a_member_of_a_repository_is_dequantised(hub: Hub, gguf_files: dict[str, bytes], tmp_path: Path) -> None:
+    hub.fetched.clear()
+    target = tmp_path / "models" / "tiny"
+    spec = {"source": "hub:lab/gguf", "revision": MODEL_REVISION, "member": min(gguf_files)}
+    done = fetch("model", spec, target, hub.endpoint, tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hub.fetched == set(gguf_files)
+    manifest = json.loads((target / "manifest.json").read_bytes())
+    assert {key: manifest[key] for key in spec} == spec
+    assert len(manifest["gguf"]) == 2
+    assert AutoModelForCausalLM.from_pretrained(target).config.num_hidden_layers == LAYERS
+
+    other = tmp_path / "others" / "tiny"
+    message = refusal(fetch("model", spec | {"member": "Q5.gguf"}, other, hub.endpoint, tmp_path / "home"), other)
+    assert f"no member Q5.gguf; its GGUF files are: {', '.join(sorted([*gguf_files, 'Q8.gguf']))}" in message
 
 
 def closed_endpoint() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, PreTrainedModel
+from transformers import AutoModelForCausalLM, Gemma3nTextConfig, GPT2Config, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lenscore.errors import ArchitectureError, SelfCheckError
@@ -45,8 +45,10 @@ def test_the_last_layer_is_the_model(loaded: LoadedModel) -> None:
     torch.testing.assert_close(decoded, whole, rtol=1e-5, atol=1e-5)
 
 
-def test_states_are_those_that_transformers_gives(loaded: LoadedModel) -> None:
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.lists_layers])
+def test_states_are_those_that_transformers_gives(family: str) -> None:
     # Its last entry is normalised already, so that layers 0 to L − 1 can be compared.
+    loaded = LoadedModel.of(tiny_model(family))
     states = residual_states(loaded, {"input_ids": IDS}, POSITIONS)
     with torch.inference_mode():
         hidden = loaded.model(input_ids=IDS, use_cache=False, output_hidden_states=True).hidden_states
@@ -127,15 +129,15 @@ def test_a_nan_fails_the_self_check() -> None:
 
 def test_states_that_differ_are_told_by_how_much() -> None:
     states = ReferencePass.of(LoadedModel.of(tiny_model("llama")), CONTEXT).states
-    assert difference_beyond_rounding(states * (1 + 1e-6), states, rounded=False) is None
-    assert difference_beyond_rounding(states * 1.01, states, rounded=False) == "a share of 0.01"
-    assert difference_beyond_rounding(states * 1.01, states, rounded=True) is None
-    assert difference_beyond_rounding(states * float("nan"), states, rounded=True) is not None
+    assert difference_beyond_rounding(states * (1 + 1e-6), states, torch.float32) is None
+    assert difference_beyond_rounding(states * 1.01, states, torch.float32) == "a share of 0.01"
+    assert difference_beyond_rounding(states * 1.01, states, torch.bfloat16) is None
+    assert difference_beyond_rounding(states * float("nan"), states, torch.bfloat16) is not None
     small = states.clone()
     small[1, 0] *= 1000.0  # one state that is large by nature
     wrong = small.clone()
     wrong[2, 2] *= 1.01
-    assert difference_beyond_rounding(wrong, small, rounded=False) == "a share of 0.01"
+    assert difference_beyond_rounding(wrong, small, torch.float32) == "a share of 0.01"
 
 
 def test_hooks_are_gone_after_a_failure() -> None:
@@ -191,6 +193,17 @@ class HomeMadeBackbone(nn.Module):
         for block in getattr(self, self.blocks_name):
             hidden = hidden + block(hidden)
         return BaseModelOutput(last_hidden_state=getattr(self, self.norm_name)(hidden))
+
+
+def test_several_residual_streams_are_refused_in_those_words() -> None:
+    config = Gemma3nTextConfig(
+        vocab_size=VOCABULARY, vocab_size_per_layer_input=VOCABULARY, hidden_size=32, intermediate_size=48,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_kv_shared_layers=0,
+        hidden_size_per_layer_input=8, laurel_rank=4, pad_token_id=0, layer_types=["full_attention"] * 2,
+        activation_sparsity_pattern=[0.0, 0.0],
+    )  # fmt: skip
+    with pytest.raises(ArchitectureError, match=r"residual stream consists of 4 streams .*altup_num_inputs"):
+        LoadedModel.of(AutoModelForCausalLM.from_config(config))
 
 
 HOME_MADE = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2)

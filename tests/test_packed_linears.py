@@ -65,6 +65,12 @@ def test_bf16_that_would_leave_experts_out_is_refused() -> None:
         packed(tiny_model("mixtral"), "bf16")
 
 
+@pytest.mark.parametrize("family", ["mamba", "lfm2"])
+def test_bf16_takes_no_convolution_for_experts(family: str) -> None:
+    loaded = packed(tiny_model(family), "bf16")
+    assert any(isinstance(layer, nn.Conv1d) for block in loaded.architecture.blocks for layer in block.modules())
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_packed_model_is_the_model(family: str) -> None:
     model = tiny_model(family)

@@ -22,9 +22,13 @@ class Doubled(LogitLens):
         return states if layer == LAYERS - 1 else states * (layer + 2)
 
 
+def bare(head: nn.Module) -> Unembedding:
+    return Unembedding(None, None, head, head_dtype=torch.float32, logit_scale=1.0, soft_cap=None)
+
+
 def plain_unembedding() -> Unembedding:
     torch.manual_seed(0)
-    return Unembedding(norm=None, projection=None, head=nn.Linear(8, VOCABULARY), logit_scale=1.0, soft_cap=None)
+    return bare(nn.Linear(8, VOCABULARY))
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def logits() -> np.ndarray:
 def statistics_of(logits: np.ndarray, targets: list[int]) -> LensStatistics:
     """Pass logits through as if they were states: the head is the identity."""
     head = nn.Identity()
-    lens = LogitLens(Unembedding(norm=None, projection=None, head=head, logit_scale=1.0, soft_cap=None))
+    lens = LogitLens(bare(head))
     return lens_statistics(lens, torch.from_numpy(logits), torch.tensor(targets), K)
 
 

@@ -280,7 +280,8 @@ def test_dataset_that_is_not_pinned_or_has_another_kinds_key(section: dict[str, 
             {"source": "path:x", "matmul": "bf16", "dtype": "float16"},
             "models.m.matmul: bf16 is for dtype: float32; with ",
         ),
-        ({"source": "hub:x", "revision": COMMIT, "member": "y"}, "models.m.member: belongs to wheel: models, not to "),
+        ({"source": "hub:x", "revision": COMMIT, "member": "y"}, "models.m.member: must be a GGUF file"),
+        ({"source": "path:x", "member": "y.gguf"}, "models.m.member: belongs to wheel: and hub: models, not to path:"),
     ],
 )
 def test_model_that_is_not_pinned_or_has_keys_that_cannot_be(section: dict[str, Any], line: str) -> None:

@@ -26,6 +26,9 @@ _LLAMA: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+_MAMBA: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 32, "state_size": 8, "num_hidden_layers": LAYERS,
+}  # fmt: skip
 _NO_GROUPS = {**_LLAMA, "num_key_value_heads": 4}
 
 
@@ -35,10 +38,16 @@ def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Family:
-    """How to make one family's tiny model; ``shares`` says whether its contexts may share prefixes."""
+    """How to make one family's tiny model.
+
+    ``shares``: its contexts may share prefixes. ``lists_layers``: transformers' ``hidden_states`` begin with layers 0
+    to L − 1 of the residual stream. ``ablates``: its blocks hand on the residual stream alone.
+    """
 
     config: Callable[[], tf.PreTrainedConfig]
     shares: bool = True
+    lists_layers: bool = True
+    ablates: bool = True
 
 
 FAMILIES: dict[str, Family] = {
@@ -127,6 +136,68 @@ FAMILIES: dict[str, Family] = {
             **_without(_LLAMA, "head_dim"), logits_scaling=7.0, residual_multiplier=0.6, embedding_multiplier=3.0,
             attention_multiplier=0.2,
         )
+    ),
+    "gemma3-with-vision": Family(
+        lambda: tf.Gemma3Config(
+            text_config={**_LLAMA, "sliding_window": 8},
+            vision_config={
+                "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "image_size": 28, "patch_size": 14,
+            },
+        )
+    ),
+    "gemma4": Family(
+        lambda: tf.Gemma4TextConfig(
+            **_LLAMA, global_head_dim=8, num_kv_shared_layers=0, hidden_size_per_layer_input=0, sliding_window=8,
+            final_logit_softcapping=1.5,
+        )
+    ),
+    "lfm2": Family(
+        lambda: tf.Lfm2Config(
+            **_without(_LLAMA, "head_dim"), layer_types=["conv", "full_attention", "conv"], block_multiple_of=8
+        ),
+        shares=False,
+    ),
+    "recurrent-gemma": Family(
+        lambda: tf.RecurrentGemmaConfig(
+            **_LLAMA, lru_width=32, attention_window_size=8, logits_soft_cap=1.5, block_types=["recurrent", "attention"]
+        ),
+        shares=False,
+    ),
+    "rwkv": Family(
+        lambda: tf.RwkvConfig(
+            vocab_size=VOCABULARY, context_length=128, hidden_size=32, num_hidden_layers=LAYERS, intermediate_size=48
+        ),
+        shares=False,
+        lists_layers=False,
+    ),
+    "xglm": Family(
+        lambda: tf.XGLMConfig(
+            vocab_size=VOCABULARY, d_model=32, ffn_dim=48, num_layers=LAYERS, attention_heads=4,
+            max_position_embeddings=128,
+        ),
+        shares=False,
+    ),
+    "biogpt": Family(lambda: tf.BioGptConfig(**_without(_LLAMA, "num_key_value_heads", "head_dim")), shares=False),
+    "gpt-neox-japanese": Family(
+        lambda: tf.GPTNeoXJapaneseConfig(
+            **_without(_LLAMA, "num_key_value_heads", "head_dim", "intermediate_size"), intermediate_multiple_size=2
+        ),
+        shares=False,
+    ),
+    "mamba": Family(lambda: tf.MambaConfig(**_MAMBA), shares=False, lists_layers=False),
+    "mamba2": Family(
+        lambda: tf.Mamba2Config(**_MAMBA, num_heads=8, head_dim=8, n_groups=1, chunk_size=16),
+        shares=False,
+        lists_layers=False,
+    ),
+    "falcon-mamba": Family(lambda: tf.FalconMambaConfig(**_MAMBA), shares=False, lists_layers=False),
+    "zaya": Family(
+        lambda: tf.ZayaConfig(
+            **_without(_LLAMA, "intermediate_size"), moe_intermediate_size=16, num_experts=4, router_hidden_size=16
+        ),
+        shares=False,
+        ablates=False,
     ),
 }  # fmt: skip
 

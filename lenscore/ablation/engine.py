@@ -15,12 +15,13 @@ from torch import Tensor
 
 from lenscore.ablation.intervention import Contributions, ablate_in_one_pass, ablate_in_turn
 from lenscore.ablation.means import Means
-from lenscore.errors import SelfCheckError
+from lenscore.errors import NotFiniteError, SelfCheckError
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.self_check import difference_beyond_rounding
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
-from lenscore.extraction.tokens import TokenisedContext
+from lenscore.extraction.tokens import TokenisedContext, context_at
 from lenscore.lenses.logit import LogitLens
+from lenscore.models.finite import not_finite
 from lenscore.prefix_tree.forward import patched_for_tree
 from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.prefix_tree.sharing import States, TreePath
@@ -72,6 +73,7 @@ class AblationEngine:
 
         Raises:
             SelfCheckError: the intact variant is not the model.
+            NotFiniteError: a variant's predictions have NaN or infinity.
             ContextError: the model does not fit its device, or the products that are asked for do not exist there.
         """
         if not questions:
@@ -88,7 +90,11 @@ class AblationEngine:
                 states = of_scope.at_all_tokens(contexts) if scope == "all" else of_scope.at_predicting_tokens(contexts)
                 if checked is not None:
                     self._check_intact(scope, states[-1:], checked[-1:])
-                found[scope] = lens_statistics(lens, states, targets, top_k=1).split(sizes)
+                statistics = lens_statistics(lens, states, targets, top_k=1)
+                if (at := statistics.first_not_finite()) is not None:
+                    variant = variants_of(self.run.loaded.n_layers, replacements)[at[0]]
+                    raise self._not_finite(variant, scope, context_at(contexts, at[1]))
+                found[scope] = statistics.split(sizes)
             for index in range(len(contexts)):
                 yield {scope: statistics[index] for scope, statistics in found.items()}
 
@@ -103,9 +109,15 @@ class AblationEngine:
 
         return [[contribution(block, name) for name in replacements] for block in range(loaded.n_layers)]
 
+    def _not_finite(self, variant: Variant, scope: Scope, context: TokenisedContext) -> NotFiniteError:
+        loaded = self.run.loaded
+        what = "nothing ablated" if variant.replacement is None else f"block {variant.block} ablated"
+        how = f"replacement: {variant.replacement or 'none'}, scope: {scope}"
+        return not_finite(loaded.name, loaded.dtype, f"with {what} ({how}) in context {context.name}")
+
     def _check_intact(self, scope: Scope, intact: States, checked: States) -> None:
         """Prove that a run in which nothing is ablated gives what the model gives."""
-        if difference := difference_beyond_rounding(intact, checked, rounded=self.run.matmul == "bf16"):
+        if difference := difference_beyond_rounding(intact, checked, self.run.precision):
             raise SelfCheckError(
                 f"{self.run.loaded.name}: with nothing ablated, its last layer's states differ by {difference} from "
                 f"the model's own (scope: {scope}): its blocks read or write more than the residual stream, and cannot "

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
@@ -20,9 +19,11 @@ from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.files import written_whole
 from lenscore.models.blocks import input_state, output_state, patched_blocks
 from lenscore.models.device import resolve_device, use_threads
+from lenscore.models.finite import first_not_finite, not_finite
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
 from lenscore.prefix_tree.limits import out_of_memory
+from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.ablation import Scope
 from lenscore.study.run_settings import RunSettings
 
@@ -71,10 +72,11 @@ def reference_means(
     Raises:
         ContextError: a context cannot be tokenised or does not fit, or there is none.
         ArchitectureError: a part of the model was not found.
+        NotFiniteError: a block's contribution has NaN or infinity.
     """
     use_threads(threads)
     loaded = load_model(model_folder, settings.dtype, resolve_device(device))
-    tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True), settings.chat)
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat)
     first = [context for context in contexts if context.question_place < n_questions]
     fitted = fit_contexts(first, tokenizer, settings.overflow, window_of(loaded.n_positions, settings.window))
     by_question = group_by_question(context for context in fitted if context.context.can_be_ablated(documents))
@@ -101,6 +103,7 @@ def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]
 
     Raises:
         ContextError: there is no memory for one of the contexts.
+        NotFiniteError: a contribution has NaN or infinity.
     """
     sums = torch.zeros(2, loaded.n_layers, loaded.width, dtype=torch.float64, device=loaded.device)
 
@@ -119,6 +122,9 @@ def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]
                 loaded.run_blocks(input_ids=ids)
         except torch.OutOfMemoryError:
             raise out_of_memory(len(context.ids)) from None
+        if (at := first_not_finite(sums)) is not None:
+            place = f"in what block {at[1] + 1} adds to the residual stream, in context {context.name}"
+            raise not_finite(loaded.name, loaded.dtype, place)
     n_tokens = _n_tokens(contexts)
     return {"all": (sums[0] / n_tokens["all"]).float(), "answer": (sums[1] / n_tokens["answer"]).float()}
 

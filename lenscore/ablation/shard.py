@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
 
 from lenscore.ablation.engine import AblationEngine, variants_of
 from lenscore.ablation.means import Means
@@ -24,6 +23,7 @@ from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.hashes import advice
 from lenscore.models.device import use_threads
 from lenscore.models.loading import LoadedModel
+from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.ablation import Replacement, Scope
 from lenscore.study.run_settings import RunSettings
 
@@ -74,7 +74,7 @@ def ablate_shard(
     """
     use_threads(threads)
     run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, device)
-    tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True), settings.chat)
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat)
     window = window_of(run.loaded.n_positions, settings.window)
     # A question's contexts are all cut to one budget: hence those that are not ablated are fitted too.
     of_questions = [context for context in contexts if context.question_place < n_questions]

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from transformers import AutoConfig, AutoTokenizer
-
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.questions import Question, study_order
 from lenscore.errors import ContextError
 from lenscore.estimate.work import Counts
 from lenscore.extraction.fitting import FittedContext, fit_contexts, group_by_question, window_of
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
+from lenscore.sources.pretrained import load_config, load_tokenizer
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.study import Study
 
@@ -83,7 +82,7 @@ class Sampler:
 
     def tokens_of_a_document(self, folder: Path) -> float:
         """Return how many tokens a gold document has on average."""
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = load_tokenizer(folder)
         return mean(
             len(tokenizer(question.gold.text).input_ids) for question in self._questions if question.gold is not None
         )
@@ -100,7 +99,7 @@ class Sampler:
             missing_answer=self._study.missing_answer,
             answer_in_distractors=self._study.answer_in_distractors,
         )
-        config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+        config = load_config(folder, model).get_text_config()
         window = window_of(getattr(config, "max_position_embeddings", None), settings.window)
-        tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True), settings.chat)
+        tokenizer = ContextTokenizer(load_tokenizer(folder), settings.chat)
         yield from fit_contexts(built.contexts, tokenizer, settings.overflow, window)

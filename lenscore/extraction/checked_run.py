@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lenscore.extraction.self_check import ReferencePass, difference_beyond_rounding
+from lenscore.extraction.self_check import ReferencePass, difference_beyond_rounding, refuse_not_causal
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.device import resolve_device
 from lenscore.models.loading import LoadedModel, load_model
@@ -63,6 +63,11 @@ class CheckedRun:
         return self._runner
 
     @property
+    def precision(self) -> torch.dtype:
+        """The precision in which the blocks' matrices are multiplied."""
+        return torch.bfloat16 if self.matmul == "bf16" else self.loaded.dtype
+
+    @property
     def prefix_sharing(self) -> str:
         """``shared``, or why contexts run one by one, or that none have been run."""
         if self._runner is None:
@@ -115,6 +120,7 @@ class CheckedRun:
         # The one that comes last in a tree: only there do tokens of other contexts come before its own.
         last = max(question, key=lambda context: context.ids)
         try:
+            refuse_not_causal(self.loaded, last)
             reference = ReferencePass.of(self.loaded, last)
         except torch.OutOfMemoryError:
             raise out_of_memory(len(last.ids)) from None
@@ -130,7 +136,7 @@ class CheckedRun:
         # Rounded products move the states away from the model's own. Sharing must not move the rounded states.
         expected = self.runner.states_of_one(reference.context) if rounded else reference.states
         if self.runner.fallback_reason is None:
-            if difference := difference_beyond_rounding(states[:, of_reference], expected, rounded):
+            if difference := difference_beyond_rounding(states[:, of_reference], expected, self.precision):
                 self.runner.fall_back(f"its states in a tree differ by {difference} from those of a context alone")
                 states = self.runner.states(contexts)
             else:

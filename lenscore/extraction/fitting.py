@@ -106,8 +106,12 @@ def _comparison_group(context: Context) -> tuple[str, int]:
 
 
 def _whole(context: Context, tokenizer: ContextTokenizer) -> FittedContext:
-    tokens = tokenizer.tokenise(context.segments, context.answer)
+    tokens = _tokenise(context, context.segments, tokenizer)
     return FittedContext(context, tokens, "whole", len(tokens.ids))
+
+
+def _tokenise(context: Context, segments: Sequence[Segment], tokenizer: ContextTokenizer) -> TokenisedContext:
+    return replace(tokenizer.tokenise(segments, context.answer), name=context.context_id)
 
 
 def _skipped(fitted: FittedContext, reason: str) -> FittedContext:
@@ -167,7 +171,7 @@ def _cut(fitted: FittedContext, tokenizer: ContextTokenizer, overflow: Overflow,
         return fitted
     if overflow.cut == "start" and not _has_answer(segments, context.answer_document, answer):
         return _skipped(fitted, f"the answer is not among the first {budget} tokens of the gold document")
-    tokens = tokenizer.tokenise(segments, context.answer)
+    tokens = _tokenise(context, segments, tokenizer)
     return FittedContext(context, tokens, "cut", len(tokens.ids), fitted.n_tokens - len(tokens.ids))
 
 

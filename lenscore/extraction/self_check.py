@@ -8,13 +8,50 @@ from torch import Tensor
 
 from lenscore.errors import SelfCheckError
 from lenscore.extraction.tokens import TokenisedContext
+from lenscore.models.finite import first_not_finite, not_finite
 from lenscore.models.loading import LoadedModel
-from lenscore.models.residuals import states_and_logits
+from lenscore.models.residuals import residual_states, states_and_logits
 from lenscore.models.unembedding import Unembedding
 
 # Largest difference allowed, relative to the magnitude: some hundred units in the last place, since
 # the model multiplies its matrices in other shapes.
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+
+
+# Tokens of the passes that show whether a model is causal.
+_SHORT = 32
+
+
+def refuse_not_causal(loaded: LoadedModel, context: TokenisedContext) -> None:
+    """Refuse a model whose earlier states change when later tokens change: what it "predicts" it has read.
+
+    Two short passes by the model's own code are compared, with other tokens in the second half.
+
+    Args:
+        loaded: the model.
+        context: of which the first tokens are used.
+
+    Raises:
+        SelfCheckError: a state of the first half changes by more than rounding explains.
+        NotFiniteError: a state is NaN or infinite.
+    """
+    first = context.ids[:_SHORT]
+    kept = (len(first) + 1) // 2
+    # Tokens of the context itself: others may mean something to the model, as the place of an image does.
+    second = first[:kept] + [next((other for other in first if other != token), token) for token in first[kept:]]
+    positions = torch.arange(kept, device=loaded.device)
+    states, changed = (
+        residual_states(loaded, {"input_ids": torch.tensor([tokens], device=loaded.device)}, positions)
+        for tokens in (first, second)
+    )
+    if (at := first_not_finite(states)) is not None:
+        raise not_finite(loaded.name, loaded.dtype, f"at layer {at[0]} of context {context.name}")
+    if difference := difference_beyond_rounding(changed, states, loaded.dtype):
+        raise SelfCheckError(
+            f"{loaded.name}: its states of earlier tokens change by {difference} when later tokens change: it is not "
+            "causal, and has read the answer that it is to predict (an encoder, or use_bidirectional_attention in its "
+            "config); a causal language model is needed"
+        )
 
 
 @dataclass(frozen=True)
@@ -37,10 +74,18 @@ class ReferencePass:
 
     @classmethod
     def of(cls, loaded: LoadedModel, context: TokenisedContext) -> "ReferencePass":
-        """Run a model whose linear layers and attention have not been replaced."""
+        """Run a model whose linear layers and attention have not been replaced.
+
+        Raises:
+            NotFiniteError: its states have NaN or infinity, or its logits NaN or +∞.
+        """
         ids = torch.tensor([context.ids], device=loaded.device)
         positions = torch.tensor(context.predicting_positions, device=loaded.device)
         states, logits = states_and_logits(loaded, ids, positions)
+        if (at := first_not_finite(states)) is not None:
+            raise not_finite(loaded.name, loaded.dtype, f"at layer {at[0]} of context {context.name}")
+        if (logits.isnan() | logits.isposinf()).any():
+            raise not_finite(loaded.name, loaded.dtype, f"in the model's own logits of context {context.name}")
         return cls(loaded.name, context, states, logits, _TOLERANCE[loaded.dtype])
 
     def check_last_layer(self, unembedding: Unembedding, states: Float[Tensor, "layers positions width"]) -> float:
@@ -58,8 +103,9 @@ class ReferencePass:
             raise SelfCheckError(
                 self._message(f"its logits have shape {tuple(self.logits.shape)}, the lens's {tuple(logits.shape)}")
             )
-        difference = (logits - self.logits).abs().max().item()
-        allowed = self.tolerance * self.logits.abs().max().item()
+        # A logit of −∞ is a token that the model rules out, and must be −∞ here too.
+        difference = (logits - self.logits).abs().masked_fill(logits == self.logits, 0.0).max().item()
+        allowed = self.tolerance * self.logits[self.logits.isfinite()].abs().max().item()
         if not difference <= allowed:  # a NaN fails too
             raise SelfCheckError(
                 self._message(f"they differ by up to {difference:.3g} where rounding explains {allowed:.1g}")
@@ -75,7 +121,9 @@ class ReferencePass:
 
 
 def difference_beyond_rounding(
-    states: Float[Tensor, "layers positions width"], reference: Float[Tensor, "layers positions width"], rounded: bool
+    states: Float[Tensor, "layers positions width"],
+    reference: Float[Tensor, "layers positions width"],
+    dtype: torch.dtype,
 ) -> str | None:
     """Describe by how much states differ from the reference; None if rounding explains it.
 
@@ -84,9 +132,9 @@ def difference_beyond_rounding(
     Args:
         states: the states to check.
         reference: what they should be.
-        rounded: matrices were multiplied in bfloat16, whatever the precision of the states.
+        dtype: the precision in which matrices were multiplied, whatever that of the states.
     """
-    relative = (states - reference).float().norm(dim=-1) / reference.float().norm(dim=-1)
-    largest = relative.max().item()
-    allowed = _TOLERANCE[torch.bfloat16 if rounded else reference.dtype]
+    norms = reference.float().norm(dim=-1).clamp(min=torch.finfo(torch.float32).tiny)
+    largest = ((states - reference).float().norm(dim=-1) / norms).max().item()
+    allowed = _TOLERANCE[dtype]
     return None if largest <= allowed else f"a share of {largest:.1g}"  # a NaN is a difference too

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from transformers import AutoTokenizer
 
 from lenscore.contexts.context import Context
 from lenscore.extraction.checked_run import CheckedRun
@@ -22,6 +21,7 @@ from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.lenses.registry import LensSource, load_lenses
 from lenscore.models.device import use_threads
 from lenscore.records import refuse_too_many_blocks
+from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.run_settings import RunSettings
 
@@ -64,7 +64,7 @@ def extract_shard(
     use_threads(threads)
     run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, extraction.device)
     refuse_too_many_blocks(run.loaded.name, run.loaded.n_layers)
-    tokenizer = ContextTokenizer(AutoTokenizer.from_pretrained(model_folder, local_files_only=True), settings.chat)
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat)
     window = window_of(run.loaded.n_positions, settings.window)
     fitted = list(fit_contexts(contexts, tokenizer, settings.overflow, window))
     by_question = group_by_question(fitted)

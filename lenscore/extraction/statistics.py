@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lenscore.jobs.spent import spent_on
 from lenscore.lenses.lens import Lens
+from lenscore.models.finite import first_not_finite
 
 # Rows (layers × positions) that the head projects at once: enough for its weights to be read seldom, few
 # enough for rows × vocabulary to stay in a processor's caches, or to be small on a GPU.
@@ -39,6 +40,17 @@ class LensStatistics:
     kl_to_final: Float[Tensor, "layers positions"]
     topk_ids: Int[Tensor, "layers positions k"]
     topk_logprobs: Float[Tensor, "layers positions k"]
+
+    def first_not_finite(self) -> tuple[int, int] | None:
+        """Return layer and position, of the lowest layer, where the distribution is none: a logit was NaN or +∞.
+
+        A target of which the logit is −∞ is impossible, and its log-probability of −∞ right.
+        """
+        # The divergences last: where the model's own distribution is none, every layer's is NaN.
+        for values in (self.top1_logprob, self.entropy, self.kl_to_final):
+            if (found := first_not_finite(values)) is not None:
+                return found[0], found[1]
+        return None
 
     def split(self, sizes: Sequence[int]) -> list["LensStatistics"]:
         """Return the statistics of neighbouring groups of positions."""

@@ -1,7 +1,7 @@
 """A context as token ids: where its answer begins, and how it is cut to a model's window."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import cast
@@ -27,11 +27,13 @@ class TokenisedContext:
         answer_start: index in ``ids`` of the first answer token.
         border_merged: whether the tokenizer merged prompt and answer across their border, so that
             the answer begins one token earlier, with a token that contains both.
+        name: how messages call it; no part of what makes two contexts equal.
     """
 
     ids: list[int]
     answer_start: int
     border_merged: bool
+    name: str = field(default="(unnamed)", compare=False)
 
     @property
     def predicting_ids(self) -> list[int]:
@@ -52,6 +54,15 @@ class TokenisedContext:
     def predicting_positions(self) -> range:
         """Indices of the states that predict the answer tokens: each one before its token."""
         return range(self.answer_start - 1, len(self.ids) - 1)
+
+
+def context_at(contexts: Sequence[TokenisedContext], position: int) -> TokenisedContext:
+    """Return the context that a predicting position belongs to, of all contexts' positions one after the other."""
+    for context in contexts:
+        if position < len(context.answer_ids):
+            return context
+        position -= len(context.answer_ids)
+    raise IndexError(f"position {position} after the last context")
 
 
 class ContextTokenizer:

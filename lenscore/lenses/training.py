@@ -17,8 +17,9 @@ import torch
 import transformers
 from jaxtyping import Float
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
 from lenscore.jobs.spent import spent_on
 from lenscore.lenses.divergences import LENS_DIVERGENCES
@@ -26,10 +27,12 @@ from lenscore.lenses.files import TrainedLens
 from lenscore.lenses.texts import LensTexts
 from lenscore.lenses.tuned import Translators
 from lenscore.models.device import resolve_device, use_threads
+from lenscore.models.finite import first_not_finite, not_finite
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.residuals import residual_states
 from lenscore.models.unembedding import Unembedding
 from lenscore.records import refuse_too_many_blocks
+from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.tuned_lens import TunedLensSpec
 
 _log = logging.getLogger(__name__)
@@ -88,7 +91,7 @@ def train(
     use_threads(threads)
     loaded = load_model(model_folder, dtype, resolve_device(device))
     refuse_too_many_blocks(loaded.name, loaded.n_layers)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    tokenizer = load_tokenizer(model_folder)
     training = train_lens(loaded, tokenizer, texts, settings)
     n_layers, n_held_out = training.translators.n_layers, training.n_tokens[2]
     table = pa.Table.from_pydict(
@@ -129,12 +132,13 @@ def train_lens(
 
     Raises:
         ContextError: the texts have no tokens.
+        NotFiniteError: states, or what the lens makes of them, have NaN or infinity.
     """
     loaded.model.requires_grad_(False)
     unembedding = loaded.unembedding
     generator = torch.Generator().manual_seed(settings.seed)
     parts = [
-        _states(loaded, tokenizer, [document.text for document in part], settings, generator)
+        _states(loaded, tokenizer, part, settings, generator)
         for part in (texts.train, texts.validation, texts.held_out)
     ]
     train, validation, held_out = parts
@@ -144,6 +148,9 @@ def train_lens(
         translators = fitter.fit(generator)
         logit_kl = divergences(unembedding, None, held_out)
         lens_kl = divergences(unembedding, translators, held_out)
+    for kl in (logit_kl, lens_kl):
+        if held_out.shape[1] and (at := first_not_finite(kl)) is not None:
+            raise not_finite(loaded.name, loaded.dtype, f"in a lens's distribution at layer {at[0]}")
     n_train, n_validation, n_held_out = (part.shape[1] for part in parts)
     return LensTraining(
         translators.to(torch.device("cpu")), logit_kl, lens_kl, fitter.best_steps, (n_train, n_validation, n_held_out)
@@ -153,7 +160,7 @@ def train_lens(
 def _states(
     loaded: LoadedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
+    documents: Sequence[Document],
     settings: TunedLensSpec,
     generator: torch.Generator,
 ) -> States:
@@ -164,16 +171,19 @@ def _states(
     """
     window = loaded.n_positions
     found = [torch.empty(loaded.n_layers + 1, 0, loaded.width, dtype=loaded.dtype)]
-    for text in texts:
-        ids = tokenizer(text, truncation=window is not None, max_length=window)["input_ids"]
+    for document in documents:
+        ids = tokenizer(document.text, truncation=window is not None, max_length=window)["input_ids"]
         if len(ids) < 2:
             continue
         chosen = 1 + torch.randperm(len(ids) - 1, generator=generator)[: settings.tokens_per_document]
         inputs = {"input_ids": torch.tensor([ids], device=loaded.device)}
         # Cloned outside of inference mode, so that gradients may be taken through what is made of them.
         found.append(residual_states(loaded, inputs, chosen.sort().values.to(loaded.device)).cpu().clone())
+        if (at := first_not_finite(found[-1])) is not None:
+            place = f"at layer {at[0]} of the document {document.document_id}, which its tuned lens is to be trained on"
+            raise not_finite(loaded.name, loaded.dtype, place)
     states = torch.cat(found, dim=1)
-    if texts and states.shape[1] == 0:
+    if documents and states.shape[1] == 0:
         raise ContextError("the documents that the tuned lens is to be trained on have no two tokens")
     return states
 

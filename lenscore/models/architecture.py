@@ -8,30 +8,49 @@ it uses these names. What was found is not trusted: every job compares the resul
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from lenscore.errors import ArchitectureError
 
 # Paths from the model to its list of blocks. The module that holds the list holds the final norm too.
 _BLOCKS = (
     "model.layers",  # Llama, Mistral, Qwen, Gemma, Phi, OLMo, StableLM, Cohere, Granite
+    "model.language_model.layers",  # Gemma 3 and 4 with their vision towers, and other models with one
+    "language_model.model.layers",
     "transformer.h",  # GPT-2, GPT-J, BLOOM, Falcon
     "gpt_neox.layers",
     "model.decoder.layers",  # OPT
     "transformer.blocks",
     "transformer.layers",
     "model.blocks",
-    "backbone.layers",
+    "backbone.layers",  # Mamba
+    "biogpt.layers",
+    "gpt_neox_japanese.layers",
+    "rwkv.blocks",
 )
-_FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm")
+_FINAL_NORMS = (
+    "norm",
+    "ln_f",
+    "final_layer_norm",
+    "final_layernorm",
+    "norm_f",
+    "final_norm",
+    "embedding_norm",  # LFM2, whose name for it misleads
+    "layer_norm",  # XGLM, BioGPT
+    "layernorm",
+    "ln_out",  # RWKV
+)
 # Projections from the width of the residual stream to that of the embeddings, before the head.
 _PROJECTIONS = ("project_out",)
 
 # Names in a config for what is done to the head's output, in the order in which it is done.
 _MULTIPLIERS = ("logit_scale", "lm_head_multiplier")  # Cohere; Falcon-H1
 _DIVISORS = ("logits_scaling",)  # Granite
-_SOFT_CAPS = ("final_logit_softcapping",)  # Gemma 2 and 3
+_SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap")  # Gemma 2 to 4; RecurrentGemma
+# Names in a config for the number of residual streams that run side by side.
+_STREAMS = ("altup_num_inputs", "hc_mult")  # Gemma 3n; DeepSeek-V4, HY-4
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,8 @@ class Architecture:
         final_norm: None where the model has none (OPT with its norms after the blocks).
         projection: applied between final norm and head; None in most models.
         head: maps to the vocabulary, bias included.
+        head_dtype: the precision of the head's weights, to which its input is cast: some models keep their residual
+            stream in float32 beside weights in half precision.
         logit_scale: multiplies the head's output.
         soft_cap: c in c·tanh(logits / c), applied last; None where there is none.
     """
@@ -53,6 +74,7 @@ class Architecture:
     final_norm: nn.Module | None
     projection: nn.Module | None
     head: nn.Module
+    head_dtype: torch.dtype
     logit_scale: float
     soft_cap: float | None
 
@@ -62,8 +84,10 @@ def find_architecture(model: PreTrainedModel) -> Architecture:
 
     Raises:
         ArchitectureError: the blocks, the final norm or the head was not found; names what was
-            looked for and what the model has.
+            looked for and what the model has. Or the model has several residual streams.
     """
+    config = model.config.get_text_config()
+    _refuse_several_streams(model, config)
     stack, blocks = _find_blocks(model)
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Module):
@@ -71,7 +95,6 @@ def find_architecture(model: PreTrainedModel) -> Architecture:
             f"{model_name(model)}: the head was not found: get_output_embeddings() gives {head!r}; "
             "a causal language model whose class defines it is needed"
         )
-    config = model.config.get_text_config()
     scale = 1.0
     for name in _MULTIPLIERS:
         scale *= getattr(config, name, None) or 1.0
@@ -84,9 +107,25 @@ def find_architecture(model: PreTrainedModel) -> Architecture:
         final_norm=_find_final_norm(model, stack),
         projection=next((part for name in _PROJECTIONS if (part := getattr(stack, name, None)) is not None), None),
         head=head,
+        head_dtype=_dtype_of(head),
         logit_scale=scale,
         soft_cap=caps[0] if caps else None,
     )
+
+
+def _refuse_several_streams(model: PreTrainedModel, config: PreTrainedConfig) -> None:
+    for name in _STREAMS:
+        if (n_streams := getattr(config, name, None) or 1) > 1:
+            raise ArchitectureError(
+                f"{model_name(model)}: its residual stream consists of {n_streams} streams that blocks mix ({name} in "
+                "its config), and no layer has one state that its head could read: leave the model out of the study"
+            )
+
+
+def _dtype_of(head: nn.Module) -> torch.dtype:
+    # A packed head says it itself: its plain weight would have to be made again.
+    dtype = getattr(head, "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else next(head.parameters()).dtype
 
 
 def _find_blocks(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:

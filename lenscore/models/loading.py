@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lenscore.jobs.spent import spent_on
 from lenscore.models.architecture import Architecture, find_architecture, model_name
 from lenscore.models.unembedding import Unembedding
+from lenscore.sources.pretrained import load_weights
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,9 @@ def load_model(folder: Path, dtype: str, device: str) -> LoadedModel:
         device: ``cpu`` or ``cuda`` (:func:`lenscore.models.device.resolve_device`).
 
     Raises:
+        SourceError: the model cannot be built, or its weights are not exactly those that it needs.
         ArchitectureError: a part of the model was not found.
     """
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), device_map=device, use_safetensors=True, local_files_only=True
-    )
+    model = load_weights(folder, getattr(torch, dtype), device)
     model.eval()
     return LoadedModel.of(model)

@@ -16,6 +16,7 @@ class Unembedding:
     norm: nn.Module | None
     projection: nn.Module | None
     head: nn.Module
+    head_dtype: torch.dtype
     logit_scale: float
     soft_cap: float | None
 
@@ -26,6 +27,7 @@ class Unembedding:
             norm=architecture.final_norm,
             projection=architecture.projection,
             head=architecture.head,
+            head_dtype=architecture.head_dtype,
             logit_scale=architecture.logit_scale,
             soft_cap=architecture.soft_cap,
         )
@@ -35,10 +37,12 @@ class Unembedding:
 
         At layer L these are the model's own logits (nostalgebraist 2020, the logit lens).
         """
-        for part in (self.norm, self.projection, self.head):
+        for part in (self.norm, self.projection):
             if part is not None:
                 states = part(states)
-        logits = states * self.logit_scale if self.logit_scale != 1.0 else states
+        logits: Tensor = self.head(states.to(self.head_dtype))
+        if self.logit_scale != 1.0:
+            logits = logits * self.logit_scale
         if self.soft_cap is not None:
             logits = self.soft_cap * torch.tanh(logits / self.soft_cap)
         return logits.float()

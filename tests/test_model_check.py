@@ -1,0 +1,232 @@
+"""Every fault of a model's files is one line that names it, told before a job runs the model."""
+
+import json
+import re
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lenscore.errors import SourceError, StoreError
+from lenscore.models.loading import load_model
+from lenscore.sources.model_check import check_model
+from lenscore.sources.pretrained import load_tokenizer
+from tests.helpers_sources import trained_tokenizer
+
+WHERE = "models.tiny: path:somewhere"
+LLAMA: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+
+
+def save_llama(folder: Path, **changed: Any) -> None:
+    tokenizer = trained_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(**{**LLAMA, "vocab_size": len(tokenizer), "tie_word_embeddings": False, **changed})
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_llama(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit_config(folder: Path, **changed: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+
+
+def edit_weights(folder: Path, edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file(edit(weights) or weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(SourceError) as raised:
+        check_model(folder, WHERE)
+    message = str(raised.value)
+    assert message.startswith(WHERE)
+    assert "\n" not in message
+    assert len(message) < 800
+    return message
+
+
+def test_an_intact_model_passes(model: Path) -> None:
+    check_model(model, WHERE)
+
+
+def test_a_tied_head_is_not_missing(tmp_path: Path) -> None:
+    save_llama(tmp_path, tie_word_embeddings=True)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    check_model(tmp_path, WHERE)
+
+
+def without_head(weights: dict[str, torch.Tensor]) -> None:
+    del weights["lm_head.weight"]
+
+
+def under_another_prefix(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"wrapped.{name}": weight for name, weight in weights.items()}
+
+
+def with_nan(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.layers.1.mlp.up_proj.weight"][7, 5] = torch.nan
+
+
+def with_infinity(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.norm.weight"][3] = -torch.inf
+
+
+def with_nan_in_half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    halved = {name: weight.bfloat16() for name, weight in weights.items()}
+    halved["lm_head.weight"][-1, -1] = torch.nan
+    return halved
+
+
+def with_a_name_that_acts(weights: dict[str, torch.Tensor]) -> None:
+    weights["\x1b[31mred\n" + "long" * 100] = torch.ones(2)
+
+
+def another_norm(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.norm.weight"] = torch.ones(33)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (without_head, "not those of the LlamaForCausalLM .*: missing are lm_head.weight; "),
+        (under_another_prefix, r"missing are .* and 27 more; the model has no place for wrapped\..* and 27 more"),
+        (with_a_name_that_acts, r"the model has no place for \\x1b\[31mred\\n(long){20}[long]*; both"),
+        (another_norm, r"of another shape are model\.norm\.weight with shape \(33,\) instead of \(32,\)"),
+        (with_nan, r"model\.layers\.1\.mlp\.up_proj\.weight in model\.safetensors has NaN or infinity"),
+        (with_infinity, r"model\.norm\.weight in model\.safetensors has NaN or infinity"),
+        (with_nan_in_half, r"lm_head\.weight in model\.safetensors has NaN or infinity"),
+    ],
+)
+def test_weights_that_are_not_the_models(model: Path, edit: Any, says: str) -> None:
+    edit_weights(model, edit)
+    assert_says(refusal(model), says)
+
+
+def assert_says(message: str, pattern: str) -> None:
+    assert re.search(pattern, message), message
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"num_hidden_layers": 4}, r"missing are model\.layers\.3\..* and 6 more"),
+        ({"num_hidden_layers": 2}, r"the model has no place for model\.layers\.2\..* and 6 more"),
+        ({"hidden_size": 64}, r"of another shape are lm_head\.weight with shape \(\d+, 32\) instead of \(\d+, 64\)"),
+        ({"vocab_size": 4000}, r"of another shape are lm_head\.weight .* instead of \(4000, 32\)"),
+        ({"hidden_size": "32"}, r"cannot load config\.json: .*hidden_size"),
+        ({"num_attention_heads": 0}, "cannot load "),
+        ({"hidden_act": "polish"}, "cannot load its weights as llama: .*polish"),
+        ({"rope_parameters": "long"}, "cannot load "),
+        ({"model_type": "nonsense"}, r"cannot load config\.json: .*nonsense"),
+        ({"model_type": None}, r"cannot load config\.json: "),
+        ({"model_type": "nonsense", "auto_map": {"AutoConfig": "code.Config"}}, "such code is never run"),
+        ({"model_type": "t5"}, "t5 is an encoder and a decoder"),
+        ({"model_type": "vit"}, "vit in config.json is no causal language model of transformers"),
+        ({"model_type": "mistral", "hidden_size": 2**17, "intermediate_size": 2**19}, "of another shape are "),
+        (
+            {"_attn_implementation": "flash_attention_2", "attn_implementation": "flash_attention_2"},
+            "is not installed: FlashAttention2",
+        ),
+        (
+            {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+            "a library is not installed: .*[Gg][Pp][Tt][Qq]",
+        ),
+    ],
+    ids=str,
+)
+def test_a_config_that_is_not_the_models(model: Path, changed: dict[str, Any], says: str) -> None:
+    edit_config(model, **changed)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert_says(refusal(model), says)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+    assert grown < 0.5, f"{grown:.1f} GB were built"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"llama"', "null", "{}", '{"model_type": ["llama"]}'])
+def test_a_config_that_is_none(model: Path, content: str) -> None:
+    (model / "config.json").write_text(content)
+    assert "config.json" in refusal(model)
+
+
+def test_code_that_comes_with_a_model_is_not_run(model: Path, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (model / "code.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\nclass Config: ...\n")
+    edit_config(model, model_type="nonsense", auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.M"})
+    assert "auto_map" in refusal(model)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("tokenizer.json", "{"), ("tokenizer.json", "[]"), ("tokenizer_config.json", "{")]
+)
+def test_a_tokenizer_that_is_broken(model: Path, name: str, content: str) -> None:
+    (model / name).write_text(content)
+    assert "its tokenizer" in refusal(model)
+
+
+def test_a_tokenizer_that_is_missing(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    assert "tokenizer" in refusal(model)
+
+
+def test_a_tokenizer_that_is_larger_than_the_embedding(tmp_path: Path) -> None:
+    save_llama(tmp_path, vocab_size=len(trained_tokenizer()) - 1)
+    n = len(trained_tokenizer())
+    assert f"token ids up to {n - 1}, but the model has embeddings for {n - 1}" in refusal(tmp_path)
+
+
+def test_a_special_token_beyond_the_embedding_that_no_text_has(model: Path) -> None:
+    tokenizer = trained_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.save_pretrained(model)
+    check_model(model, WHERE)
+    tokenizer.add_tokens(["picture"])
+    tokenizer.save_pretrained(model)
+    assert f"token ids up to {len(tokenizer) - 1}, but" in refusal(model)
+
+
+@pytest.mark.parametrize("index", ["[]", "{", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "null"])
+def test_an_index_that_is_none(model: Path, index: str) -> None:
+    (model / "model.safetensors.index.json").write_text(index)
+    assert "model.safetensors.index.json is not an index of shards" in refusal(model)
+
+
+def test_too_many_blocks_are_found_before_they_are_built(model: Path) -> None:
+    edit_config(model, num_hidden_layers=10**9)
+    with pytest.raises(StoreError, match="has 1000000000 blocks"):
+        check_model(model, WHERE)
+
+
+def test_a_job_refuses_such_a_model_too(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    edit_weights(model, without_head)
+    with pytest.raises(SourceError, match=r"missing are lm_head\.weight"):
+        load_model(model, "float32", "cpu")
+    assert "newly initialized" not in capfd.readouterr().err
+
+
+def test_mistrals_wrong_pattern_is_mended(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A tokenizer of the size and kind that transformers warns of splits upper case from lower case words."""
+    file = model / "tokenizer.json"
+    saved = json.loads(file.read_text())
+    vocabulary = saved["model"]["vocab"]
+    vocabulary |= {f"<filler {number}>": number for number in range(len(vocabulary), 100_001)}
+    file.write_text(json.dumps(saved))
+    edit_config(model, model_type="mistral", transformers_version="4.50.0")
+    tokenizer = load_tokenizer(model)
+    assert "incorrect regex" not in capfd.readouterr().err
+    words = [word for word, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("the RedCross")]
+    assert words == ["the", "ĠRed", "Cross"]
