@@ -32,7 +32,7 @@ class Plan:
 
     def versions(self, rule: str) -> Callable[[Wildcards], dict[str, str]]:
         """Return the function that gives the parameter ``versions`` of a rule."""
-        return lambda wildcards: self._jobs.versions(rule, dict(wildcards.items()))
+        return lambda wildcards: self._jobs.versions.of(rule, dict(wildcards.items()))
 
     def inputs(self, rule: str) -> Callable[[Wildcards], dict[str, str | list[str]]]:
         """Return the function that gives a rule's inputs by name."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from lenscore.plan.rules.render_charts import ChartsInputs, ChartsJob, ChartsOut
 from lenscore.plan.rules.render_report import PageInputs, PageJob, PageOutputs
 from lenscore.plan.rules.train_lens import TrainLensInputs, TrainLensJob, TrainLensOutputs
 from lenscore.plan.shards import Shards, shard_name
+from lenscore.plan.versions import RuleVersions
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.lenses import LENSES
 from lenscore.study.models import ModelSpec
@@ -34,28 +34,15 @@ from lenscore.study.study import Study
 Wildcards = Mapping[str, str]
 Out = TypeVar("Out", bound=Outputs)
 
-# On what the results of rules depend besides the project's own code.
-_MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
-_LIBRARIES = {
-    "train_lens": _MODEL_LIBRARIES,
-    "extract_shard": _MODEL_LIBRARIES,
-    "reference_means": _MODEL_LIBRARIES,
-    "ablate_shard": _MODEL_LIBRARIES,
-    "build_contexts": ("bm25s",),
-    "load_database": ("duckdb", "tokenizers"),
-    "render_charts": ("altair", "vl-convert-python"),
-}
 # A context set's fields that concern a model's window: they decide nothing about how contexts are built.
 _OF_THE_WINDOW = ("overflow", "cut")
 
 # Contexts × models from which on a study is estimated before it starts; a smaller one is done as soon.
 _LARGE = 200
 
-_version = cache(version)
-
 
 class StudyJobs:
-    """The jobs of a study: a method a rule, named like it, which takes the rule's wildcards.
+    """The jobs of a study: a method a rule, named like it, which takes the rule's wildcards; and their versions.
 
     Args:
         study: the config.
@@ -70,7 +57,7 @@ class StudyJobs:
         self.model_of_folder = {spec.folder_name(name): name for name, spec in study.models.items()}
         self.needs_means = "mean" in study.ablation.replacements
         self.is_large = study.n_contexts * len(study.models) >= _LARGE
-        self._code = code
+        self.versions = RuleVersions(code, study.lenses)
         self._contents = contents
         self._template = cache(lambda prompt: read_template(template_path(prompt)))
 
@@ -123,20 +110,6 @@ class StudyJobs:
             outputs=self._outputs("estimate_study", EstimateOutputs),
             config=self.study.model_dump(mode="json", exclude={"analysis", "report"}),
         )
-
-    def versions(self, rule: str, wildcards: Wildcards) -> dict[str, str]:
-        """Return the versions that decide a job's result: of all code that its script can reach, and of libraries.
-
-        Of an extraction, the code is one version a lens: what makes another lens's records is no part of it.
-        """
-        script = _script(rule)
-        if rule == "extract_shard":
-            code = {f"code of lens {name}": self._code.of(script, [LENSES[name].module]) for name in self.study.lenses}
-        elif rule == "train_lens":
-            code = {"code": self._code.of(script, [str(LENSES[wildcards["lens"]].training)])}
-        else:
-            code = {"code": self._code.of(script)}
-        return code | {name: _version(name) for name in _LIBRARIES.get(rule, ())}
 
     def check(self) -> StudyCheck:
         """Return what the first jobs that read the dataset check it for."""
@@ -295,7 +268,7 @@ class StudyJobs:
             ablation_shards=ablation_shards,
             scopes=self.study.ablation.scopes,
             replacements=self.study.ablation.replacements,
-            extraction_code=self._code.of(_script("extract_shard"), self._lens_modules),
+            extraction_code=self.versions.extraction_code,
         )
 
     def analyse(self, wildcards: Wildcards) -> AnalyseJob:
@@ -340,10 +313,6 @@ class StudyJobs:
     def _outputs(self, rule: str, outputs: type[Out], wildcards: Wildcards | None = None) -> Out:
         values = {"study": self.study.study, **(wildcards or {})}
         return outputs.model_validate({name: _filled(path, values) for name, path in paths.OUTPUTS[rule].items()})
-
-    @property
-    def _lens_modules(self) -> list[str]:
-        return [LENSES[name].module for name in self.study.lenses]
 
     def _model_folder(self, model: str) -> Path:
         return Path(paths.MODEL.format(model_folder=self.study.models[model].folder_name(model)))
@@ -394,10 +363,6 @@ class StudyJobs:
             for rule, of_rule in self.wildcards().items()
             if rule != "render_report"
         }
-
-
-def _script(rule: str) -> Path:
-    return Path(f"workflow_scripts/{rule}.py")
 
 
 def _of_shard(model: str, context_set: str, shard: int) -> Wildcards:

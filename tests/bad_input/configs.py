@@ -141,7 +141,7 @@ CONFIGS = [
     config("context_sets/main/orders", 10**6, "orders: must be at most 1000"),
     config("models", {}, "models: must not be empty"),
     config("models/m/source", "gpt2", "models.m.source: must be hub:<owner/name>"),
-    config("models/m/source", "wheel:--index-url==1", "models.m", "a wheel: model needs member"),
+    config("models/m/source", "wheel:--index-url==1", "models.m.source: must be hub:<owner/name>"),
     config("models/m/window", 7, "models.m.window: must be at least 8"),
     config("models/m/window", 2**31, "models.m.window: must be at most 2147483647"),
     config("models/m/chat", {"date": "today"}, "models.m.chat.date: must be a date as in 2025-01-31; found 'today'"),
