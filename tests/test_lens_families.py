@@ -129,15 +129,34 @@ def test_a_nan_fails_the_self_check() -> None:
 
 def test_states_that_differ_are_told_by_how_much() -> None:
     states = ReferencePass.of(LoadedModel.of(tiny_model("llama")), CONTEXT).states
-    assert difference_beyond_rounding(states * (1 + 1e-6), states, torch.float32) is None
-    assert difference_beyond_rounding(states * 1.01, states, torch.float32) == "a share of 0.01"
-    assert difference_beyond_rounding(states * 1.01, states, torch.bfloat16) is None
-    assert difference_beyond_rounding(states * float("nan"), states, torch.bfloat16) is not None
+    assert difference_beyond_rounding(states * (1 + 1e-6), states, torch.float32, 3) is None
+    assert difference_beyond_rounding(states * 1.01, states, torch.float32, 3) == "a share of 0.01"
+    assert difference_beyond_rounding(states * 1.01, states, torch.bfloat16, 3) is None
+    assert difference_beyond_rounding(states * float("nan"), states, torch.bfloat16, 3) is not None
     small = states.clone()
     small[1, 0] *= 1000.0  # one state that is large by nature
     wrong = small.clone()
     wrong[2, 2] *= 1.01
-    assert difference_beyond_rounding(wrong, small, torch.float32) == "a share of 0.01"
+    assert difference_beyond_rounding(wrong, small, torch.float32, 3) == "a share of 0.01"
+
+
+def test_rounding_in_half_precision_grows_with_the_root_of_the_depth() -> None:
+    states = ReferencePass.of(LoadedModel.of(tiny_model("llama")), CONTEXT).states
+    assert difference_beyond_rounding(states * 1.07, states, torch.bfloat16, 8) is not None
+    assert difference_beyond_rounding(states * 1.07, states, torch.bfloat16, 32) is None
+    assert difference_beyond_rounding(states * 1.11, states, torch.bfloat16, 32) is not None
+    assert difference_beyond_rounding(states * 1.001, states, torch.float32, 32) is not None
+
+
+def test_a_single_token_that_a_router_sends_elsewhere_is_passed_over_where_the_middle_counts() -> None:
+    states = ReferencePass.of(LoadedModel.of(tiny_model("llama")), CONTEXT).states
+    assert states.shape[1] >= 3
+    one, most = states.clone(), states * 2.0
+    one[:, 0] *= 2.0
+    assert difference_beyond_rounding(one, states, torch.bfloat16, 3) is not None
+    assert difference_beyond_rounding(one, states, torch.bfloat16, 3, middle=True) is None
+    assert difference_beyond_rounding(one, states, torch.float32, 3, middle=True) is not None
+    assert difference_beyond_rounding(most, states, torch.bfloat16, 3, middle=True) is not None
 
 
 def test_hooks_are_gone_after_a_failure() -> None:

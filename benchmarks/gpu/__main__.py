@@ -6,7 +6,9 @@ crashed. On a machine without a GPU the check checks itself, on the CPU, in seco
 
 import argparse
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -29,7 +31,11 @@ def main() -> int:
     setting = Setting(device, None if arguments.model is None else str(arguments.model.resolve()))
     parts = [part for part in PARTS if _is_wanted(part, device, arguments.only)]
     with TemporaryDirectory() as unpacked:
-        wheels = unpack(missing_modules(), Path(unpacked))
+        try:
+            wheels = unpack(missing_modules(), Path(unpacked))
+        except FileNotFoundError as error:
+            print(error, file=sys.stderr)
+            return 1
         check = Check(device, datetime.now(UTC).isoformat(" ", "seconds"), arguments.budget, wheels)
 
         def after_each(outcomes: Sequence[Outcome]) -> None:
@@ -50,9 +56,10 @@ def _is_wanted(part: Part, device: str, only: Sequence[str] | None) -> bool:
 
 
 def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    # Not asked of PyTorch: to import it may take half a minute on a machine that has just started, and each part does.
+    if shutil.which("nvidia-smi") is None:
+        return "cpu"
+    return "cuda" if subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).stdout.strip() else "cpu"
 
 
 def _environment(unpacked: str) -> dict[str, str]:
@@ -61,6 +68,7 @@ def _environment(unpacked: str) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "HF_HUB_OFFLINE": "1",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # a kernel at a time: a pool of compilers takes longer to start
         # A bug of the project must not pass for a model whose contexts cannot share their prefixes.
         "LENSCORE_ON_SHARING_ERROR": "raise",
     }

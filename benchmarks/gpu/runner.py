@@ -45,8 +45,8 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it crashed, or one of its claims does not hold. To run out of time is no failure."""
-        return self.status == "crashed" or any(line.get("holds") is False for line in self.lines)
+        """Whether it crashed, has no result, or one of its claims does not hold. To run out of time is no failure."""
+        return self.status == "crashed" or not self.lines or any(line.get("holds") is False for line in self.lines)
 
 
 def run_parts(

@@ -66,6 +66,12 @@ _SMALL = {
 }  # fmt: skip
 
 
+# Weights that write into the residual stream; an initial block's output is about 70 times as large as the embedding.
+_WRITTEN = ("o_proj.weight", "down_proj.weight", "experts.down_proj")
+_EMBEDDING_OVER_BLOCK = 1 / 70
+_ROUTER, _SURE = "mlp.gate.weight", 5.0
+
+
 def config_of(shape: str, small: bool) -> tf.PreTrainedConfig:
     """Return the config of a shape: ``llama-1b``, ``llama-8b``, ``qwen3-moe``, ``smollm2-135m`` or ``wide``."""
     config = _CONFIGS[shape]()
@@ -77,14 +83,25 @@ def config_of(shape: str, small: bool) -> tf.PreTrainedConfig:
 
 
 def random_model(config: tf.PreTrainedConfig, dtype: torch.dtype, device: str) -> PreTrainedModel:
-    """Return a model with the random weights that training would begin with, made on its device.
+    """Return a model with random weights, made on its device.
 
-    The states stay of a size: every block normalises what it reads, and adds a little.
+    They are those that training would begin with. In half precision two of them would make rounding look like a fault:
+    what blocks write is made so small that all of it together is about as large as the embedding, or a token's own
+    state would drown in what rounding does to the rest; and routers are made sure of their choice, as trained ones are.
     """
     torch.manual_seed(0)
     with torch.device(device):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.eval()
+    if dtype == torch.float32:
+        return model
+    written = _EMBEDDING_OVER_BLOCK / (2 * config.num_hidden_layers) ** 0.5
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(_WRITTEN):
+                parameter.mul_(written)
+            elif name.endswith(_ROUTER):
+                parameter.mul_(_SURE)
     return model
 
 

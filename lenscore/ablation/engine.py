@@ -117,7 +117,7 @@ class AblationEngine:
 
     def _check_intact(self, scope: Scope, intact: States, checked: States) -> None:
         """Prove that a run in which nothing is ablated gives what the model gives."""
-        if difference := difference_beyond_rounding(intact, checked, self.run.precision):
+        if difference := difference_beyond_rounding(intact, checked, self.run.precision, self.run.loaded.n_layers):
             raise SelfCheckError(
                 f"{self.run.loaded.name}: with nothing ablated, its last layer's states differ by {difference} from "
                 f"the model's own (scope: {scope}): its blocks read or write more than the residual stream, and cannot "

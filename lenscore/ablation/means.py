@@ -112,7 +112,7 @@ def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]
         output = forward(*args, **kwargs)
         contribution = output_state(output)[0].double() - block_input
         sums[0, index] += contribution[:-1].sum(0)  # nothing is predicted from the last token
-        sums[1, index] += contribution[list(predicting)].sum(0)
+        sums[1, index] += contribution[predicting.start : predicting.stop].sum(0)
         return output
 
     for context in contexts:

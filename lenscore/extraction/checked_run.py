@@ -136,12 +136,15 @@ class CheckedRun:
         # Rounded products move the states away from the model's own. Sharing must not move the rounded states.
         expected = self.runner.states_of_one(reference.context) if rounded else reference.states
         if self.runner.fallback_reason is None:
-            if difference := difference_beyond_rounding(states[:, of_reference], expected, self.precision):
+            found, n_blocks = states[:, of_reference], self.loaded.n_layers
+            if difference := difference_beyond_rounding(found, expected, self.precision, n_blocks):
                 self.runner.fall_back(f"its states in a tree differ by {difference} from those of a context alone")
                 states = self.runner.states(contexts)
             else:
                 _log.info("contexts share their prefixes: states agree with those of a context alone")
-        final = reference.states if rounded else states[:, of_reference]
+        # In half precision, states that were just found to be right need not give the same logits: rounding is coarse.
+        of_model = rounded or (self.precision != torch.float32 and self.runner.fallback_reason is None)
+        final = reference.states if of_model else states[:, of_reference]
         self.self_check_difference = reference.check_last_layer(self.loaded.unembedding, final)
         _log.info(
             "self-check: the lens at the last layer is within %.1e of the model's logits", self.self_check_difference

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lenscore.models.blocks import input_state, output_state, patched_blocks, with_output_state
 from lenscore.models.loading import LoadedModel
@@ -35,6 +36,11 @@ _IMPLEMENTATIONS: dict[AttentionKind, Callable[[ContextTree, Sequence[Chunk], to
     "sdpa": AttentionBySpans,
     "flex": AttentionByTree,
 }
+
+
+# All but cuDNN's, which plans anew for each new number of queries and keys: a tree has many, and a plan takes longer
+# than the attention that it is for.
+_SDPA_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 class _StopBlock(Exception):
@@ -97,7 +103,11 @@ def patched_for_tree(
         "input_ids": torch.tensor([tree.ids], device=loaded.device),
         "position_ids": torch.tensor([tree.depths], device=loaded.device),
     }
-    with patched_attention(loaded.model, tree_pass.attend), patched_blocks(blocks, tree_pass.run_block):
+    with (
+        patched_attention(loaded.model, tree_pass.attend),
+        patched_blocks(blocks, tree_pass.run_block),
+        sdpa_kernel(_SDPA_KERNELS),
+    ):
         yield partial(loaded.run_blocks, **inputs)
 
 

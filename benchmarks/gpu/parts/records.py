@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -10,10 +11,14 @@ from benchmarks.gpu.contexts import Questions, made_questions, tokenised_questio
 from benchmarks.gpu.engines import ATTENTIONS, checked_run, statistics
 from benchmarks.gpu.plain import plain_rows
 from benchmarks.gpu.plan import Line, Setting
-from benchmarks.gpu.rows import EXACT, Rows, agreement
+from benchmarks.gpu.rows import EXACT, ROUNDED, Rows, agreement
 from benchmarks.gpu.shapes import config_of, on_device, random_model
+from lenscore.ablation.means import mean_contributions
+from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.models.device import use_threads
+from lenscore.models.loading import load_model
+from lenscore.models.products import multiplies_bf16
 
 _SHAPE = "smollm2-135m"
 _QUESTIONS, _DOCUMENTS, _POSITIONS = 2, 6, 3
@@ -38,6 +43,29 @@ def run(setting: Setting) -> Iterator[Line]:
             on_cpu = on_cpu or statistics(checked_run(model), questions)["logit"]
             rows = _compared(Rows.of_statistics(found), Rows.of_statistics(on_cpu))
             yield {**line, "reference": "the engine, CPU", **rows, **_other_columns(found, on_cpu)}
+    with TemporaryDirectory() as scratch:
+        yield from _from_files(model, questions[:1], Path(scratch), setting.device, about)
+
+
+def _from_files(model: PreTrainedModel, questions: Questions, folder: Path, device: str, about: Line) -> Iterator[Line]:
+    """Load the model from its files as a job does, and run it exactly, with rounded products, and for blocks' means."""
+    model.save_pretrained(folder)
+    contexts = [context for question in questions for context in question]
+    plain = plain_rows(model, contexts, batch=1)
+    about = {"kind": "records", **about, "contexts": len(contexts), "reference": "plain transformers, CPU"}
+    exact = CheckedRun.load(folder, "float32", "exact", device)
+    found = Rows.of_statistics(statistics(exact, questions)["logit"])
+    yield {**about, "attention": "sdpa, from files", "sharing": exact.prefix_sharing, **_compared(found, plain)}
+    if multiplies_bf16(torch.device(device)):
+        rounded = CheckedRun.load(folder, "float32", "bf16", device)
+        compared = agreement(Rows.of_statistics(statistics(rounded, questions)["logit"]), plain, ROUNDED.lead)
+        line = {**compared.as_line(), "allowed": ROUNDED.mean, "holds": compared.within(ROUNDED)}
+        yield {**about, "attention": "sdpa, matmul: bf16", "sharing": rounded.prefix_sharing, **line}
+    own, expected = (mean_contributions(load_model(folder, "float32", where), contexts) for where in (device, "cpu"))
+    for scope, mean in expected.items():
+        apart = ((own[scope].cpu() - mean).norm() / mean.norm()).item()
+        case = f"blocks' mean contributions, {scope} tokens"
+        yield {"kind": "event", "case": case, "detail": f"a share of {apart:.0e}", "holds": apart < 1e-4}
 
 
 def _model_and_questions(setting: Setting) -> tuple[PreTrainedModel, Questions, str]:
