@@ -83,8 +83,8 @@ def _lens_statistics(
     by_position = torch.stack([lens.translate(states[layer], layer) for layer in range(n_layers)], dim=1)
     step = max(1, _ROWS_AT_ONCE[states.device.type] // n_layers)
     parts = [
-        _of_positions(lens.unembedding(part), part_targets.tolist(), top_k)
-        for part, part_targets in zip(by_position.split(step), targets.split(step), strict=True)
+        _of_positions(lens.unembedding(part), part_targets, top_k)
+        for part, part_targets in zip(by_position.split(step), targets.to(states.device).split(step), strict=True)
     ]
     return LensStatistics(
         **{name: torch.cat([part[name] for part in parts]).transpose(0, 1).cpu() for name in parts[0]}
@@ -92,7 +92,7 @@ def _lens_statistics(
 
 
 def _of_positions(
-    logits: Float[Tensor, "positions layers vocabulary"], targets: Sequence[int], top_k: int
+    logits: Float[Tensor, "positions layers vocabulary"], targets: Int[Tensor, " positions"], top_k: int
 ) -> dict[str, Tensor]:
     """Return the fields of :class:`LensStatistics`, positions first, from logits, which are overwritten.
 
@@ -107,7 +107,7 @@ def _of_positions(
     log_sum = (total / p.gather(-1, top1[..., None])[..., 0]).log()
     entropy = log_sum - _sum_of_products(p, logits) / total
     cross_entropy = log_sum - (p[:, -1:] * logits).sum(-1) / total[:, -1:]
-    at_target = torch.stack([of_position[:, target] for of_position, target in zip(logits, targets, strict=True)])
+    at_target = logits.gather(-1, targets[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
     return {
         "top1_id": top1,
         "top1_logprob": -log_sum,
@@ -150,14 +150,18 @@ def _sum_of_products(
 
 def _count_before_(
     logits: Float[Tensor, "positions layers vocabulary"],
-    targets: Sequence[int],
+    targets: Int[Tensor, " positions"],
     at_target: Float[Tensor, "positions layers"],
 ) -> Int[Tensor, "positions layers"]:
-    """Count the tokens that come before each target, turning the logits into ones and zeros on the way.
+    """Count the tokens that come before each target. On a CPU the logits become ones and zeros on the way.
 
-    In place and in float32, which counts exactly up to 2²⁴: sums of booleans are several times slower.
+    There in place and in float32, which counts exactly up to 2²⁴: sums of booleans are several times slower.
     """
-    for of_position, target, at in zip(logits, targets, at_target[..., None], strict=True):
+    if logits.is_cuda:
+        ids = torch.arange(logits.shape[-1], device=logits.device)
+        first = (logits == at_target[..., None]) & (ids < targets[:, None, None])
+        return ((logits > at_target[..., None]) | first).sum(-1)
+    for of_position, target, at in zip(logits, targets.tolist(), at_target[..., None], strict=True):
         of_position[:, :target].ge_(at)
         of_position[:, target + 1 :].gt_(at)
         of_position[:, target] = 0.0
