@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from lenscore.errors import SourceError
 from lenscore.sources.models import fetch_model
@@ -15,9 +16,9 @@ MEMBERS = {
     "up": "../../evil.gguf",
     "absolute": "/evil.gguf",
     "link": "tiny_llm/link.gguf",
-    "folder": "tiny_llm/folder.gguf/",
-    "dots": "tiny_llm/..",
 }
+# What is no name of a file is refused before anything is fetched.
+NO_FILES = ("tiny_llm/folder.gguf/", "tiny_llm/..", "..")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 info.external_attr = (stat.S_IFLNK | 0o777) << 16
                 archive.writestr(info, str(tmp_path / "secret"))
             else:
-                archive.writestr(info, b"" if name.endswith("/") else b"no model")
+                archive.writestr(info, b"no model")
         archive.writestr("tiny_llm-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-llm\nVersion: 1.0\n")
         archive.writestr("tiny_llm-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("tiny_llm-1.0.dist-info/RECORD", "")
@@ -55,3 +56,9 @@ def test_no_member_is_written_elsewhere(wheel: Path, tmp_path: Path, kind: str) 
     assert "\n" not in str(raised.value)
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "models"])
     assert not Path("/evil.gguf").exists()
+
+
+@pytest.mark.parametrize("member", NO_FILES)
+def test_a_member_that_is_no_file_is_refused_by_the_config(member: str) -> None:
+    with pytest.raises(ValidationError, match=r"must be a GGUF file \(\.gguf\)"):
+        ModelSpec(source="wheel:tiny-llm==1.0", member=member, sha256="0" * 64)

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from lenscore.plan import study_jobs
+from lenscore.plan import versions
 from lenscore.study.section import Section
 from lenscore.study.study import Study
 from tests.conftest import ROOT
@@ -240,7 +240,7 @@ def test_another_version_of_a_library_runs_what_depends_on_it(
     study_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, library: str, rules: set[str]
 ) -> None:
     before = jobs_of(plan_of(study_config))
-    monkeypatch.setattr(study_jobs, "_version", lambda name: "99" if name == library else version(name))
+    monkeypatch.setattr(versions, "_version", lambda name: "99" if name == library else version(name))
     after = jobs_of(plan_of(study_config))
     differing = {found[0] for outputs, found in after.items() if before[outputs] != found}
     assert differing == rules

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lenscore.errors import SourceError
-from lenscore.jobs.log import job_log
+from lenscore.jobs.log import job_log, printable
 from lenscore.plan.job import Files
 from lenscore.plan.rules.fetch_dataset import FetchDatasetJob, FetchDatasetOutputs
 from lenscore.plan.rules.fetch_model import FetchModelJob, FetchModelOutputs
@@ -88,7 +88,6 @@ def test_a_log_on_a_full_disk_is_said_on_the_screen_alone(capsys: pytest.Capture
         ("\x9b2J", "\\x9b2J"),
         ("one\rtwo\tthree", "one\\rtwo\tthree"),
         ("\u202egpj.exe", "\\u202egpj.exe"),
-        ("half \ud83d of an emoji \U0001f600", "half \\ud83d of an emoji \U0001f600"),
         ("Größe, 大阪, עִבְרִית", "Größe, 大阪, עִבְרִית"),
         (
             "https://me:pa55word@example.org/a and git://you@example.org",
@@ -104,6 +103,11 @@ def test_what_was_found_reaches_no_terminal_raw(
         logging.getLogger("lenscore").info("found %s", text)
     for said in (capsys.readouterr().err, (tmp_path / "log").read_text(encoding="utf-8")):
         assert said.endswith(f" INFO lenscore: found {shown}\n")
+
+
+def test_half_a_character_is_shown_by_its_number() -> None:
+    """Not through the log: what a test logs, the processes that share the tests send one another."""
+    assert printable("half \ud83d of an emoji \U0001f600") == "half \\ud83d of an emoji \U0001f600"
 
 
 SNAKEFILE = """
@@ -192,7 +196,7 @@ WRITES = """
 import sys, time
 from pathlib import Path
 from lenscore.files import written_whole
-from lenscore.jobs.log import job_log
+from lenscore.jobs.log import job_log, printable
 
 with job_log("job.log"), written_whole(Path("table")) as beside:
     beside.write_text("half")
