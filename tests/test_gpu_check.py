@@ -72,6 +72,7 @@ def only(monkeypatch: pytest.MonkeyPatch, *families: str, compiled: tuple[str, .
     monkeypatch.setattr(parity, "_COMPILED_FAMILIES", compiled)
 
 
+@pytest.mark.slow
 def test_parity_holds_and_its_cases_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, "llama", "gptj", compiled=("mistral-window",))
     lines = list(parity.run(CPU))
@@ -149,6 +150,7 @@ def test_records_of_a_real_model_come_from_its_tokenizer(tiny_gpt2: Path) -> Non
 _BESIDE = ("plain, one by one", "plain, batched", "engine, sdpa")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["llama-1b", "qwen3-moe"])
 def test_speed_compares_what_it_times(shape: str) -> None:
     lines = list(speed.run(CPU, shape=shape, dtype="float32"))
@@ -165,6 +167,7 @@ def test_speed_compares_what_it_times(shape: str) -> None:
     assert {line["what"] for line in lines if line["kind"] == "aim"} >= {"times as fast as plain, one by one"}
 
 
+@pytest.mark.slow
 def test_a_wrong_engine_is_not_called_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     logit_rows = speed.logit_rows
 
@@ -338,6 +341,7 @@ def test_time_that_a_part_leaves_goes_to_the_next(monkeypatch: pytest.MonkeyPatc
     assert 100 < second < 120
 
 
+@pytest.mark.slow
 def test_the_script_as_it_is_called(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--only", "machine", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=runner.CHECKOUT, capture_output=True, text=True, check=False)
