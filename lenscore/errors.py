@@ -4,6 +4,7 @@ Every message says what was wrong, where, and what would be right; workflow scri
 print it as one line and exit with a non-zero status. What was found there is shown by :func:`shown`.
 """
 
+from collections.abc import Sequence
 from reprlib import Repr
 
 _MOST_SHOWN = 300  # characters
@@ -33,6 +34,14 @@ def shown(value: object) -> str:
     """
     text = _SHORT.repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def repeated_key(names: Sequence[str]) -> str | None:
+    """Return in words which key of an object is there more than once, if one is."""
+    if len(set(names)) == len(names):
+        return None
+    twice = next(name for name in names if names.count(name) > 1)
+    return f"key {shown(twice)} is there twice in one object; each may be there once"
 
 
 def shown_name(name: str) -> str:

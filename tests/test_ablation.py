@@ -24,6 +24,7 @@ from lenscore.prefix_tree import sharing
 from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.limits import Limits
 from lenscore.study.ablation import Replacement, Scope
+from tests.attention_kinds import family_and_attention
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
 
 SCOPES: list[Scope] = ["all", "answer"]
@@ -109,8 +110,15 @@ def test_variants_stand_block_by_block_and_the_intact_one_last() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("attention", get_args(AttentionKind))
-@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.ablates])
+@pytest.mark.parametrize(
+    ("family", "attention"),
+    [
+        family_and_attention(name, attention)
+        for name, family in FAMILIES.items()
+        if family.ablates
+        for attention in get_args(AttentionKind)
+    ],
+)
 def test_every_variant_is_the_models_own_code_with_a_block_taken_out(family: str, attention: AttentionKind) -> None:
     questions = [a_question()[1:5:2], a_question()[5:]]
     engine = an_engine(family, attention=attention)

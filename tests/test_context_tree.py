@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenscore.prefix_tree.tree import build_tree, common_length, groups_within_budget
+from lenscore.prefix_tree.tree import build_tree, common_length, groups_within_budget, n_unique_tokens
 
 contexts_strategy = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), min_size=1, max_size=8)
 
@@ -25,7 +25,7 @@ def test_a_tree_holds_every_context_and_each_shared_token_once(contexts: list[li
         assert [tree.ids[place] for place in places] == context
         assert [tree.depths[place] for place in places] == list(range(len(context)))
     prefixes = {tuple(context[: end + 1]) for context in contexts for end in range(len(context))}
-    assert len(tree.ids) == len(prefixes)
+    assert len(tree.ids) == n_unique_tokens(contexts) == len(prefixes)
 
 
 @given(contexts_strategy, st.integers(1, 7))
@@ -51,6 +51,12 @@ def test_trees_keep_to_the_budget(contexts: list[list[int]], budget: int) -> Non
     assert sorted(index for group in groups for index in group) == list(range(len(contexts)))
     for group in groups:
         assert len(group) == 1 or len(build_tree([contexts[index] for index in group]).ids) <= budget
+
+
+@given(st.lists(st.integers(0, 1), max_size=9), st.lists(st.integers(0, 1), max_size=9))
+def test_two_contexts_share_what_is_equal_from_their_start(one: list[int], other: list[int]) -> None:
+    differ = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+    assert common_length(one, other) == min([*differ, len(one), len(other)])
 
 
 def test_what_two_contexts_share() -> None:

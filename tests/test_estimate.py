@@ -84,7 +84,6 @@ def test_jobs_wait_for_others_and_for_room() -> None:
 def an_estimate(**changes: Any) -> Estimate:
     speed = Speed(
         n_layers=30, width=576, shares=True, start=4.0, token_block=1 / 30 / 500, row=1e-3, memory=10**9,
-        device_memory=0,
     )  # fmt: skip
     model = ModelEstimate(Counts(60.0, 60_000.0, 30_000.0, 120.0), speed, memory=2 * 10**9, lens_bytes=0)
     values: dict[str, Any] = {

@@ -15,18 +15,26 @@ from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.limits import Limits
 from lenscore.prefix_tree.sharing import ContextRunner
 from lenscore.prefix_tree.tree import ContextTree
+from tests.attention_kinds import family_and_attention
 from tests.tiny_models import FAMILIES, LAYERS, a_question, tiny_model, token_ids
 
-LIMITS = [Limits(1000, 1000, False), Limits(1000, 7, False), Limits(30, 11, True)]
+LIMITS: dict[AttentionKind, list[Limits]] = {
+    "sdpa": [Limits(1000, 1000, False), Limits(1000, 7, False), Limits(30, 11, True)],
+    "flex": [Limits(100, 30, True)],
+}
 ATTENTION_KINDS = get_args(AttentionKind)
-WAYS: list[tuple[AttentionKind, Limits]] = [*(("sdpa", limits) for limits in LIMITS), ("flex", Limits(100, 30, True))]
 
 
-@pytest.mark.parametrize(("attention", "limits"), WAYS, ids=str)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_shared_and_unshared_agree_with_the_model_itself(family: str, attention: AttentionKind, limits: Limits) -> None:
+@pytest.mark.parametrize(
+    ("family", "attention"), [family_and_attention(family, kind) for family in FAMILIES for kind in ATTENTION_KINDS]
+)
+def test_shared_and_unshared_agree_with_the_model_itself(family: str, attention: AttentionKind) -> None:
     loaded = LoadedModel.of(tiny_model(family))
-    runner = ContextRunner(loaded, limits, attention)
+    for limits in LIMITS[attention]:
+        hold_against_the_model(loaded, ContextRunner(loaded, limits, attention), family)
+
+
+def hold_against_the_model(loaded: LoadedModel, runner: ContextRunner, family: str) -> None:
     contexts = a_question()
     found = runner.states(contexts).split([len(context.answer_ids) for context in contexts], dim=1)
     assert (runner.fallback_reason is None) == FAMILIES[family].shares, runner.fallback_reason

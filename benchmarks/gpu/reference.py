@@ -104,7 +104,7 @@ def _replaced(block: nn.Module, rows: list[int], contribution: Tensor) -> Iterat
 
     def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         state = _state(output).clone()
-        state[0, rows] = _entering(args, kwargs)[0, rows] + contribution
+        state[0, rows] = _entering(args, kwargs)[0, rows] + contribution.to(state)
         return (state, *output[1:]) if isinstance(output, tuple) else state
 
     handle = block.register_forward_hook(replace, with_kwargs=True)

@@ -37,8 +37,7 @@ class Speed:
         start: seconds until the model is ready, imports included.
         token_block: seconds of a token in a block.
         row: seconds of a distribution over the vocabulary and its statistics.
-        memory: bytes that the process used at most.
-        device_memory: bytes on the GPU at most; 0 on a CPU.
+        memory: bytes that the process used at most; a GPU's are not among them, and a model that one cannot hold fails.
     """
 
     n_layers: int
@@ -48,7 +47,6 @@ class Speed:
     token_block: float
     row: float
     memory: int
-    device_memory: int
 
 
 def measure(
@@ -95,7 +93,6 @@ def measure(
     start = time.time() - begun
     timed(ids[:_WARM_UP])
     token_block, row = timed(ids)
-    on_gpu = loaded.device.type == "cuda"
     return Speed(
         n_layers=loaded.n_layers,
         width=loaded.width,
@@ -104,7 +101,6 @@ def measure(
         token_block=token_block,
         row=row,
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT,
-        device_memory=torch.cuda.max_memory_allocated(loaded.device) if on_gpu else 0,
     )
 
 

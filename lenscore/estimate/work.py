@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from lenscore.extraction.tokens import TokenisedContext
-from lenscore.prefix_tree.tree import build_tree
+from lenscore.prefix_tree.tree import n_unique_tokens
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.tuned_lens import TunedLensSpec
 
@@ -34,7 +34,7 @@ class Counts:
         return cls(
             contexts=float(len(question)),
             tokens=float(sum(len(context.ids) for context in question)),
-            unique_tokens=float(len(build_tree([context.predicting_ids for context in question]).ids)),
+            unique_tokens=float(n_unique_tokens([context.predicting_ids for context in question])),
             answer_tokens=float(sum(len(context.answer_ids) for context in question)),
         )
 

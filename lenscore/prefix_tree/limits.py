@@ -8,7 +8,7 @@ import torch
 
 from lenscore.errors import ContextError
 from lenscore.models.loading import LoadedModel
-from lenscore.prefix_tree.tree import ContextTokens, build_tree
+from lenscore.prefix_tree.tree import ContextTokens, n_unique_tokens
 
 # On a CPU: trees that fit any machine, and chunks that give long matrix products whose rows stay in the caches.
 _CPU_TREE, _CPU_CHUNK = 16384, 1024
@@ -44,7 +44,7 @@ class Limits:
         batch: list[Context] = []
         size = 0
         for question in questions:
-            n_tokens = len(build_tree([context.predicting_ids for context in question]).ids)
+            n_tokens = n_unique_tokens([context.predicting_ids for context in question])
             if batch and size + n_tokens > self.tree_tokens:
                 yield batch
                 batch, size = [], 0

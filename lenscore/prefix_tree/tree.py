@@ -11,6 +11,7 @@ Contexts that share nothing are trees one after the other, and are read in the s
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 
@@ -114,11 +115,22 @@ def groups_within_budget(contexts: Sequence[Sequence[int]], budget: int) -> Iter
         yield group
 
 
+def n_unique_tokens(contexts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens the tree of contexts has, without building it."""
+    ordered = sorted(contexts, key=list)
+    return sum(map(len, ordered)) - sum(common_length(*pair) for pair in pairwise(ordered))
+
+
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens two contexts share from their start."""
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+    """Return how many tokens two contexts share from their start.
+
+    By halves, since slices are compared some hundred times as fast as tokens one by one.
+    """
+    shared, most = 0, min(len(one), len(other))
+    while shared < most:
+        middle = (shared + most + 1) // 2
+        if one[shared:middle] == other[shared:middle]:
+            shared = middle
+        else:
+            most = middle - 1
+    return shared

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lenscore.errors import SourceError, shown
+from lenscore.errors import SourceError, repeated_key, shown
 
 _MOST_DIGITS = 100  # of a whole number
 _MOST_LEVELS = 50
@@ -59,12 +59,9 @@ def parse_json(text: str, place: str) -> object:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _FaultError(f"key {shown(twice)} is there twice in one object; each may be there once")
-    return made
+    if fault := repeated_key([name for name, _ in pairs]):
+        raise _FaultError(fault)
+    return dict(pairs)
 
 
 def _whole_number(digits: str) -> int:

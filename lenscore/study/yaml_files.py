@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lenscore.errors import ConfigError, shown, shown_name
+from lenscore.errors import ConfigError, repeated_key, shown, shown_name
 
 LARGEST = 10 << 20  # bytes of a file
 MOST_NODES = 100_000  # with every alias written out
@@ -134,12 +134,9 @@ def _text(path: Path) -> str:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [key for key, _ in pairs]
-        twice = next(key for key in names if names.count(key) > 1)
-        raise ConfigError(f"{name}: key {shown(twice)} is there twice in one object; each may be there once")
-    return made
+    if fault := repeated_key([key for key, _ in pairs]):
+        raise ConfigError(f"{name}: {fault}")
+    return dict(pairs)
 
 
 def _value(node: yaml.ScalarNode) -> object:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from benchmarks.gpu import reference
@@ -67,7 +68,7 @@ def _of_family(family: str, device: str) -> Iterator[Line]:
     yield _exact(family, "float32, tuned lens", found["tuned"], tuned)
     yield _exact(family, "float32, alone", _alone(on_device(_model(family), device)), expected)
     yield from _ablated(family, device)
-    yield _in_bfloat16(family, device)
+    yield from _in_bfloat16(family, device)
     if device == "cuda":
         yield _with_tf32(family, device, expected)
 
@@ -128,24 +129,52 @@ def _alone(model: PreTrainedModel) -> Rows:
 
 
 def _ablated(family: str, device: str) -> Iterator[Line]:
-    means = torch.randn(LAYERS, _WIDTH, generator=torch.Generator().manual_seed(5))
-    engine = AblationEngine(checked_run(on_device(_model(family), device)))
-    found = list(engine.predictions(_QUESTIONS, _SCOPES, _REPLACEMENTS, dict.fromkeys(_SCOPES, means)))
+    found = _ablation_rows(on_device(_model(family), device))
     for scope in _SCOPES:
-        own = Rows.of_statistics([by_scope[scope] for by_scope in found])
-        expected = reference.ablated_rows(_model(family), _CONTEXTS, scope == "all", means)
-        yield _exact(family, f"float32, ablated, {scope} tokens", own, expected)
+        expected = reference.ablated_rows(_model(family), _CONTEXTS, scope == "all", _means())
+        yield _exact(family, f"float32, ablated, {scope} tokens", found[scope], expected)
 
 
-def _in_bfloat16(family: str, device: str) -> Line:
+def _ablation_rows(model: PreTrainedModel) -> dict[Scope, Rows]:
+    engine = AblationEngine(checked_run(model))
+    found = list(engine.predictions(_QUESTIONS, _SCOPES, _REPLACEMENTS, dict.fromkeys(_SCOPES, _means())))
+    return {scope: Rows.of_statistics([by_scope[scope] for by_scope in found]) for scope in _SCOPES}
+
+
+def _means() -> Tensor:
+    return torch.randn(LAYERS, _WIDTH, generator=torch.Generator().manual_seed(5))
+
+
+def _in_bfloat16(family: str, device: str) -> Iterator[Line]:
     """Compare bfloat16 on the device with float32, and the difference with that of plain bfloat16 on the CPU."""
-    exact = reference.lens_rows(_model(family).bfloat16().float(), _CONTEXTS)
-    plain = agreement(reference.lens_rows(_model(family).bfloat16(), _CONTEXTS), exact, EXACT.lead)
-    run = checked_run(on_device(_model(family).bfloat16(), device))
-    found = agreement(logit_rows(run, _QUESTIONS), exact, EXACT.lead)
-    allowed = max(_LEAST_ROUNDING, _TIMES_PLAIN_ROUNDING * plain.mean)
-    line = _line(family, "bfloat16, shared", found, found.mean <= allowed, allowed)
-    return {**line, "sharing": run.prefix_sharing, "plain_mean_difference": plain.mean}
+
+    def exact() -> PreTrainedModel:
+        model: PreTrainedModel = plain().float()
+        return model
+
+    def plain() -> PreTrainedModel:
+        model: PreTrainedModel = _model(family).bfloat16()
+        return model
+
+    expected, rounded = (reference.lens_rows(model(), _CONTEXTS) for model in (exact, plain))
+    run = checked_run(on_device(plain(), device))
+    yield {**_rounded(family, "shared", logit_rows(run, _QUESTIONS), expected, rounded), "sharing": run.prefix_sharing}
+    yield _rounded(family, "alone", _alone(on_device(plain(), device)), expected, rounded)
+    ablated = _ablation_rows(on_device(plain(), device))
+    for scope in _SCOPES:
+        expected, rounded = (
+            reference.ablated_rows(model(), _CONTEXTS, scope == "all", _means()) for model in (exact, plain)
+        )
+        yield _rounded(family, f"ablated, {scope} tokens", ablated[scope], expected, rounded)
+
+
+def _rounded(family: str, case: str, found: Rows, exact: Rows, plain: Rows) -> Line:
+    """Compare rows in bfloat16 with float32's, as far as those of plain bfloat16 on the CPU are from them."""
+    of_plain = agreement(plain, exact, EXACT.lead)
+    compared = agreement(found, exact, EXACT.lead)
+    allowed = max(_LEAST_ROUNDING, _TIMES_PLAIN_ROUNDING * of_plain.mean)
+    line = _line(family, f"bfloat16, {case}", compared, compared.mean <= allowed, allowed)
+    return {**line, "plain_mean_difference": of_plain.mean}
 
 
 def _shared(family: str, attention: str, found: Rows, expected: Rows, run: CheckedRun) -> Line:
