@@ -35,7 +35,7 @@ verify: $(MADE)
 # A process a core, with a thread each (a third on two cores took two minutes longer); the tests of a file stay together,
 # as they share what they are made on.
 test: $(MADE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not cluster"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not cluster and not soak"
 
 # A whole study through a real Slurm, and one whose jobs share no files: these wait most of their time.
 test-cluster: $(MADE)
@@ -79,7 +79,7 @@ bench-precision: $(MADE)
 
 # The workflow killed a hundred times, at every rule: docs/restarts.md. A quarter of an hour.
 soak: $(MADE)
-	@KILLS=100 $(BIN)/python -m pytest -s tests/test_kill.py -k killed_anywhere
+	@$(BIN)/python -m pytest -s tests/test_kill.py -m soak
 
 # Fifty contexts of the real model beside plain transformers, every layer of every answer token. Some minutes.
 real-contexts: $(MADE)

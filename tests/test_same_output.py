@@ -1,6 +1,6 @@
 """The same input gives the same output, however the work is divided: by shards, jobs or threads.
 
-That two runs are the same to the byte is shown by tests/test_kill.py, in which one of them is killed four times.
+That two runs are the same to the byte is shown by tests/test_kill.py, in which one of them is ended by signals.
 """
 
 import copy
