@@ -25,7 +25,7 @@ _HEAD = 1 << 16
 _SOURCES = "a dataset is JSON Lines, a JSON array, CSV, TSV or Parquet"
 # What files begin with that are something else.
 _OTHERS = {
-    b"PK": "a zip archive (or a spreadsheet)",
+    b"PK\x03\x04": "a zip archive (or a spreadsheet)",
     b"%PDF": "a PDF document",
     b"<": "HTML or XML, perhaps the page of an error",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run git lfs pull",
@@ -38,6 +38,8 @@ _OTHERS = {
     b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
 _BOM = b"\xef\xbb\xbf"
+_PARTS = ("data", "Data", "paragraphs", "qas")  # keys of lists of what holds questions
+_MAY_HOLD_SEVERAL = re.compile(rb'"(?:data|Data|paragraphs|qas|header)"')
 
 _Kind = Literal["parquet", "json", "csv"]
 
@@ -75,7 +77,7 @@ def count_rows(path: Path) -> int:
     if kind == "json" and (lines := _lines_of_objects(path, name)) is not None:
         seen: set[int] = set()
         for number, line in lines:
-            if b'"qas"' in line or b'"header"' in line:
+            if _MAY_HOLD_SEVERAL.search(line):
                 rows = questions_of(f"{name}, line {number}", _parsed(line, f"{name}, line {number}"))
                 seen.update(hash(repr(row)) for _, row in rows)
             else:
@@ -91,14 +93,14 @@ def questions_of(place: str, value: object) -> Iterator[Row]:
 
     Args:
         place: what messages call the value.
-        value: an object of a JSON file; what has no questions in it is a row itself.
+        value: an object of a JSON file; what has no questions in it, or is one itself, is a row.
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or "question" in value:
         yield place, value
         return
-    for key in ("data", "Data", "paragraphs", "qas"):
+    for key in _PARTS:
         inner = value.get(key)
-        if isinstance(inner, list) and (key in ("data", "Data", "qas") or "question" not in value):
+        if isinstance(inner, list):
             shared = {name: value[name] for name in ("title", "context") if name in value}
             for number, part in enumerate(inner, start=1):
                 whole = {**shared, **part} if isinstance(part, Mapping) else part
@@ -143,7 +145,9 @@ def _kind(path: Path, name: str) -> _Kind | None:
         raise SourceError(f"{name}: has bytes that are 0: UTF-16, or no text; {_SOURCES}, in UTF-8")
     if text.startswith((b"{", b"[")):
         return "json"
-    first = text.splitlines()[0].decode("utf-8", "replace")
+    first = text.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
+    if "\r" in first:
+        raise SourceError(f"{name}: its lines end in CR alone; save it with the line ends of Unix or Windows")
     if "question" not in map(str.lower, _cells(first, _delimiter(first))):
         raise SourceError(
             f"{name}: neither JSON nor a table with a column question; its first line is {shown(first)}; {_SOURCES}"
@@ -153,7 +157,7 @@ def _kind(path: Path, name: str) -> _Kind | None:
 
 def _lines_of_objects(path: Path, name: str) -> Iterator[tuple[int, bytes]] | None:
     """Return (number, line) of the lines that are not blank; None for a JSON document, which goes over lines."""
-    lines = _lines(path, name)
+    lines = ((number, line) for number, line in _lines(path, name) if line.strip())
     first = next(lines, None)
     if first is None:
         return lines
@@ -183,8 +187,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
                 )
             if number == 1:
                 line = line.removeprefix(_BOM)
-            if line.strip():
-                yield number, line
+            yield number, line
 
 
 def _parsed(line: bytes, place: str) -> object:
@@ -224,7 +227,7 @@ def _whole(path: Path, name: str) -> bytes:
 def _csv(path: Path, name: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
     lines = _lines(path, name)
-    number, first = next(lines)
+    number, first = next((number, line) for number, line in lines if line.strip())
     header_line = _decoded(first, f"{name}, line {number}")
     delimiter = _delimiter(header_line)
     header = _cells(header_line, delimiter)
@@ -246,6 +249,8 @@ def _csv(path: Path, name: str) -> Iterator[Row]:
             return
         except csv.Error as error:
             raise SourceError(f"{place}: not CSV: {error}") from None
+        if not "".join(cells).strip() and len(cells) < 2:
+            continue  # a blank line; one within quotes is a part of its text
         if len(cells) != len(header):
             raise SourceError(f"{place}: {len(cells)} values, but the header has {len(header)} columns")
         # A cell without text is a value that is not there.

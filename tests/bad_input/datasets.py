@@ -153,6 +153,7 @@ DATASETS = [
     file("CSV with a short row", b"question,answers,text\nq,a\n", "line 2: 2 values, but the header has 3 columns"),
     file("CSV with an open quote", b'question,answers,text\nq,a,"open\n', "not CSV"),
     file("CSV with a column twice", b"question,text,text\nq,a,b\n", "line 1: a column is there twice"),
+    file("CSV with the line ends of old Macs", b"question,answers,text\rq,a,a\r", "its lines end in CR alone"),
     file("CSV with a broken list", b'question,answers,text\nq,"[a",b\n', "line 2, answers: not JSON"),
     file("CSV without a text", b"question,answers,text\nq,a,a\nr,a,\n", "line 3: ", "text: Field required"),
 ]  # fmt: skip
