@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lenscore.errors import SourceError, shown, shown_name
-from lenscore.sources.compression import kind_of, unpacked
+from lenscore.sources.compression import MOST_EXPANSION, kind_of, largest_content, unpacked
 from lenscore.sources.strict_json import IncompleteJsonError, parse_json
 
 Row = tuple[str, object]  # what messages call its place, and its value
@@ -21,6 +21,7 @@ Row = tuple[str, object]  # what messages call its place, and its value
 LONGEST_LINE = 64 << 20  # bytes
 LARGEST_DOCUMENT = 1 << 30  # bytes of what has to be read whole: a JSON document, a compressed Parquet file
 _HEAD = 1 << 16
+_ROWS_AT_ONCE = 16  # of Parquet; each may be large
 
 _SOURCES = "a dataset is JSON Lines, a JSON array, CSV, TSV or Parquet"
 # What files begin with that are something else.
@@ -271,9 +272,14 @@ def _cell(key: str, cell: str, place: str) -> object:
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
     with _parquet_file(path, name) as file:
-        rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(batch_size=256))
-        for number, row in enumerate(rows, start=1):
-            yield f"{name}, row {number}", row
+        unpacked_bytes = n_before = 0
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+            # A text that is in many rows stands in the file once.
+            unpacked_bytes += batch.nbytes
+            _check_expansion(unpacked_bytes, path, name)
+            for number, row in enumerate(batch.to_pylist(), start=n_before + 1):
+                yield f"{name}, row {number}", row
+            n_before += batch.num_rows
 
 
 def _rows_of_parquet(path: Path, name: str) -> int:
@@ -291,6 +297,19 @@ def _parquet_file(path: Path, name: str) -> Iterator[Any]:
         is_plain = plain.read(4) == b"PAR1"
     try:
         with pq.ParquetFile(path if is_plain else io.BytesIO(_whole(path, name))) as file:
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            _check_expansion(sum(group.total_byte_size for group in groups), path, name)
+            columns = file.schema_arrow.names
+            if len(set(columns)) < len(columns):
+                raise SourceError(f"{name}: a column is there twice: {shown(columns)}")
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{name}: not Parquet that can be read: {' '.join(str(error).split())}") from None
+
+
+def _check_expansion(size: int, path: Path, name: str) -> None:
+    if size > (limit := largest_content(path)):
+        raise SourceError(
+            f"{name}: Parquet that unpacks to more than {limit >> 20:,} MiB, over {MOST_EXPANSION} times its own size, "
+            "as no text does; if it is good, write it as JSON Lines"
+        )

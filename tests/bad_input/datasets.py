@@ -84,9 +84,10 @@ def _zstd(content: bytes) -> bytes:
     return bytes(pa.Codec("zstd").compress(content, asbytes=True))
 
 
-def _parquet(values: list[dict[str, Any]]) -> bytes:
+def _parquet(values: list[dict[str, Any]] | pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(values), buffer)
+    table = values if isinstance(values, pa.Table) else pa.Table.from_pylist(values)
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -144,6 +145,12 @@ DATASETS = [
     file("escape sequences", b"\x1b[31mred\x07\n", "neither JSON nor a table", "\\x1b[31mred\\x07"),
     file("Parquet cut off", _cut(_parquet([QUESTION])), "not Parquet that can be read"),
     file("Parquet that is none", b"PAR1nonsense, as it were", "not Parquet that can be read"),
+    file("a Parquet bomb", lambda: _parquet([QUESTION | {"text": "a" * (65 << 20)}]),
+         "Parquet that unpacks to more than 64 MiB", "write it as JSON Lines"),
+    file("a Parquet bomb of one text in many rows", lambda: _parquet([QUESTION | {"text": "a" * (1 << 20)}] * 80),
+         "Parquet that unpacks to more than 64 MiB"),
+    file("Parquet with a column twice", _parquet(pa.table([["q"], ["a"], ["a"]], ["question", "text", "text"])),
+         "a column is there twice: ['question', 'text', 'text']"),
     file("Parquet of another kind", _parquet([{"a": 1}]), "row 1: a row of no known format; its keys are a"),
     file("wrong hash", LINE, "expected SHA-256 " + "0" * 64, "found", sha256="0" * 64),
     file("an array that ends early", b"[" + LINE.strip(), "not JSON: Expecting ',' delimiter"),
