@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, model_validator
 
-from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
+from lenscore.study.section import GitHash, PlainText, Section, Sha256, impossible, short_hash
 
 DATASET_SOURCE = r"^(embedded:questions|path:.+|url:https?://\S+|hub:[^/\s]+(/[^/\s]+)?)$"
 PATTERNS_IN_WORDS = {
@@ -53,8 +53,8 @@ class DatasetSpec(Section):
         default=None, description="Expected git blob id of the file, instead of a SHA-256 (path: and url:)."
     )
     revision: GitHash | None = Field(default=None, description="Commit of a Hub dataset (required with hub:).")
-    config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
-    split: str = Field(default="validation", description="Split of a Hub dataset.")
+    config: PlainText | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
+    split: PlainText = Field(default="validation", description="Split of a Hub dataset.")
 
     @property
     def name(self) -> str:
