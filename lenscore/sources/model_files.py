@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lenscore.errors import SourceError
+from lenscore.errors import SourceError, shown_name
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -98,19 +98,23 @@ def local_model_files(source: str, name: str) -> list[Path]:
     kind, _, place = source.partition(":")
     if kind != "path":
         return []
-    folder = Path(place)
-    if is_gguf(place) and not folder.is_dir():
+    try:
+        return _files_at(Path(place), f"models.{name}.source")
+    except OSError as error:  # a name that is too long, a folder that must not be read
+        raise SourceError(f"models.{name}.source: {shown_name(place)}: cannot be read: {error.strerror}") from None
+
+
+def _files_at(folder: Path, key: str) -> list[Path]:
+    where = f"(the working directory is {shown_name(str(Path.cwd()))})"
+    if is_gguf(folder.name) and not folder.is_dir():
         files = [folder.with_name(part) for part in gguf_parts(folder.name)]
-        if missing := [str(file) for file in files if not file.is_file()]:
-            raise SourceError(
-                f"models.{name}.source: no file {', '.join(missing)} (the working directory is {Path.cwd()}); all "
-                "files of a GGUF model are needed"
-            )
+        if missing := [shown_name(str(file)) for file in files if not file.is_file()]:
+            raise SourceError(f"{key}: no file {', '.join(missing)} {where}; all files of a GGUF model are needed")
         return files
     if not folder.is_dir():
         raise SourceError(
-            f"models.{name}.source: no folder {folder} (the working directory is {Path.cwd()}); "
+            f"{key}: no folder {shown_name(str(folder))} {where}; "
             "a folder with config.json, tokenizer and safetensors, or a GGUF file, is needed"
         )
     names = (path.name for path in folder.iterdir() if path.is_file())
-    return [folder / file for file in select_files(names, f"models.{name}.source: {folder}")]
+    return [folder / file for file in select_files(names, f"{key}: {shown_name(str(folder))}")]
