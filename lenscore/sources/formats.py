@@ -93,7 +93,7 @@ def _parsed(
         parsed = ROW_TYPES[format].model_validate(row, context=notes)
     except ValidationError as error:
         raise SourceError(f"{place}: not a row of format {format}: {_faults(error)}") from None
-    return None if parsed.id is None else str(parsed.id), parsed.as_question()
+    return parsed.id, parsed.as_question()
 
 
 def _check_unknown_keys(row: Mapping[str, object], place: str, notes: Counter[str]) -> None:

@@ -26,9 +26,14 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _text_of_id(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 _Characters = Annotated[str, AfterValidator(_without_nul)]
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S"), AfterValidator(_without_nul)]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"\S"), AfterValidator(_without_nul)] | int
+_VISIBLE = r"[^\s\u00AD\u200B\u2060\uFEFF]"  # what no white space is, nor invisible (contexts.words)
+Text = Annotated[str, StringConstraints(min_length=1, pattern=_VISIBLE), AfterValidator(_without_nul)]
+Id = Annotated[Text, StringConstraints(max_length=1000), BeforeValidator(_text_of_id)]
 
 
 @runtime_checkable

@@ -303,7 +303,8 @@ def _parquet_file(path: Path, name: str) -> Iterator[Any]:
             if len(set(columns)) < len(columns):
                 raise SourceError(f"{name}: a column is there twice: {shown(columns)}")
             yield file
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    # ValueError, OverflowError: of a value that Python does not have, such as a date in the year 3,000,000.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SourceError(f"{name}: not Parquet that can be read: {' '.join(str(error).split())}") from None
 
 

@@ -70,6 +70,18 @@ def _socket(folder: Path) -> None:
         _fetch(folder, folder / "s")
 
 
+def _no_permission(folder: Path) -> None:
+    (folder / "data").write_bytes(LINE)
+    (folder / "data").chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root may read everything
+    try:
+        count_rows(folder / "data")
+    finally:
+        os.seteuid(user)
+
+
 def _loop(folder: Path) -> None:
     (folder / "data").symlink_to(folder / "data")
     _fetch(folder, folder / "data")
@@ -104,6 +116,7 @@ DATASETS = [
     place("a pipe", _pipe, "a pipe; a file"),
     place("a socket", _socket, "a socket; a file"),
     place("a device", lambda folder: _fetch(folder, Path("/dev/zero")), "/dev/zero: a device; a file"),
+    place("no permission", _no_permission, "cannot be read: Permission denied"),
     place("a link to itself", _loop, "cannot be read: Too many levels of symbolic links"),
     place("a path below a file", lambda folder: _fetch(folder, Path(__file__, "x")), "cannot be read: Not a directory"),
     place("a name of 5,000 letters", lambda folder: _fetch(folder, folder / ("a" * 5000)), "File name too long"),
@@ -149,6 +162,8 @@ DATASETS = [
          "Parquet that unpacks to more than 64 MiB", "write it as JSON Lines"),
     file("a Parquet bomb of one text in many rows", lambda: _parquet([QUESTION | {"text": "a" * (1 << 20)}] * 80),
          "Parquet that unpacks to more than 64 MiB"),
+    file("Parquet with a date in the year 2,941,764",
+         _parquet(pa.table({"question": ["q"], "day": pa.array([2**30], pa.date32())})), "not Parquet that can be"),
     file("Parquet with a column twice", _parquet(pa.table([["q"], ["a"], ["a"]], ["question", "text", "text"])),
          "a column is there twice: ['question', 'text', 'text']"),
     file("Parquet of another kind", _parquet([{"a": 1}]), "row 1: a row of no known format; its keys are a"),
@@ -190,6 +205,7 @@ ROWS = [
     rows("an escaped NUL", ['{"question": "a\\u0000"}'], "line 1: the character NUL in 'a\\x00'"),
     rows("no answers", [QUESTION | {"answers": []}], "answers: List should have at least 1 item"),
     rows("an answer of white space", [QUESTION | {"answers": ["yellow", " \u00a0"]}], "answers.1: must not be empty"),
+    rows("an answer that nobody sees", [{"question": "q", "answer": ["\u200b\ufeff"]}], "answer.0: must not be empty"),
     rows("an empty question", [QUESTION | {"question": ""}], "question: must not be empty"),
     rows("a question that is a number", [QUESTION | {"question": 3}],
          "question: Input should be a valid string; found 3"),
@@ -206,8 +222,9 @@ ROWS = [
          "line 2: id '7' is that of another question", "line 1", "ids must differ"),
     rows("an id of escape sequences twice", [QUESTION | {"id": "\x1b[2J"}, QUESTION | {"id": "\x1b[2J", "text": "x"}],
          "id '\\x1b[2J' is that of another question"),
-    rows("an id of 5,000 letters", [QUESTION | {"id": "a" * 5000}], "id.", "at most 1000 characters"),
-    rows("an id of white space", [QUESTION | {"id": " "}], "id."),
+    rows("an id of 5,000 letters", [QUESTION | {"id": "a" * 5000}], "questions: id: ", "at most 1000"),
+    rows("an id of white space", [QUESTION | {"id": " "}], "questions: id: must not be empty; found ' '"),
+    rows("an id that is true", [QUESTION | {"id": True}], "questions: id: Input should be a valid string; found True"),
     rows("two gold documents", [{"question": "q", "answers": ["a"], "ctxs": [{"text": "a", "isgold": True}] * 2}],
          "2 of the 2 ctxs have isgold; exactly one must", "set isgold"),
     rows("no gold document", [{"question": "q", "answers": ["a"], "ctxs": [{"text": "a", "has_answer": True}] * 2}],
