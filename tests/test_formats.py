@@ -288,6 +288,12 @@ def test_questions_without_an_answer_are_left_out_and_counted(caplog: pytest.Log
         read(*without)
 
 
+def test_the_log_is_no_longer_than_a_page_whatever_the_keys_are(caplog: pytest.LogCaptureFixture) -> None:
+    read(*(OWN | {"id": number, f"key {number}": 1} for number in range(50)))
+    assert len(caplog.records) == 21
+    assert "f.jsonl: and 30 more of such kinds" in caplog.text
+
+
 def test_exact_duplicates_are_dropped_and_counted() -> None:
     read_back = read(NQ_OPEN, LOST | {"answer": ["eight"]}, NQ_OPEN, NQ_OPEN, format="nq_open")
     assert read_back.table["question"].to_pylist() == [NQ_OPEN["question"], LOST["question"]]

@@ -189,6 +189,7 @@ ROWS = [
     rows("a row that is null", [QUESTION, None], "line 2: a NoneType; an object"),
     rows("no keys", [{}], "line 1: a row of no known format; its keys are none"),
     rows("unknown keys", [{"prompt": "x"}], "a row of no known format; its keys are prompt", "squad has context"),
+    rows("a key of 1 MB", [{"a" * 1_000_000: 1}], "a row of no known format; its keys are ['aaa", "squad has context"),
     rows("a key twice", ['{"question": "q", "question": "r"}'], "line 1: key 'question' is there twice in one object"),
     rows("a number of 5,000 digits", ['{"question": "q", "answers": [' + "1" * 5000 + '], "text": "t"}'],
          "line 1: a number of 5,000 digits"),
