@@ -264,6 +264,13 @@ def test_a_gguf_model_in_several_files_is_the_model(tmp_path: Path) -> None:
         local_model_files(f"path:{parts[0]}", "tiny")
 
 
+def test_missing_files_of_a_gguf_model_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "tiny-00001-of-99999.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SourceError, match=r"no file \S+tiny-00002-of-99999\.gguf, .* and 99995 more \(") as raised:
+        local_model_files(f"path:{tmp_path / 'tiny-00001-of-99999.gguf'}", "tiny")
+    assert len(str(raised.value)) < 1000
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

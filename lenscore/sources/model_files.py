@@ -102,9 +102,10 @@ def local_model_files(source: str, name: str) -> list[Path]:
     if is_gguf(place) and not folder.is_dir():
         files = [folder.with_name(part) for part in gguf_parts(folder.name)]
         if missing := [str(file) for file in files if not file.is_file()]:
+            named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
             raise SourceError(
-                f"models.{name}.source: no file {', '.join(missing)} (the working directory is {Path.cwd()}); all "
-                "files of a GGUF model are needed"
+                f"models.{name}.source: no file {named} (the working directory is {Path.cwd()}); all files of a GGUF "
+                "model are needed"
             )
         return files
     if not folder.is_dir():
