@@ -12,7 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
+    BartConfig,
+    BertConfig,
     CodeGenConfig,
+    DeepseekV4Config,
     FalconConfig,
     GPT2Config,
     GPTJConfig,
@@ -23,7 +26,8 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from lenscore.errors import SourceError, StoreError
+from lenscore.errors import ArchitectureError, SourceError, StoreError
+from lenscore.models.architecture import find_architecture
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.residuals import residual_states, states_and_logits
 from lenscore.sources.model_check import check_model
@@ -324,6 +328,33 @@ def test_too_many_blocks_are_found_before_they_are_built(model: Path) -> None:
     edit_config(model, num_hidden_layers=10**9)
     with pytest.raises(StoreError, match="has 1000000000 blocks"):
         check_model(model, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (BertConfig, r"BertLMHeadModel \(model_type bert\): the blocks were not found"),
+        (BartConfig, r"BartForCausalLM \(model_type bart\): the final norm was not found"),
+        (DeepseekV4Config, r"its residual stream consists of 4 streams"),
+    ],
+)
+def test_a_model_without_the_parts_is_refused_when_it_is_fetched(
+    tmp_path: Path, config: type[PreTrainedConfig], says: str
+) -> None:
+    tokenizer = trained_tokenizer()
+    sizes = {name: size for name, size in LLAMA.items() if name != "num_hidden_layers"}
+    decoder = {"is_decoder": True, "is_encoder_decoder": False, "decoder_layers": 1, "d_model": 32}
+    AutoModelForCausalLM.from_config(
+        config(**sizes, **decoder, num_hidden_layers=1, vocab_size=len(tokenizer))
+    ).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    check_model(tmp_path, WHERE)
+    with pytest.raises(ArchitectureError, match=f"^{WHERE}: .*{says}"):
+        check_model(tmp_path, WHERE, find_architecture)
+
+
+def test_a_model_with_its_parts_passes(model: Path) -> None:
+    check_model(model, WHERE, find_architecture)
 
 
 def test_a_job_refuses_such_a_model_too(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

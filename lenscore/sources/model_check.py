@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lenscore.errors import SourceError
+from lenscore.errors import ArchitectureError, SourceError
 from lenscore.records import refuse_too_many_blocks
 from lenscore.sources.model_files import INDEX
 from lenscore.sources.pretrained import (
@@ -31,17 +32,19 @@ _FLOATS = (
 )  # fmt: skip
 
 
-def check_model(folder: Path, where: str) -> None:
-    """Check a model's config, tokenizer, and weights: their shapes, and that all are finite.
+def check_model(folder: Path, where: str, find_parts: Callable[[PreTrainedModel], object] | None = None) -> None:
+    """Check a model's config, tokenizer, parts, and weights: their shapes, and that all are finite.
 
     Memory stays bounded, whatever the config says: the model is built without data, and weights are read in parts.
 
     Args:
         folder: safetensors, config and tokenizer.
         where: what messages call the model.
+        find_parts: raises ArchitectureError for a model without the parts that are needed.
 
     Raises:
-        SourceError: a part cannot be read, or does not fit the others.
+        ArchitectureError: ``find_parts`` does not find them.
+        SourceError: a file cannot be read, or does not fit the others.
         StoreError: the model has more blocks than the database can hold.
     """
     check_weight_files(folder, where)
@@ -52,6 +55,11 @@ def check_model(folder: Path, where: str) -> None:
     tokenizer = load_tokenizer(folder, where)
     model = load_weights(folder, torch.float32, "meta", where)
     _check_tokenizer(tokenizer, model, where)
+    if find_parts is not None:
+        try:
+            find_parts(model)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{where}: {error}") from None
     # Buffers that the class has given up are not loaded, and may be masks of −∞.
     not_loaded = [SAVED_CONSTANTS, *map(re.compile, model._keys_to_ignore_on_load_unexpected or ())]
     for file in sorted(folder.glob("*.safetensors")):
