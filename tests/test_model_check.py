@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     BartConfig,
@@ -376,3 +377,17 @@ def test_mistrals_wrong_pattern_is_mended(model: Path, capfd: pytest.CaptureFixt
     assert "incorrect regex" not in capfd.readouterr().err
     words = [word for word, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("the RedCross")]
     assert words == ["the", "ĠRed", "Cross"]
+
+
+def test_mistrals_pattern_is_not_given_to_a_tokenizer_of_another_kind(model: Path) -> None:
+    pieces = Tokenizer(models.BPE(unk_token="<unk>"))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    alphabet = ["▁", *"abcdefghijklmnopqrstuvwxyz"]
+    pieces.train_from_iterator([], trainers.BpeTrainer(special_tokens=["<unk>"], initial_alphabet=alphabet))
+    saved = json.loads(pieces.to_str())
+    vocabulary = saved["model"]["vocab"]
+    vocabulary |= {f"<filler {number}>": number for number in range(len(vocabulary), 100_001)}
+    (model / "tokenizer.json").write_text(json.dumps(saved))
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    edit_config(model, model_type="mistral", transformers_version="4.50.0")
+    assert load_tokenizer(model).tokenize("the red") == ["▁", *"the", "▁", *"red"]

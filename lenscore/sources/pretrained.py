@@ -32,6 +32,7 @@ _MOST_NAMED = 3  # weights of a kind that a message names
 # What older versions of transformers saved beside the weights: causal masks, the value of what they mask, and the
 # frequencies of rotary embeddings. Newer ones compute all three, and not every class says that it leaves them out.
 SAVED_CONSTANTS = re.compile(r"\b(attn|attention)\.(bias|masked_bias|causal_mask)$|\.inv_freq$")
+_BYTE_LEVEL_SPACE = "Ġ"
 _LONGEST_REASON, _LONGEST_NAME = 300, 100  # characters
 
 
@@ -75,6 +76,9 @@ def load_tokenizer(folder: Path, where: str | None = None) -> PreTrainedTokenize
     """
     with told_in_one_line(where or str(folder), "its tokenizer"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, fix_mistral_regex=True, **_LOCAL)
+        # It goes by the config and the size alone, and makes others byte-level, where spaces are then unknown.
+        if _BYTE_LEVEL_SPACE not in tokenizer.get_vocab():
+            tokenizer = AutoTokenizer.from_pretrained(folder, fix_mistral_regex=False, **_LOCAL)
     return tokenizer
 
 
