@@ -12,7 +12,8 @@ from lenscore.errors import SourceError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SHARD = "model-?????-of-?????.safetensors"
+# As transformers names them, and as others do: DeepSeek-V3's have six digits, Kimi's one or two, some keep the suffix.
+SHARDS = ("model-*-of-*.safetensors", "model.safetensors-*-of-*.safetensors")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TOKENIZERS = (
     "tokenizer.json",
@@ -47,7 +48,7 @@ def select_files(names: Iterable[str], where: str) -> list[str]:
         SourceError: safetensors, config.json or a tokenizer is missing.
     """
     there = set(names)
-    shards = {name for name in there if fnmatchcase(name, SHARD)}
+    shards = {name for name in there if any(fnmatchcase(name, pattern) for pattern in SHARDS)}
     # As in transformers, one whole file takes precedence over shards.
     weights = {WEIGHTS} if WEIGHTS in there else shards | {INDEX} if shards and INDEX in there else set()
     tokenizer = there.intersection(TOKENIZERS)

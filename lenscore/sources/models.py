@@ -17,7 +17,7 @@ from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_ma
 from lenscore.sources.model_files import (
     INDEX,
     SETTINGS,
-    SHARD,
+    SHARDS,
     TOKENIZERS,
     WEIGHTS,
     gguf_parts,
@@ -128,7 +128,7 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
         snapshot = snapshot_download(
             repository,
             revision=revision,
-            allow_patterns=[WEIGHTS, INDEX, SHARD, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
+            allow_patterns=[WEIGHTS, INDEX, *SHARDS, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
         )
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         reasons: dict[type[Exception], str] = {
