@@ -45,6 +45,16 @@ def test_prompt_and_answer_are_tokenised_as_one_text(tokenizer: PreTrainedTokeni
     assert not tokens.border_merged
 
 
+def test_a_special_token_that_the_model_has_no_embedding_for() -> None:
+    trained = gpt2_like()
+    n_embeddings = len(trained)
+    trained.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer = ContextTokenizer(trained, n_embeddings=n_embeddings)
+    assert tokenizer.tokenise(plain(PROMPT), " lemon").ids
+    with pytest.raises(ContextError, match=rf"special token '<image>' \(id {n_embeddings}\), .* for {n_embeddings}:"):
+        tokenizer.tokenise(plain(f"An <image>. {PROMPT}"), " lemon")
+
+
 def test_answer_of_one_token_and_of_more() -> None:
     tokenizer = ContextTokenizer(gpt2_like())
     n = len(gpt2_like()(PROMPT).input_ids)

@@ -12,7 +12,8 @@ from lenscore.errors import SourceError, shown_name
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SHARD = "model-?????-of-?????.safetensors"
+# As transformers names them, and as others do: DeepSeek-V3's have six digits, Kimi's one or two, some keep the suffix.
+SHARDS = ("model-*-of-*.safetensors", "model.safetensors-*-of-*.safetensors")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TOKENIZERS = (
     "tokenizer.json",
@@ -47,7 +48,7 @@ def select_files(names: Iterable[str], where: str) -> list[str]:
         SourceError: safetensors, config.json or a tokenizer is missing.
     """
     there = set(names)
-    shards = {name for name in there if fnmatchcase(name, SHARD)}
+    shards = {name for name in there if any(fnmatchcase(name, pattern) for pattern in SHARDS)}
     # As in transformers, one whole file takes precedence over shards.
     weights = {WEIGHTS} if WEIGHTS in there else shards | {INDEX} if shards and INDEX in there else set()
     tokenizer = there.intersection(TOKENIZERS)
@@ -109,7 +110,8 @@ def _files_at(folder: Path, key: str) -> list[Path]:
     if is_gguf(folder.name) and not folder.is_dir():
         files = [folder.with_name(part) for part in gguf_parts(folder.name)]
         if missing := [shown_name(str(file)) for file in files if not file.is_file()]:
-            raise SourceError(f"{key}: no file {', '.join(missing)} {where}; all files of a GGUF model are needed")
+            named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise SourceError(f"{key}: no file {named} {where}; all files of a GGUF model are needed")
         return files
     if not folder.is_dir():
         raise SourceError(

