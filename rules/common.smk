@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
+from lenscore.hashes import KnownHashes
 from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
@@ -36,6 +37,10 @@ except LenscoreError as error:
 # Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
 if workflow.is_main_process and not workflow.dryrun and not workflow.storage_settings.default_storage_provider:
     CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
+
+# What jobs check is read once in each workflow, however large it is.
+if workflow.is_main_process and not workflow.dryrun:
+    KnownHashes(Path(paths.CONTENTS)).forget([Path(paths.RESOURCES), Path(paths.RESULTS.format(study=STUDY.study))])
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
 # GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.

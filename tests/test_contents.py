@@ -41,6 +41,21 @@ def test_a_file_is_hashed_once(tmp_path: Path, hashing: Hashing) -> None:
     assert hashing.read == ["weights"]
 
 
+def test_files_of_a_folder_are_forgotten(tmp_path: Path, hashing: Hashing) -> None:
+    files = [tmp_path / name / "file" for name in ("resources", "resources-of-others", "results")]
+    known = KnownHashes(tmp_path / "memory.json")
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(b"one")
+        known.sha256(file)
+    hashing.read.clear()
+    for at_once in (known, KnownHashes(tmp_path / "memory.json")):
+        at_once.forget([tmp_path / "resources", tmp_path / "nowhere"])
+        for file in files:
+            at_once.sha256(file)
+    assert hashing.read == ["file"] * 2  # once after each time that it was forgotten
+
+
 def test_a_file_that_is_replaced_by_an_older_one_of_its_size_is_noticed(tmp_path: Path, hashing: Hashing) -> None:
     file, other = tmp_path / "weights", tmp_path / "other"
     other.write_bytes(b"two")
