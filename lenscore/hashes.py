@@ -191,10 +191,7 @@ class KnownHashes:
         found = sha256_of_file(file)
         # What another process has remembered in the meantime is kept.
         self._known = {**self._remembered(), str(file.resolve()): [*identity, found]}
-        try:
-            write_json(self._memory, self._known)
-        except OSError as error:
-            _log.info("%s is not remembered: %s", file, error)  # it is hashed again the next time
+        self._remember(self._known)
         return found
 
     def sha256_once_if_large(self, file: Path) -> str:
@@ -207,8 +204,14 @@ class KnownHashes:
         remembered = self._remembered()
         kept = {file: entry for file, entry in remembered.items() if not any(map(Path(file).is_relative_to, places))}
         if kept != remembered:
-            write_json(self._memory, kept)
+            self._remember(kept)
         self._known = kept
+
+    def _remember(self, known: dict[str, list[object]]) -> None:
+        try:
+            write_json(self._memory, known)
+        except OSError as error:
+            _log.info("%s: not written: %s", self._memory, error)  # as where others' resources/ are only read
 
     def _remembered(self) -> dict[str, list[object]]:
         try:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -109,4 +110,15 @@ def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None
     file = tmp_path / "weights"
     file.write_bytes(b"one")
     known = KnownHashes(tmp_path / "no-folder/memory.json")
+    assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_memory_that_is_only_read_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a user's resources/ are a folder of others."""
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    known = KnownHashes(tmp_path / "memory.json")
+    known.sha256(file)
+    monkeypatch.setattr(hashes, "write_json", Mock(side_effect=PermissionError("Permission denied")))
+    known.forget([tmp_path])
     assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()
