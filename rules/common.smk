@@ -34,12 +34,15 @@ try:
 except LenscoreError as error:
     raise WorkflowError(printable(str(error))) from None
 
+# Not workflow.dryrun, which is false until the executor is chosen.
+IS_RUN = workflow.is_main_process and not workflow.output_settings.dryrun
+
 # Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
-if workflow.is_main_process and not workflow.dryrun and not workflow.storage_settings.default_storage_provider:
+if IS_RUN and not workflow.storage_settings.default_storage_provider:
     CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
 
 # What jobs check is read once in each workflow, however large it is.
-if workflow.is_main_process and not workflow.dryrun:
+if IS_RUN:
     KnownHashes(Path(paths.CONTENTS)).forget([Path(paths.RESOURCES), Path(paths.RESULTS.format(study=STUDY.study))])
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
