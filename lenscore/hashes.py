@@ -70,7 +70,10 @@ def faults_of(
     expected = {file: digest for file, digest in recorded.items() if file == name or file.startswith(f"{name}/")}
     if not expected:
         return [Fault(name, f"{name}: the job that made it recorded no hash of it")]
-    found = hashes_of({name: path}, sha256)
+    try:
+        found = hashes_of({name: path}, sha256)
+    except OSError as error:  # a bad disk, or a file that this user must not read
+        return [Fault(name, f"{name}: cannot be read: {error}")]
     faults = []
     for file in sorted(expected.keys() | found.keys()):
         if file not in found:
@@ -188,15 +191,27 @@ class KnownHashes:
         found = sha256_of_file(file)
         # What another process has remembered in the meantime is kept.
         self._known = {**self._remembered(), str(file.resolve()): [*identity, found]}
-        try:
-            write_json(self._memory, self._known)
-        except OSError as error:
-            _log.info("%s is not remembered: %s", file, error)  # it is hashed again the next time
+        self._remember(self._known)
         return found
 
     def sha256_once_if_large(self, file: Path) -> str:
         """Return the hex SHA-256 of a file's bytes; one of less than ``LARGE`` bytes is always read."""
         return self.sha256(file) if file.stat().st_size >= LARGE else sha256_of_file(file)
+
+    def forget(self, folders: Iterable[Path]) -> None:
+        """Forget the files in some folders: each is read once more, as a disk may change bytes and no date."""
+        places = [folder.resolve() for folder in folders]
+        remembered = self._remembered()
+        kept = {file: entry for file, entry in remembered.items() if not any(map(Path(file).is_relative_to, places))}
+        if kept != remembered:
+            self._remember(kept)
+        self._known = kept
+
+    def _remember(self, known: dict[str, list[object]]) -> None:
+        try:
+            write_json(self._memory, known)
+        except OSError as error:
+            _log.info("%s: not written: %s", self._memory, error)  # as where others' resources/ are only read
 
     def _remembered(self) -> dict[str, list[object]]:
         try:

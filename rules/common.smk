@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
+from lenscore.hashes import KnownHashes
 from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
@@ -33,9 +34,16 @@ try:
 except LenscoreError as error:
     raise WorkflowError(printable(str(error))) from None
 
+# Not workflow.dryrun, which is false until the executor is chosen.
+IS_RUN = workflow.is_main_process and not workflow.output_settings.dryrun
+
 # Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
-if workflow.is_main_process and not workflow.dryrun and not workflow.storage_settings.default_storage_provider:
+if IS_RUN and not workflow.storage_settings.default_storage_provider:
     CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
+
+# What jobs check is read once in each workflow, however large it is.
+if IS_RUN:
+    KnownHashes(Path(paths.CONTENTS)).forget([Path(paths.RESOURCES), Path(paths.RESULTS.format(study=STUDY.study))])
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
 # GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.

@@ -32,11 +32,17 @@ FAULTS = {
     "too-long": Fault("says that it sends 9,000,000,000,000 bytes", 1),
     "trickles": Fault("was too slow 3 times: .* bytes came in", 3),
     "silent": Fault("broke off 3 times: .*timed out", 3),
+    "headers-trickle": Fault("was too slow 3 times: .* bytes came in", 3),
+    "trailers-trickle": Fault("was too slow 3 times: .* bytes came in", 3),
+    "interim-answers-without-end": Fault("sends more than 0.005 GB", 1),
+    "trailers-without-end": Fault("sends more than 0.005 GB", 1),
     "length-abc": Fault("Content-Length: 'abc'", 1),
     "length-negative": Fault("Content-Length: '-6'", 1),
+    "length-of-5000-digits": Fault("Content-Length: '9{200}'", 1),
     "retry-after-a-day": Fault("answers 503", 5),
     "retry-after-a-date": Fault("answers 429", 5),
     "retry-after-nonsense": Fault("answers 429", 5),
+    "retry-after-no-zone": Fault("answers 429", 5),
     "429": Fault("answers 429", 5),
     "503": Fault("answers 503", 5),
     "404": Fault("answers 404", 1),
@@ -44,17 +50,27 @@ FAULTS = {
     "redirect-to-plain": Fault("redirects to http://example.org/file, which is not an https address", 1),
     "redirect-to-a-file": Fault("redirects to file:///etc/hostname, which is not an https address", 1),
     "redirect-to-itself": Fault("redirects more than 5 times", 6),
+    "redirect-without-end": Fault("redirects to http://example.org/file, which is not an https address", 1),
+    "redirect-to-no-name": Fault("redirects to what is no address: Invalid IPv6 URL", 1),
+    "redirect-to-no-port": Fault("redirects to what is no address: Port out of range", 1),
+    "redirect-to-no-text": Fault("redirects to what is no address: 'utf-8' codec", 1),
+    "redirect-to-a-long-label": Fault("could not be fetched: Failed to parse", 1),
     "no-http": Fault("could not be fetched 3 times", 3),
 }
 _REDIRECTS = {
     "redirect-to-plain": "http://someone:pa55word@example.org/file",
     "redirect-to-a-file": "file:///etc/hostname",
     "redirect-to-itself": "/redirect-to-itself",
+    "redirect-to-no-name": "https://someone:pa55word@[example.org/file",
+    "redirect-to-no-port": "https://someone:pa55word@example.org:99999/file?token=pa55word",
+    "redirect-to-no-text": "https://example.org/\xff",
+    "redirect-to-a-long-label": f"https://{'a' * 64}.org/file",
 }
 _HEADERS = {
     "retry-after-a-day": (503, "86400"),
     "retry-after-a-date": (429, "Fri, 31 Dec 2999 23:59:59 GMT"),
     "retry-after-nonsense": (429, "soon"),
+    "retry-after-no-zone": (429, f"Fri, 31 Dec 2999 23:59:59 +{'9' * 20}"),
 }
 _STATUSES = {"429", "503", "404", "206"}
 
@@ -154,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "length-abc":
             self._head(200, {"Content-Length": "abc"})
             self.wfile.write(CONTENT)
+        elif fault == "length-of-5000-digits":
+            self._head(200, {"Content-Length": "9" * 5000})
         elif fault == "length-negative":
             self._head(200, {"Content-Length": "-6"})
             self.wfile.write(CONTENT)
@@ -172,6 +190,26 @@ class _Handler(BaseHTTPRequestHandler):
             while True:
                 self.wfile.write(b"h")
                 Event().wait(0.05)
+        elif fault == "headers-trickle":
+            self.send_response(200)
+            self.flush_headers()
+            while True:
+                self.wfile.write(b"h")
+                Event().wait(0.05)
+        elif fault == "interim-answers-without-end":
+            while True:
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        elif fault == "redirect-without-end":
+            self._head(302, {"Location": "http://example.org/file"})
+            while True:
+                self.wfile.write(bytes(100_000))
+        elif fault in ("trailers-trickle", "trailers-without-end"):
+            self.protocol_version = "HTTP/1.1"
+            self._head(200, {"Transfer-Encoding": "chunked"})
+            self.wfile.write(b"6\r\nhello\n\r\n0\r\n")
+            while True:
+                self.wfile.write(b"a: b\r\n" * (1 if fault == "trailers-trickle" else 10_000))
+                Event().wait(0.05 if fault == "trailers-trickle" else 0)
         elif fault == "silent":
             self._head(200, {"Content-Length": str(len(CONTENT))})
             Event().wait(4)

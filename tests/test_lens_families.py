@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, Gemma3nTextConfig, GPT2Config, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
-from lenscore.errors import ArchitectureError, SelfCheckError
+from lenscore.errors import ArchitectureError, SelfCheckError, SourceError
 from lenscore.extraction.self_check import ReferencePass, difference_beyond_rounding
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.loading import LoadedModel
@@ -161,7 +161,7 @@ def test_a_single_token_that_a_router_sends_elsewhere_is_passed_over_where_the_m
 
 def test_hooks_are_gone_after_a_failure() -> None:
     loaded = LoadedModel.of(tiny_model("gpt2"))
-    with pytest.raises(IndexError):
+    with pytest.raises(SourceError, match="cannot run it: IndexError"):
         residual_states(loaded, {"input_ids": torch.tensor([[VOCABULARY + 5]])}, POSITIONS)
     assert not any(block._forward_hooks or block._forward_pre_hooks for block in loaded.architecture.blocks)
 

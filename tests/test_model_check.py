@@ -10,10 +10,27 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    BartConfig,
+    BertConfig,
+    CodeGenConfig,
+    DeepseekV4Config,
+    FalconConfig,
+    GPT2Config,
+    GPTJConfig,
+    GPTNeoConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    PreTrainedConfig,
+)
 
-from lenscore.errors import SourceError, StoreError
-from lenscore.models.loading import load_model
+from lenscore.errors import ArchitectureError, SourceError, StoreError
+from lenscore.models.architecture import find_architecture
+from lenscore.models.loading import LoadedModel, load_model
+from lenscore.models.residuals import residual_states, states_and_logits
 from lenscore.sources.model_check import check_model
 from lenscore.sources.pretrained import load_tokenizer
 from tests.helpers_sources import trained_tokenizer
@@ -67,6 +84,64 @@ def test_a_tied_head_is_not_missing(tmp_path: Path) -> None:
     save_llama(tmp_path, tie_word_embeddings=True)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
     check_model(tmp_path, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("config", "constants"),
+    [
+        (GPT2Config, {"transformer.h.0.attn.masked_bias": -1e4}),
+        (GPTJConfig, {"transformer.h.0.attn.bias": None, "transformer.h.0.attn.masked_bias": -1e9}),
+        (
+            GPTNeoConfig,
+            {"transformer.h.0.attn.attention.bias": None, "transformer.h.0.attn.attention.masked_bias": -1e9},
+        ),
+        (GPTNeoConfig, {"transformer.h.0.attn.attention.masked_bias": -torch.inf}),
+        (CodeGenConfig, {"transformer.h.0.attn.causal_mask": None}),
+        (FalconConfig, {"transformer.h.0.self_attention.maybe_rotary.inv_freq": 1.0}),
+    ],
+)
+def test_masks_and_frequencies_that_older_versions_saved_are_no_weights(
+    tmp_path: Path, config: type[PreTrainedConfig], constants: dict[str, float | None]
+) -> None:
+    """As in the files of the Hub that were converted from checkpoints of transformers 4.0 to 4.26."""
+    tokenizer = trained_tokenizer()
+    sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0, "hidden_size": 32}
+    if config is GPTNeoConfig:
+        sizes |= {"num_layers": 1, "num_heads": 4, "attention_types": [[["global"], 1]]}
+    else:
+        sizes |= {"num_hidden_layers": 1, "num_attention_heads": 4}
+    if config in (GPTJConfig, CodeGenConfig):
+        sizes |= {"rotary_dim": 4}
+    AutoModelForCausalLM.from_config(config(**sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    mask = torch.ones(1, 1, 64, 64).tril().bool()
+    edit_weights(
+        tmp_path,
+        lambda weights: (
+            weights | {name: mask if value is None else torch.tensor(value) for name, value in constants.items()}
+        ),
+    )
+    check_model(tmp_path, WHERE)
+
+
+@pytest.mark.parametrize("edit", ["missing", "of another shape"])
+def test_an_expert_that_cannot_be_joined_with_the_others(tmp_path: Path, edit: str) -> None:
+    tokenizer = trained_tokenizer()
+    config = MixtralConfig(**LLAMA, vocab_size=len(tokenizer), num_local_experts=4)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    def damaged(weights: dict[str, torch.Tensor]) -> None:
+        name = next(name for name in sorted(weights) if "layers.1" in name and "experts.2.w1" in name)
+        if edit == "missing":
+            del weights[name]
+        else:
+            weights[name] = torch.ones(3, 3)
+
+    edit_weights(tmp_path, damaged)
+    assert_says(
+        refusal(tmp_path), r"what model\.layers\.1\.mlp\.experts\.gate_up_proj is to be joined from is incomplete"
+    )
 
 
 def without_head(weights: dict[str, torch.Tensor]) -> None:
@@ -199,7 +274,52 @@ def test_a_special_token_beyond_the_embedding_that_no_text_has(model: Path) -> N
     assert f"token ids up to {len(tokenizer) - 1}, but" in refusal(model)
 
 
-@pytest.mark.parametrize("index", ["[]", "{", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "null"])
+def test_a_tokenizer_that_cannot_be_used(model: Path) -> None:
+    file = model / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": "long"}))
+    assert "cannot use its tokenizer: TypeError" in refusal(model)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{", '{"cache_implementation": "polish"}'])
+def test_how_a_model_would_generate_is_not_asked(model: Path, content: str) -> None:
+    (model / "generation_config.json").write_text(content)
+    check_model(model, WHERE)
+
+
+def test_outputs_have_names_whatever_the_config_says(model: Path) -> None:
+    edit_config(model, return_dict=False)
+    check_model(model, WHERE)
+    positions = torch.tensor([1])
+    states, logits = states_and_logits(load_model(model, "float32", "cpu"), torch.tensor([[1, 2, 3]]), positions)
+    assert (states.shape[0], logits.shape[0]) == (4, 1)
+
+
+def test_a_config_with_which_the_model_does_not_run(tmp_path: Path) -> None:
+    config = MixtralConfig(**LLAMA, vocab_size=300, num_local_experts=4, num_experts_per_tok=5)
+    loaded = LoadedModel.of(AutoModelForCausalLM.from_config(config))
+    with pytest.raises(SourceError, match=r"^MixtralForCausalLM .*cannot run it: RuntimeError: selected index k"):
+        residual_states(loaded, {"input_ids": torch.tensor([[1, 2, 3]])}, torch.tensor([1]))
+
+
+@pytest.mark.parametrize(
+    ("index", "says"),
+    [
+        (
+            '{"weight_map": {"a": "/b/model.safetensors"}, "metadata": {}}',
+            "names files outside the model's folder: /b/",
+        ),
+        ('{"weight_map": {"a": "model.safetensors"}}', 'it has no object "metadata"'),
+        ('{"weight_map": {"a": "model.safetensors"}, "metadata": "3 GB"}', 'it has no object "metadata"'),
+    ],
+)
+def test_an_index_that_transformers_cannot_follow(model: Path, index: str, says: str) -> None:
+    (model / "model.safetensors.index.json").write_text(index)
+    assert says in refusal(model)
+
+
+@pytest.mark.parametrize(
+    "index", ["[]", "{", "{}", '{"weight_map": []}', '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "null"]
+)
 def test_an_index_that_is_none(model: Path, index: str) -> None:
     (model / "model.safetensors.index.json").write_text(index)
     assert "model.safetensors.index.json is not an index of shards" in refusal(model)
@@ -209,6 +329,33 @@ def test_too_many_blocks_are_found_before_they_are_built(model: Path) -> None:
     edit_config(model, num_hidden_layers=10**9)
     with pytest.raises(StoreError, match="has 1000000000 blocks"):
         check_model(model, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (BertConfig, r"BertLMHeadModel \(model_type bert\): the blocks were not found"),
+        (BartConfig, r"BartForCausalLM \(model_type bart\): the final norm was not found"),
+        (DeepseekV4Config, r"its residual stream consists of 4 streams"),
+    ],
+)
+def test_a_model_without_the_parts_is_refused_when_it_is_fetched(
+    tmp_path: Path, config: type[PreTrainedConfig], says: str
+) -> None:
+    tokenizer = trained_tokenizer()
+    sizes = {name: size for name, size in LLAMA.items() if name != "num_hidden_layers"}
+    decoder = {"is_decoder": True, "is_encoder_decoder": False, "decoder_layers": 1, "d_model": 32}
+    AutoModelForCausalLM.from_config(
+        config(**sizes, **decoder, num_hidden_layers=1, vocab_size=len(tokenizer))
+    ).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    check_model(tmp_path, WHERE)
+    with pytest.raises(ArchitectureError, match=f"^{WHERE}: .*{says}"):
+        check_model(tmp_path, WHERE, find_architecture)
+
+
+def test_a_model_with_its_parts_passes(model: Path) -> None:
+    check_model(model, WHERE, find_architecture)
 
 
 def test_a_job_refuses_such_a_model_too(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -230,3 +377,17 @@ def test_mistrals_wrong_pattern_is_mended(model: Path, capfd: pytest.CaptureFixt
     assert "incorrect regex" not in capfd.readouterr().err
     words = [word for word, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("the RedCross")]
     assert words == ["the", "ĠRed", "Cross"]
+
+
+def test_mistrals_pattern_is_not_given_to_a_tokenizer_of_another_kind(model: Path) -> None:
+    pieces = Tokenizer(models.BPE(unk_token="<unk>"))
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    alphabet = ["▁", *"abcdefghijklmnopqrstuvwxyz"]
+    pieces.train_from_iterator([], trainers.BpeTrainer(special_tokens=["<unk>"], initial_alphabet=alphabet))
+    saved = json.loads(pieces.to_str())
+    vocabulary = saved["model"]["vocab"]
+    vocabulary |= {f"<filler {number}>": number for number in range(len(vocabulary), 100_001)}
+    (model / "tokenizer.json").write_text(json.dumps(saved))
+    (model / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    edit_config(model, model_type="mistral", transformers_version="4.50.0")
+    assert load_tokenizer(model).tokenize("the red") == ["▁", *"the", "▁", *"red"]

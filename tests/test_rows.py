@@ -145,6 +145,29 @@ def test_a_cell_without_text_is_a_value_that_is_not_there(tmp_path: Path) -> Non
     assert row == {"id": "007", "question": "q", "answers": "yellow", "text": "It is yellow."}
 
 
+def test_blank_lines_in_quotes_are_part_of_a_cell(tmp_path: Path) -> None:
+    content = '\n \nquestion,answers,text\n\nq,a,"one\n\n  \na"\n   \nr,a,a\n\n'
+    (tmp_path / "f").write_text(content)
+    assert [row["text"] for _, row in rows_of_file(tmp_path / "f", "f")] == ["one\n\n  \na", "a"]  # type: ignore[index]
+
+
+def test_a_column_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("PK,question,answers,text\n1,q,a,a\n")
+    assert count_rows(tmp_path / "f") == 1
+
+
+@pytest.mark.parametrize("key", ["data", "Data", "paragraphs", "qas"])
+def test_questions_of_one_line_are_all_counted(tmp_path: Path, key: str) -> None:
+    (tmp_path / "f").write_text(json.dumps({key: ROWS}))
+    assert count_rows(tmp_path / "f") == 2 == len(list(rows_of_file(tmp_path / "f", "f")))
+
+
+@pytest.mark.parametrize("key", ["data", "Data", "paragraphs", "qas"])
+def test_a_question_is_a_row_whatever_else_it_has(tmp_path: Path, key: str) -> None:
+    (tmp_path / "f").write_text(json.dumps(ROWS[0] | {key: []}))
+    assert count_rows(tmp_path / "f") == 1 == len(list(rows_of_file(tmp_path / "f", "f")))
+
+
 def test_what_must_be_read_whole_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "LARGEST_DOCUMENT", 100)
     for content in (json.dumps(ROWS).encode(), gzip.compress(as_parquet())):

@@ -89,6 +89,13 @@ def test_a_file_system_without_locks_needs_no_claims(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
+def test_a_dry_run_claims_nothing_and_waits_for_nobody(tmp_path: Path, config: dict[str, Any]) -> None:
+    checkout = copy_project(tmp_path)
+    assert checkout.planned(checkout.write_config(config))["fetch_model"] == 1
+    assert not (tmp_path / "resources/.claims").exists()
+
+
+@pytest.mark.slow
 def test_two_workflows_that_share_resources_both_succeed(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "resources").mkdir()
     running = []

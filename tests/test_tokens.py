@@ -1,11 +1,13 @@
 """Contexts as token ids: the border of the answer, the beginning of the sequence, and cuts between tokens."""
 
 import datetime
+import inspect
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
+from pydantic import ValidationError
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Segment
@@ -13,6 +15,7 @@ from lenscore.contexts.prompts import render_prompt
 from lenscore.contexts.questions import Document
 from lenscore.errors import ContextError
 from lenscore.extraction.tokens import ContextTokenizer
+from lenscore.study.chat import ChatSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.run_settings import Chat
 from tests.tiny_tokenizers import chat_like, gpt2_like, llama_like, of_characters
@@ -40,6 +43,16 @@ def test_prompt_and_answer_are_tokenised_as_one_text(tokenizer: PreTrainedTokeni
     assert tokens.answer_ids == tokens.ids[tokens.answer_start :]
     assert tokenizer.decode(tokens.ids[: tokens.answer_start] + tokens.answer_ids).endswith(PROMPT + answer)
     assert not tokens.border_merged
+
+
+def test_a_special_token_that_the_model_has_no_embedding_for() -> None:
+    trained = gpt2_like()
+    n_embeddings = len(trained)
+    trained.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer = ContextTokenizer(trained, n_embeddings=n_embeddings)
+    assert tokenizer.tokenise(plain(PROMPT), " lemon").ids
+    with pytest.raises(ContextError, match=rf"special token '<image>' \(id {n_embeddings}\), .* for {n_embeddings}:"):
+        tokenizer.tokenise(plain(f"An <image>. {PROMPT}"), " lemon")
 
 
 def test_answer_of_one_token_and_of_more() -> None:
@@ -236,6 +249,21 @@ def test_chat_template_that_fails_at_an_argument() -> None:
     tokenizer.chat_template = "{{ 1 + level }}" + tokenizer.chat_template
     with pytest.raises(ContextError, match=r"chat template refuses the turns"):
         ContextTokenizer(tokenizer, Chat(arguments={"level": "high"})).text(CHAT)
+
+
+def test_an_argument_that_the_chat_template_does_not_have_is_refused() -> None:
+    tokenizer = chat_like()
+    tokenizer.chat_template = DATED + tokenizer.chat_template
+    with pytest.raises(ContextError, match="has no argument thinkin, so that it would change nothing"):
+        ContextTokenizer(tokenizer, Chat(arguments={"thinkin": False})).text(CHAT)
+
+
+def test_what_the_library_itself_passes_to_a_template_is_not_a_study_s_to_set() -> None:
+    parameters = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+    for name in [*parameters, "study_date", "strftime_now"]:
+        if name != "kwargs":
+            with pytest.raises(ValidationError, match=f"must not have {name}"):
+                ChatSpec(arguments={name: True})
 
 
 def test_chat_model_without_a_chat_template() -> None:

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def run(job: FetchModelJob) -> None:
-    """Fill the model's folder."""
+    """Fill the model's folder; refuse a model in which no lens would find its parts."""
+    from lenscore.models.architecture import find_architecture
     from lenscore.sources.models import fetch_model
 
-    fetch_model(job.source, job.outputs.folder, job.model, job.contents or None)
+    fetch_model(job.source, job.outputs.folder, job.model, job.contents or None, find_architecture)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def reference_means(
     """
     use_threads(threads)
     loaded = load_model(model_folder, settings.dtype, resolve_device(device))
-    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat)
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat, loaded.n_embeddings)
     first = [context for context in contexts if context.question_place < n_questions]
     fitted = fit_contexts(first, tokenizer, settings.overflow, window_of(loaded.n_positions, settings.window))
     by_question = group_by_question(context for context in fitted if context.context.can_be_ablated(documents))

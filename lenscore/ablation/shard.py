@@ -74,7 +74,7 @@ def ablate_shard(
     """
     use_threads(threads)
     run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, device)
-    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat)
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat, run.loaded.n_embeddings)
     window = window_of(run.loaded.n_positions, settings.window)
     # A question's contexts are all cut to one budget: hence those that are not ablated are fitted too.
     of_questions = [context for context in contexts if context.question_place < n_questions]

@@ -1,5 +1,6 @@
 """A model's own chat template, filled: the same text on every day."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, cast
@@ -39,11 +40,18 @@ def filled_chat_template(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Map
             "the context set's prompt is a chat, but the model's tokenizer has no chat template: "
             "use a prompt with style: text"
         )
+    template = tokenizer.get_chat_template()
+    for name in chat.arguments:
+        if not re.search(rf"\b{name}\b", template):
+            raise ContextError(
+                f"chat.arguments: the model's chat template has no argument {name}, so that it would change nothing; "
+                "correct or remove it"
+            )
     given: dict[str, Any] = {"study_date": _directives(date.fromisoformat(chat.date)), **chat.arguments}
     try:
         filled = tokenizer.apply_chat_template(
             [dict(turn) for turn in turns],
-            chat_template=_STRFTIME_NOW + tokenizer.get_chat_template(),
+            chat_template=_STRFTIME_NOW + template,
             tokenize=False,
             add_generation_prompt=True,
             **given,

@@ -111,7 +111,11 @@ def _whole(context: Context, tokenizer: ContextTokenizer) -> FittedContext:
 
 
 def _tokenise(context: Context, segments: Sequence[Segment], tokenizer: ContextTokenizer) -> TokenisedContext:
-    return replace(tokenizer.tokenise(segments, context.answer), name=context.context_id)
+    try:
+        tokens = tokenizer.tokenise(segments, context.answer)
+    except ContextError as error:
+        raise ContextError(f"context {shown_name(context.context_id)}: {error}") from None
+    return replace(tokens, name=context.context_id)
 
 
 def _skipped(fitted: FittedContext, reason: str) -> FittedContext:

@@ -64,7 +64,7 @@ def extract_shard(
     use_threads(threads)
     run = CheckedRun.load(model_folder, settings.dtype, settings.matmul, extraction.device)
     refuse_too_many_blocks(run.loaded.name, run.loaded.n_layers)
-    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat)
+    tokenizer = ContextTokenizer(load_tokenizer(model_folder), settings.chat, run.loaded.n_embeddings)
     window = window_of(run.loaded.n_positions, settings.window)
     fitted = list(fit_contexts(contexts, tokenizer, settings.overflow, window))
     by_question = group_by_question(fitted)

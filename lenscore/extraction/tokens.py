@@ -71,9 +71,10 @@ class ContextTokenizer:
     Args:
         tokenizer: the model's.
         chat: what its chat template is given besides the turns.
+        n_embeddings: how many tokens the model reads: a tokenizer may have special tokens beyond them. None for all.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: Chat = _DEFAULT):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: Chat = _DEFAULT, n_embeddings: int | None = None):
         if not tokenizer.is_fast:
             raise ContextError(
                 "the model's tokenizer has no fast version (tokenizer.json), which is needed to cut documents between "
@@ -81,6 +82,7 @@ class ContextTokenizer:
             )
         self._tokenizer = tokenizer
         self._chat = chat
+        self._n_embeddings = n_embeddings
 
     @cached_property
     def _leading(self) -> list[int]:
@@ -113,10 +115,16 @@ class ContextTokenizer:
 
         Raises:
             ContextError: the ids before the answer differ from the prompt's own by more than the one
-                token that may be merged across the border; or the answer or the prompt has no tokens.
+                token that may be merged across the border; or the answer or the prompt has no tokens; or
+                the text has a token that the model has no embedding for.
         """
         text = self.text(segments)
         prompt, whole = self._encode(text), self._encode(text + answer)
+        if self._n_embeddings is not None and (largest := max(whole, default=0)) >= self._n_embeddings:
+            raise ContextError(
+                f"its text has the special token {shown(self.token_text(largest))} (id {largest}), but the model has "
+                f"embeddings for {self._n_embeddings}: take the token out of the dataset or the prompt"
+            )
         common = common_length(prompt, whole)
         merged = len(prompt) - common
         if common == len(whole):

@@ -19,7 +19,8 @@ _NO_SPACE = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 # What a terminal acts upon (but line ends and tabs), what reverses the order of what is read, and halves of characters.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_CREDENTIALS = re.compile(r"://[^/\s@'\"]+@")
+# Also where the colon of https:// is missing, as the message that says so shows the address.
+_CREDENTIALS = re.compile(r"//[^/\s@'\"]+@")
 
 
 class _LogFile(logging.FileHandler):
@@ -39,7 +40,7 @@ class _Formatter(logging.Formatter):
 
 def printable(text: str) -> str:
     r"""Return text that may be shown: control characters as ``\x1b``, no name or password in an address."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], _CREDENTIALS.sub("://…@", text))
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], _CREDENTIALS.sub("//…@", text))
 
 
 def _is_shown(record: logging.LogRecord) -> bool:

@@ -57,6 +57,11 @@ class LoadedModel:
         return size
 
     @property
+    def n_embeddings(self) -> int:
+        """The number of token ids that it can read."""
+        return len(next(self.model.get_input_embeddings().parameters()))
+
+    @property
     def n_positions(self) -> int | None:
         """The most tokens of a context; None where the config sets no limit."""
         n_positions: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

@@ -1,7 +1,7 @@
 """Residual states of every layer, at the asked positions only."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lenscore.jobs.spent import spent_on
 from lenscore.models.blocks import input_state, output_state
 from lenscore.models.loading import LoadedModel
+from lenscore.sources.pretrained import told_in_one_line
 
 
 @torch.inference_mode()
@@ -27,8 +28,11 @@ def residual_states(
         loaded: the model.
         inputs: the backbone's arguments: ``input_ids`` of shape (1, sequence), and others if need be.
         positions: places in the sequence.
+
+    Raises:
+        SourceError: the model's own code fails.
     """
-    with captured_states(loaded.architecture.blocks, positions) as states:
+    with _own_code(loaded), captured_states(loaded.architecture.blocks, positions) as states:
         loaded.run_blocks(**inputs)
     return torch.stack(states)
 
@@ -38,9 +42,18 @@ def states_and_logits(
     loaded: LoadedModel, input_ids: Int[Tensor, "1 sequence"], positions: Int[Tensor, " positions"]
 ) -> tuple[Float[Tensor, "layers positions width"], Float[Tensor, "positions vocabulary"]]:
     """Return states as :func:`residual_states` does, and the model's own float32 logits, of one forward pass."""
-    with captured_states(loaded.architecture.blocks, positions) as states, spent_on("model", loaded.device):
+    with (
+        _own_code(loaded),
+        captured_states(loaded.architecture.blocks, positions) as states,
+        spent_on("model", loaded.device),
+    ):
         logits: Tensor = loaded.model(input_ids=input_ids, use_cache=False, logits_to_keep=positions).logits
     return torch.stack(states), logits[0].float()
+
+
+def _own_code(loaded: LoadedModel) -> AbstractContextManager[None]:
+    """Say in one line what the model's own code raises: some faults of a config show only when it runs."""
+    return told_in_one_line(loaded.name, "it", "run")
 
 
 @contextmanager

@@ -47,6 +47,11 @@ def kind_of(start: bytes) -> str | None:
     return next((kind for kind, entry in _KINDS.items() if start.startswith(entry.magic)), None)
 
 
+def largest_content(path: Path) -> int:
+    """Return how many bytes a compressed file may unpack to."""
+    return max(LEAST_LIMIT, MOST_EXPANSION * path.stat().st_size)
+
+
 @contextmanager
 def unpacked(path: Path, name: str) -> Iterator[IO[bytes]]:
     """Open a file for reading its content: as it is, or unpacked where it is gzip, bz2, xz or zstd.
@@ -67,9 +72,8 @@ def unpacked(path: Path, name: str) -> Iterator[IO[bytes]]:
         if kind is None:
             yield raw
             return
-        limit = max(LEAST_LIMIT, MOST_EXPANSION * path.stat().st_size)
         with _KINDS[kind].unpacked(raw) as stream:
-            yield io.BufferedReader(_Unpacked(stream, kind, limit, shown_name(name)), 1 << 18)
+            yield io.BufferedReader(_Unpacked(stream, kind, largest_content(path), shown_name(name)), 1 << 18)
 
 
 class _Unpacked(io.RawIOBase):

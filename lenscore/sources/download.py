@@ -8,10 +8,11 @@ from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationParseError
 
 from lenscore.errors import SourceError
 from lenscore.files import git_blob_id_of_file, sha256_of_file, written_whole
+from lenscore.sources.counted import counted_session
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MOST_REDIRECTS = 5
 # A file of questions is smaller; more comes from a server that does not end.
 _LARGEST = 50_000_000_000  # bytes
+_MOST_DIGITS = 18  # of a number of bytes
+_LONGEST_SAID = 200  # characters of a server's that a message has
 # A server that sends less than this many bytes a second for this many seconds has as good as stopped.
 _SLOWEST, _SLOW_FOR = 1_000, 60.0
 _BETWEEN_REPORTS = 10.0  # seconds
@@ -48,6 +51,33 @@ class _PassingError(Exception):
         self.what, self.why, self.attempts, self.retry_after = what, why or asked, attempts, retry_after
 
 
+class _EndlessError(Exception):
+    """A server has sent more bytes than any file has."""
+
+
+class _Pace:
+    """Counts the bytes of one answer, from its status to what follows the body."""
+
+    def __init__(self) -> None:
+        self._all, self._since, self._started = 0, 0, time.monotonic()
+
+    def __call__(self, n_bytes: int) -> None:
+        """Count bytes that have come.
+
+        Raises:
+            _PassingError: they come too slowly.
+            _EndlessError: there are too many.
+        """
+        self._all += n_bytes
+        self._since += n_bytes
+        if self._all > _LARGEST:
+            raise _EndlessError
+        if (seconds := time.monotonic() - self._started) > _SLOW_FOR:
+            if self._since < _SLOWEST * seconds:
+                raise _PassingError("was too slow", f"{self._since:,} bytes came in {seconds:.0f} s")
+            self._started, self._since = time.monotonic(), 0
+
+
 def download(url: str, target: Path, *, sha256: str | None = None, git_blob: str | None = None) -> None:
     """Fetch a file beside ``target`` and rename it once its hash is right.
 
@@ -67,7 +97,7 @@ def download(url: str, target: Path, *, sha256: str | None = None, git_blob: str
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_loopback(parts):
         raise SourceError(f"{shown(url)}: not an https address")
-    with written_whole(target) as beside, requests.Session() as session:
+    with written_whole(target) as beside, counted_session(_Pace) as session:
         kind = _fetch(session, url, beside)
         try:
             check_hash(beside, shown(url), sha256=sha256, git_blob=git_blob)
@@ -138,19 +168,19 @@ def _get(session: requests.Session, url: str, path: Path) -> str:
             with path.open("wb") as file:
                 for chunk in _body(response):
                     done += file.write(chunk)
-                    if done > _LARGEST:
-                        raise SourceError(f"{shown(url)}: sends more than {_LARGEST / 1e9:g} GB, and was left")
                     if time.monotonic() - reported > _BETWEEN_REPORTS:
                         reported = time.monotonic()
                         logger.info("%s: %.1f MB", shown(url), done / 1e6)
             if total is not None and done != total:
                 raise _PassingError("broke off", f"after {done:,} of {total:,} bytes")
             return str(response.headers.get("Content-Type", ""))
+    except _EndlessError:
+        raise SourceError(f"{shown(url)}: sends more than {_LARGEST / 1e9:g} GB, and was left") from None
     except requests.exceptions.SSLError as error:
         raise SourceError(f"{shown(url)}: could not be fetched: {_reason(error)}") from None
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
         raise _PassingError("could not be fetched", _reason(error)) from None
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, LocationParseError) as error:
         raise SourceError(f"{shown(url)}: could not be fetched: {_reason(error)}") from None
 
 
@@ -162,16 +192,28 @@ def _response(session: requests.Session, url: str) -> requests.Response:
         response = session.get(
             place, stream=True, timeout=_TIMEOUT, headers={"Accept-Encoding": "identity"}, allow_redirects=False
         )
-        target = session.get_redirect_target(response)
+        before, target = urlsplit(place), _redirect_target(session, response, place, url)
         if target is None:
             _check_status(response, url)
             return response
         response.close()
-        before, place = urlsplit(place), urljoin(place, target)
-        parts = urlsplit(place)
+        place, parts = target, urlsplit(target)
         if parts.scheme != "https" and not (_is_loopback(before) and _is_loopback(parts)):
-            raise SourceError(f"{shown(url)}: redirects to {shown(place)}, which is not an https address")
+            said = shown(place)[:_LONGEST_SAID]
+            raise SourceError(f"{shown(url)}: redirects to {said}, which is not an https address")
     raise SourceError(f"{shown(url)}: redirects more than {_MOST_REDIRECTS} times")
+
+
+def _redirect_target(session: requests.Session, response: requests.Response, place: str, url: str) -> str | None:
+    """Return the address to which an answer redirects, if it does."""
+    try:
+        said = session.get_redirect_target(response)
+        target = None if said is None else urljoin(place, said)
+        if target is not None:
+            _ = urlsplit(target).port  # only who asks for it is told that it is none
+        return target
+    except ValueError as error:
+        raise SourceError(f"{shown(url)}: redirects to what is no address: {one_line(error)}") from None
 
 
 def _check_status(response: requests.Response, url: str) -> None:
@@ -179,7 +221,7 @@ def _check_status(response: requests.Response, url: str) -> None:
     if status == 200:
         return
     response.close()
-    said = f"answers {status} {response.reason or ''}".rstrip()
+    said = f"answers {status} {response.reason or ''}"[:_LONGEST_SAID].rstrip()
     if status in _BUSY:
         raise _PassingError(said, attempts=_ATTEMPTS_IF_BUSY, retry_after=_retry_after(response))
     raise SourceError(f"{shown(url)}: could not be fetched: it {said}")
@@ -192,7 +234,7 @@ def _retry_after(response: requests.Response) -> float | None:
         return float(said)
     try:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -201,8 +243,9 @@ def _length(response: requests.Response, url: str) -> int | None:
     said = response.headers.get("Content-Length")
     if said is None:
         return None
-    if not (said.isascii() and said.isdecimal()):
-        raise SourceError(f"{shown(url)}: answers with Content-Length: {said[:100]!r}, which is no number of bytes")
+    if not (said.isascii() and said.isdecimal() and len(said) <= _MOST_DIGITS):
+        said = said[:_LONGEST_SAID]
+        raise SourceError(f"{shown(url)}: answers with Content-Length: {said!r}, which is no number of bytes")
     if int(said) > _LARGEST:
         raise SourceError(f"{shown(url)}: says that it sends {int(said):,} bytes; {_LARGEST / 1e9:g} GB is the most")
     return int(said)
@@ -210,20 +253,14 @@ def _length(response: requests.Response, url: str) -> int | None:
 
 def _body(response: requests.Response) -> Iterator[bytes]:
     """Yield the body in the pieces in which it comes: who waits for whole chunks waits for days where bytes trickle."""
-    started, since = time.monotonic(), 0
     try:
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             yield chunk
-            since += len(chunk)
-            if (seconds := time.monotonic() - started) > _SLOW_FOR:
-                if since < _SLOWEST * seconds:
-                    raise _PassingError("was too slow", f"{since:,} bytes came in {seconds:.0f} s")
-                started, since = time.monotonic(), 0
     except (HTTPError, OSError) as error:
         raise _PassingError("broke off", one_line(error)) from None
 
 
-def _reason(error: requests.exceptions.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """Return why a request failed, without the address, which may hold what is not to be shown."""
     reason: object = error
     while isinstance(reason, BaseException):

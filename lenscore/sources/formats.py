@@ -18,6 +18,8 @@ from lenscore.sources.tables import QUESTIONS
 logger = logging.getLogger(__name__)
 
 _MOST_FAULTS = 5  # of a row, in its message
+_MOST_NOTES = 20  # on a dataset, in the log
+_LONGEST_KEY = 40  # characters, of one that is shown as it is
 
 
 class Questions(NamedTuple):
@@ -75,8 +77,10 @@ def read_questions(rows: Iterable[tuple[str, object]], name: str, format: str = 
         duplicates += 1
     if unanswerable:
         notes["questions without an answer are left out"] += unanswerable
-    for note, count in notes.items():
+    for note, count in notes.most_common(_MOST_NOTES):
         logger.warning("%s: %s (%d times)", name, note, count)
+    if len(notes) > _MOST_NOTES:
+        logger.warning("%s: and %d more of such kinds", name, len(notes) - _MOST_NOTES)
     if not seen:
         raise SourceError(f"{name}: no rows{' with an answer' if unanswerable else ''}; a dataset needs at least one")
     items = [{"question_id": question_id, **question} for question_id, (_, question) in seen.items()]
@@ -93,7 +97,7 @@ def _parsed(
         parsed = ROW_TYPES[format].model_validate(row, context=notes)
     except ValidationError as error:
         raise SourceError(f"{place}: not a row of format {format}: {_faults(error)}") from None
-    return None if parsed.id is None else str(parsed.id), parsed.as_question()
+    return parsed.id, parsed.as_question()
 
 
 def _check_unknown_keys(row: Mapping[str, object], place: str, notes: Counter[str]) -> None:
@@ -120,7 +124,9 @@ def _recognise(row: Mapping[str, object], place: str) -> str:
     fitting = [name for name, row_type in ROW_TYPES.items() if row_type.fits(row)]
     if len(fitting) == 1:
         return fitting[0]
-    found = ", ".join(key if key.isidentifier() else shown(key) for key in list(map(str, row))[:20]) or "none"
+    names = list(map(str, row))
+    plain = all(key.isidentifier() and len(key) <= _LONGEST_KEY for key in names)
+    found = (", ".join(names[:20]) if plain else shown(names)) or "none"
     if fitting:
         raise SourceError(f"{place}: may be {' or '.join(fitting)} by its keys ({found}): set dataset.format")
     known = "; ".join(f"{name} has {', '.join(of.needed)}" for name, of in ROW_TYPES.items())

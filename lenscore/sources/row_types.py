@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -17,8 +18,22 @@ from pydantic import (
 
 from lenscore.errors import shown
 
-Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"\S")] | int
+
+def _without_nul(text: str) -> str:
+    # JSON with one is refused before; CSV, Parquet and the Hub bring it here.
+    if "\0" in text:
+        raise ValueError("has the character NUL; remove it")
+    return text
+
+
+def _text_of_id(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_Characters = Annotated[str, AfterValidator(_without_nul)]
+_VISIBLE = r"[^\s\u00AD\u200B\u2060\uFEFF]"  # what no white space is, nor invisible (contexts.words)
+Text = Annotated[str, StringConstraints(min_length=1, pattern=_VISIBLE), AfterValidator(_without_nul)]
+Id = Annotated[Text, StringConstraints(max_length=1000), BeforeValidator(_text_of_id)]
 
 
 @runtime_checkable
@@ -39,7 +54,7 @@ def _note(info: _Info, what: str) -> None:
 def _text_of_answer(value: object, info: _Info) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if isinstance(value, float) and (not math.isfinite(value) or value.is_integer()):
+    if isinstance(value, float) and (not math.isfinite(value) or value.is_integer() or "e" in str(value)):
         raise ValueError("a number that may be written in several ways; put it in quotes as the documents have it")
     _note(info, "numbers as answers are read as text")
     return str(value)
@@ -52,8 +67,11 @@ def _list_of_answers(value: object, info: _Info) -> object:
     return value
 
 
-def _text_of_title(value: object) -> object:
-    return "" if value is None else value
+def _text_of_title(value: object, info: _Info) -> object:
+    if value is None:
+        _note(info, "a title that is null is read as none")
+        return ""
+    return value
 
 
 def _empty_list(value: object) -> object:
@@ -62,7 +80,7 @@ def _empty_list(value: object) -> object:
 
 Answer = Annotated[Text, BeforeValidator(_text_of_answer)]
 Answers = Annotated[list[Answer], Field(min_length=1), BeforeValidator(_list_of_answers)]
-Title = Annotated[str, BeforeValidator(_text_of_title)]
+Title = Annotated[_Characters, BeforeValidator(_text_of_title)]
 
 
 class _Part(BaseModel):
@@ -122,7 +140,7 @@ class _OwnRow(Row):
     needed = ("question", "answers", "text")
 
     id: Id | None = None
-    topic: str | None = None
+    topic: _Characters | None = None
     question: Text
     answers: Answers
     title: Title = ""
@@ -186,7 +204,11 @@ class _NqOpenRow(Row):
     """NaturalQuestions-Open: question and answers, no documents."""
 
     needed = ("question", "answer")
-    without = ("context", "contexts", "passage", "paragraphs", "documents", "search_results", "entity_pages")
+    # With documents it is another's row, perhaps one with a misspelt key.
+    without = (
+        "context", "contexts", "ctxs", "passage", "paragraphs", "documents", "text", "distractors", "search_results",
+        "entity_pages",
+    )  # fmt: skip
 
     id: Id | None = None
     question: Text

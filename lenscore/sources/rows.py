@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lenscore.errors import SourceError, shown, shown_name
-from lenscore.sources.compression import kind_of, unpacked
+from lenscore.sources.compression import MOST_EXPANSION, kind_of, largest_content, unpacked
 from lenscore.sources.strict_json import IncompleteJsonError, parse_json
 
 Row = tuple[str, object]  # what messages call its place, and its value
@@ -21,11 +21,12 @@ Row = tuple[str, object]  # what messages call its place, and its value
 LONGEST_LINE = 64 << 20  # bytes
 LARGEST_DOCUMENT = 1 << 30  # bytes of what has to be read whole: a JSON document, a compressed Parquet file
 _HEAD = 1 << 16
+_ROWS_AT_ONCE = 16  # of Parquet; each may be large
 
 _SOURCES = "a dataset is JSON Lines, a JSON array, CSV, TSV or Parquet"
 # What files begin with that are something else.
 _OTHERS = {
-    b"PK": "a zip archive (or a spreadsheet)",
+    b"PK\x03\x04": "a zip archive (or a spreadsheet)",
     b"%PDF": "a PDF document",
     b"<": "HTML or XML, perhaps the page of an error",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run git lfs pull",
@@ -38,6 +39,8 @@ _OTHERS = {
     b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
 _BOM = b"\xef\xbb\xbf"
+_PARTS = ("data", "Data", "paragraphs", "qas")  # keys of lists of what holds questions
+_MAY_HOLD_SEVERAL = re.compile(rb'"(?:data|Data|paragraphs|qas|header)"')
 
 _Kind = Literal["parquet", "json", "csv"]
 
@@ -75,7 +78,7 @@ def count_rows(path: Path) -> int:
     if kind == "json" and (lines := _lines_of_objects(path, name)) is not None:
         seen: set[int] = set()
         for number, line in lines:
-            if b'"qas"' in line or b'"header"' in line:
+            if _MAY_HOLD_SEVERAL.search(line):
                 rows = questions_of(f"{name}, line {number}", _parsed(line, f"{name}, line {number}"))
                 seen.update(hash(repr(row)) for _, row in rows)
             else:
@@ -91,14 +94,14 @@ def questions_of(place: str, value: object) -> Iterator[Row]:
 
     Args:
         place: what messages call the value.
-        value: an object of a JSON file; what has no questions in it is a row itself.
+        value: an object of a JSON file; what has no questions in it, or is one itself, is a row.
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or "question" in value:
         yield place, value
         return
-    for key in ("data", "Data", "paragraphs", "qas"):
+    for key in _PARTS:
         inner = value.get(key)
-        if isinstance(inner, list) and (key in ("data", "Data", "qas") or "question" not in value):
+        if isinstance(inner, list):
             shared = {name: value[name] for name in ("title", "context") if name in value}
             for number, part in enumerate(inner, start=1):
                 whole = {**shared, **part} if isinstance(part, Mapping) else part
@@ -143,7 +146,9 @@ def _kind(path: Path, name: str) -> _Kind | None:
         raise SourceError(f"{name}: has bytes that are 0: UTF-16, or no text; {_SOURCES}, in UTF-8")
     if text.startswith((b"{", b"[")):
         return "json"
-    first = text.splitlines()[0].decode("utf-8", "replace")
+    first = text.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
+    if "\r" in first:
+        raise SourceError(f"{name}: its lines end in CR alone; save it with the line ends of Unix or Windows")
     if "question" not in map(str.lower, _cells(first, _delimiter(first))):
         raise SourceError(
             f"{name}: neither JSON nor a table with a column question; its first line is {shown(first)}; {_SOURCES}"
@@ -153,7 +158,7 @@ def _kind(path: Path, name: str) -> _Kind | None:
 
 def _lines_of_objects(path: Path, name: str) -> Iterator[tuple[int, bytes]] | None:
     """Return (number, line) of the lines that are not blank; None for a JSON document, which goes over lines."""
-    lines = _lines(path, name)
+    lines = ((number, line) for number, line in _lines(path, name) if line.strip())
     first = next(lines, None)
     if first is None:
         return lines
@@ -183,8 +188,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
                 )
             if number == 1:
                 line = line.removeprefix(_BOM)
-            if line.strip():
-                yield number, line
+            yield number, line
 
 
 def _parsed(line: bytes, place: str) -> object:
@@ -224,7 +228,7 @@ def _whole(path: Path, name: str) -> bytes:
 def _csv(path: Path, name: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
     lines = _lines(path, name)
-    number, first = next(lines)
+    number, first = next((number, line) for number, line in lines if line.strip())
     header_line = _decoded(first, f"{name}, line {number}")
     delimiter = _delimiter(header_line)
     header = _cells(header_line, delimiter)
@@ -246,6 +250,8 @@ def _csv(path: Path, name: str) -> Iterator[Row]:
             return
         except csv.Error as error:
             raise SourceError(f"{place}: not CSV: {error}") from None
+        if not "".join(cells).strip() and len(cells) < 2:
+            continue  # a blank line; one within quotes is a part of its text
         if len(cells) != len(header):
             raise SourceError(f"{place}: {len(cells)} values, but the header has {len(header)} columns")
         # A cell without text is a value that is not there.
@@ -266,9 +272,14 @@ def _cell(key: str, cell: str, place: str) -> object:
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
     with _parquet_file(path, name) as file:
-        rows = chain.from_iterable(batch.to_pylist() for batch in file.iter_batches(batch_size=256))
-        for number, row in enumerate(rows, start=1):
-            yield f"{name}, row {number}", row
+        unpacked_bytes = n_before = 0
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+            # A text that is in many rows stands in the file once.
+            unpacked_bytes += batch.nbytes
+            _check_expansion(unpacked_bytes, path, name)
+            for number, row in enumerate(batch.to_pylist(), start=n_before + 1):
+                yield f"{name}, row {number}", row
+            n_before += batch.num_rows
 
 
 def _rows_of_parquet(path: Path, name: str) -> int:
@@ -286,6 +297,20 @@ def _parquet_file(path: Path, name: str) -> Iterator[Any]:
         is_plain = plain.read(4) == b"PAR1"
     try:
         with pq.ParquetFile(path if is_plain else io.BytesIO(_whole(path, name))) as file:
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            _check_expansion(sum(group.total_byte_size for group in groups), path, name)
+            columns = file.schema_arrow.names
+            if len(set(columns)) < len(columns):
+                raise SourceError(f"{name}: a column is there twice: {shown(columns)}")
             yield file
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    # ValueError, OverflowError: of a value that Python does not have, such as a date in the year 3,000,000.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SourceError(f"{name}: not Parquet that can be read: {' '.join(str(error).split())}") from None
+
+
+def _check_expansion(size: int, path: Path, name: str) -> None:
+    if size > (limit := largest_content(path)):
+        raise SourceError(
+            f"{name}: Parquet that unpacks to more than {limit >> 20:,} MiB, over {MOST_EXPANSION} times its own size, "
+            "as no text does; if it is good, write it as JSON Lines"
+        )

@@ -6,10 +6,14 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from lenscore.errors import shown
-from lenscore.study.section import Section, impossible
+from lenscore.study.section import PlainText, Section, impossible
 
 DATE = r"^\d{4}-\d{2}-\d{2}$"
 PATTERNS_IN_WORDS = {DATE: "must be a date as in 2025-01-31"}
+
+# Beyond these, integers are no longer exact in every reader of JSON.
+_Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+Argument = PlainText | _Whole | float | bool | None
 
 # What the library itself passes to a template, or reads: a study may not change it.
 _OWN = frozenset(
@@ -21,8 +25,11 @@ _OWN = frozenset(
         "chat_template",
         "add_generation_prompt",
         "continue_final_message",
+        "sanitize_control_tokens",
+        "self",
         "tokenize",
         "strftime_now",
+        "study_date",
         "raise_exception",
         "return_assistant_tokens_mask",
         "return_tensors",
@@ -47,7 +54,7 @@ class ChatSpec(Section):
         default="2025-01-01",
         description="The date that templates which write today's are given, so that a study is the same on every day.",
     )
-    arguments: dict[Annotated[str, StringConstraints(max_length=80)], str | int | float | bool | None] = Field(
+    arguments: dict[Annotated[str, StringConstraints(max_length=80)], Argument] = Field(
         default={}, description="Arguments of the template, as in {enable_thinking: false}."
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from lenscore.errors import shown
-from lenscore.study.section import MOST_DOCUMENTS, Section, Seed, impossible
+from lenscore.study.section import MOST_DOCUMENTS, PlainText, Section, Seed, impossible
 
 # What to do with a dataset's own distractor that holds an accepted answer.
 AnswerInDistractors = Literal["keep", "drop", "error"]
@@ -47,7 +47,7 @@ class ContextSetSpec(Section):
         description="dataset: those it brings; bm25, random: from all other gold documents of the dataset; "
         "auto: the dataset's where it brings any, else bm25.",
     )
-    prompt: str = Field(
+    prompt: PlainText = Field(
         default="few_shot", description="A template of lenscore/data/prompts, or the path of a .yaml file of your own."
     )
     orders: int = Field(

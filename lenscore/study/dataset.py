@@ -2,29 +2,23 @@
 
 import re
 from typing import Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from pydantic import Field, model_validator
 
-from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
+from lenscore.study.section import GitHash, PlainText, Section, Sha256, impossible, short_hash
 
 DATASET_SOURCE = r"^(embedded:questions|path:.+|url:https?://\S+|hub:[^/\s]+(/[^/\s]+)?)$"
 PATTERNS_IN_WORDS = {
     DATASET_SOURCE: "must be embedded:questions, path:<file>, url:<https address> or hub:<owner/name>",
 }
 
-# What addresses call the parameters that hold a secret.
-_SECRETS = {
-    "token",
-    "access_token",
-    "api_key",
-    "apikey",
-    "password",
-    "passwd",
-    "secret",
-    "signature",
-    "x-amz-signature",
-}
+# What addresses call the parameters that hold a secret: words in their names, and whole names. "key" alone is none, as
+# it may be the name of a file.
+_SECRET = re.compile(
+    r".*(token|passw|secret|signature|credential|api[_-]?key|access[_-]?key).*|sig|pass|pwd|auth|authorization|jwt",
+    re.IGNORECASE,
+)
 
 
 def _holds_a_secret(url: str) -> bool:
@@ -32,7 +26,10 @@ def _holds_a_secret(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError as error:
         raise impossible("source", f"is no address: {error}") from None
-    return "@" in parts.netloc or not _SECRETS.isdisjoint(name.lower() for name, _ in parse_qsl(parts.query))
+    # Parameters stand behind a question mark, sometimes behind a semicolon; a browser's may stand behind a hash.
+    parameters = re.split("[?;&#]", parts._replace(scheme="", netloc="").geturl())[1:]
+    names = (unquote_plus(parameter.partition("=")[0]) for parameter in parameters)
+    return "@" in parts.netloc or any(map(_SECRET.fullmatch, names))
 
 
 class DatasetSpec(Section):
@@ -53,8 +50,8 @@ class DatasetSpec(Section):
         default=None, description="Expected git blob id of the file, instead of a SHA-256 (path: and url:)."
     )
     revision: GitHash | None = Field(default=None, description="Commit of a Hub dataset (required with hub:).")
-    config: str | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
-    split: str = Field(default="validation", description="Split of a Hub dataset.")
+    config: PlainText | None = Field(default=None, description="Configuration (subset) of a Hub dataset.")
+    split: PlainText = Field(default="validation", description="Split of a Hub dataset.")
 
     @property
     def name(self) -> str:

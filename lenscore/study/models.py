@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lenscore.study.chat import ChatSpec
-from lenscore.study.section import GitHash, Section, Sha256, impossible, short_hash
+from lenscore.study.section import GitHash, PlainText, Section, Sha256, impossible, short_hash
 
 MODEL_SOURCE = r"^(hub:[^/\s]+(/[^/\s]+)?|wheel:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*|path:.+)$"
 PATTERNS_IN_WORDS = {
@@ -24,7 +24,7 @@ class ModelSpec(Section):
         pattern=MODEL_SOURCE,
     )
     revision: GitHash | None = Field(default=None, description="Commit of a Hub model (required with hub:).")
-    member: str | None = Field(
+    member: PlainText | None = Field(
         default=None, description="Path of the GGUF file in a wheel (required), or in a Hub repository that has one."
     )
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of the wheel (required with wheel:).")

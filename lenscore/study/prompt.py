@@ -89,7 +89,11 @@ def template_path(prompt: str) -> Path:
         ContextError: there is no such file.
     """
     path = Path(prompt) if prompt.endswith((".yaml", ".yml")) else PROMPTS / f"{prompt}.yaml"
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError:  # a name that is too long
+        found = False
+    if not found:
         known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
         raise ContextError(
             f"prompt {shown(prompt)}: no such template; available: {known}; or give the path of a .yaml file"

@@ -10,9 +10,12 @@ from pydantic_core import PydanticCustomError
 NAME = r"^[a-z0-9][a-z0-9._-]*$"
 SHA256 = r"^[0-9a-f]{64}$"
 GIT_HASH = r"^[0-9a-f]{40}$"
+PLAIN = r"^[^\x00]*$"
 
 # A name becomes part of paths and a wildcard of the workflow.
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=80)]
+# Text that names something elsewhere. A pattern refuses halves of surrogate pairs, too.
+PlainText = Annotated[str, StringConstraints(pattern=PLAIN, max_length=1000)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256)]
 GitHash = Annotated[str, StringConstraints(pattern=GIT_HASH)]
 
@@ -26,6 +29,7 @@ PATTERNS_IN_WORDS = {
     NAME: "must be a name of small letters, digits, '.', '_' and '-' that begins with a letter or digit",
     SHA256: "must be a SHA-256: 64 hex digits, letters small",
     GIT_HASH: "must be a full git id: 40 hex digits, letters small",
+    PLAIN: "must not have the character NUL",
 }
 
 

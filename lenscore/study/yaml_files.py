@@ -11,6 +11,7 @@ from lenscore.errors import ConfigError, repeated_key, shown, shown_name
 
 LARGEST = 10 << 20  # bytes of a file
 MOST_NODES = 100_000  # with every alias written out
+_MOST_DIGITS = 100  # of a whole number
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")  # YAML 1.1 wants both the point and the sign
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9_]+")
 _BASE_60 = re.compile(r"[+-]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?")
@@ -51,6 +52,9 @@ def _loaded(text: str, name: str) -> Any:
     # ValueError: a date with a 13th month, a number of thousands of digits.
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: not YAML: {_one_line(error)}") from None
+    # The library's own fault at "!!bool x" and "!!timestamp x".
+    except (KeyError, AttributeError):
+        raise ConfigError(f"{name}: not YAML: a tag (!!bool, !!timestamp) before a value that is none") from None
 
 
 class _Checked:
@@ -94,6 +98,8 @@ class _Checked:
         if node.style is not None:
             return  # in quotes, or a block: text as it stands
         kind = node.tag.rpartition(":")[2]
+        if kind == "int" and len(written) > _MOST_DIGITS:
+            raise self._error(node, f"a number of {len(written):,} digits; put it in quotes if it is text")
         if kind == "str" and _EXPONENT.fullmatch(written):
             mantissa, exponent = re.split("[eE]", written)
             point, sign = "" if "." in mantissa else ".0", "" if exponent[0] in "+-" else "+"

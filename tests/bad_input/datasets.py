@@ -70,6 +70,18 @@ def _socket(folder: Path) -> None:
         _fetch(folder, folder / "s")
 
 
+def _no_permission(folder: Path) -> None:
+    (folder / "data").write_bytes(LINE)
+    (folder / "data").chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root may read everything
+    try:
+        count_rows(folder / "data")
+    finally:
+        os.seteuid(user)
+
+
 def _loop(folder: Path) -> None:
     (folder / "data").symlink_to(folder / "data")
     _fetch(folder, folder / "data")
@@ -84,9 +96,10 @@ def _zstd(content: bytes) -> bytes:
     return bytes(pa.Codec("zstd").compress(content, asbytes=True))
 
 
-def _parquet(values: list[dict[str, Any]]) -> bytes:
+def _parquet(values: list[dict[str, Any]] | pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(values), buffer)
+    table = values if isinstance(values, pa.Table) else pa.Table.from_pylist(values)
+    pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -103,6 +116,7 @@ DATASETS = [
     place("a pipe", _pipe, "a pipe; a file"),
     place("a socket", _socket, "a socket; a file"),
     place("a device", lambda folder: _fetch(folder, Path("/dev/zero")), "/dev/zero: a device; a file"),
+    place("no permission", _no_permission, "cannot be read: Permission denied"),
     place("a link to itself", _loop, "cannot be read: Too many levels of symbolic links"),
     place("a path below a file", lambda folder: _fetch(folder, Path(__file__, "x")), "cannot be read: Not a directory"),
     place("a name of 5,000 letters", lambda folder: _fetch(folder, folder / ("a" * 5000)), "File name too long"),
@@ -144,6 +158,14 @@ DATASETS = [
     file("escape sequences", b"\x1b[31mred\x07\n", "neither JSON nor a table", "\\x1b[31mred\\x07"),
     file("Parquet cut off", _cut(_parquet([QUESTION])), "not Parquet that can be read"),
     file("Parquet that is none", b"PAR1nonsense, as it were", "not Parquet that can be read"),
+    file("a Parquet bomb", lambda: _parquet([QUESTION | {"text": "a" * (65 << 20)}]),
+         "Parquet that unpacks to more than 64 MiB", "write it as JSON Lines"),
+    file("a Parquet bomb of one text in many rows", lambda: _parquet([QUESTION | {"text": "a" * (1 << 20)}] * 80),
+         "Parquet that unpacks to more than 64 MiB"),
+    file("Parquet with a date in the year 2,941,764",
+         _parquet(pa.table({"question": ["q"], "day": pa.array([2**30], pa.date32())})), "not Parquet that can be"),
+    file("Parquet with a column twice", _parquet(pa.table([["q"], ["a"], ["a"]], ["question", "text", "text"])),
+         "a column is there twice: ['question', 'text', 'text']"),
     file("Parquet of another kind", _parquet([{"a": 1}]), "row 1: a row of no known format; its keys are a"),
     file("wrong hash", LINE, "expected SHA-256 " + "0" * 64, "found", sha256="0" * 64),
     file("an array that ends early", b"[" + LINE.strip(), "not JSON: Expecting ',' delimiter"),
@@ -153,6 +175,7 @@ DATASETS = [
     file("CSV with a short row", b"question,answers,text\nq,a\n", "line 2: 2 values, but the header has 3 columns"),
     file("CSV with an open quote", b'question,answers,text\nq,a,"open\n', "not CSV"),
     file("CSV with a column twice", b"question,text,text\nq,a,b\n", "line 1: a column is there twice"),
+    file("CSV with the line ends of old Macs", b"question,answers,text\rq,a,a\r", "its lines end in CR alone"),
     file("CSV with a broken list", b'question,answers,text\nq,"[a",b\n', "line 2, answers: not JSON"),
     file("CSV without a text", b"question,answers,text\nq,a,a\nr,a,\n", "line 3: ", "text: Field required"),
 ]  # fmt: skip
@@ -166,6 +189,7 @@ ROWS = [
     rows("a row that is null", [QUESTION, None], "line 2: a NoneType; an object"),
     rows("no keys", [{}], "line 1: a row of no known format; its keys are none"),
     rows("unknown keys", [{"prompt": "x"}], "a row of no known format; its keys are prompt", "squad has context"),
+    rows("a key of 1 MB", [{"a" * 1_000_000: 1}], "a row of no known format; its keys are ['aaa", "squad has context"),
     rows("a key twice", ['{"question": "q", "question": "r"}'], "line 1: key 'question' is there twice in one object"),
     rows("a number of 5,000 digits", ['{"question": "q", "answers": [' + "1" * 5000 + '], "text": "t"}'],
          "line 1: a number of 5,000 digits"),
@@ -182,6 +206,7 @@ ROWS = [
     rows("an escaped NUL", ['{"question": "a\\u0000"}'], "line 1: the character NUL in 'a\\x00'"),
     rows("no answers", [QUESTION | {"answers": []}], "answers: List should have at least 1 item"),
     rows("an answer of white space", [QUESTION | {"answers": ["yellow", " \u00a0"]}], "answers.1: must not be empty"),
+    rows("an answer that nobody sees", [{"question": "q", "answer": ["\u200b\ufeff"]}], "answer.0: must not be empty"),
     rows("an empty question", [QUESTION | {"question": ""}], "question: must not be empty"),
     rows("a question that is a number", [QUESTION | {"question": 3}],
          "question: Input should be a valid string; found 3"),
@@ -198,8 +223,9 @@ ROWS = [
          "line 2: id '7' is that of another question", "line 1", "ids must differ"),
     rows("an id of escape sequences twice", [QUESTION | {"id": "\x1b[2J"}, QUESTION | {"id": "\x1b[2J", "text": "x"}],
          "id '\\x1b[2J' is that of another question"),
-    rows("an id of 5,000 letters", [QUESTION | {"id": "a" * 5000}], "id.", "at most 1000 characters"),
-    rows("an id of white space", [QUESTION | {"id": " "}], "id."),
+    rows("an id of 5,000 letters", [QUESTION | {"id": "a" * 5000}], "questions: id: ", "at most 1000"),
+    rows("an id of white space", [QUESTION | {"id": " "}], "questions: id: must not be empty; found ' '"),
+    rows("an id that is true", [QUESTION | {"id": True}], "questions: id: Input should be a valid string; found True"),
     rows("two gold documents", [{"question": "q", "answers": ["a"], "ctxs": [{"text": "a", "isgold": True}] * 2}],
          "2 of the 2 ctxs have isgold; exactly one must", "set isgold"),
     rows("no gold document", [{"question": "q", "answers": ["a"], "ctxs": [{"text": "a", "has_answer": True}] * 2}],
