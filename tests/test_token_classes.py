@@ -1,6 +1,7 @@
 """The class of an answer token: from its text and the text before it, in every script and however it is split."""
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -132,7 +133,7 @@ def test_a_mark_at_the_end_of_words_is_no_text() -> None:
     assert token_classes(tokens, "lemon,") == ["word start", "word part", "punctuation"]
 
 
-def test_every_answer_token_of_a_database_has_its_class(tmp_path) -> None:
+def test_every_answer_token_of_a_database_has_its_class(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path)
     study.load()
     # The words of that tokenizer have no space: the answer is w7w7.
