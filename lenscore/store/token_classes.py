@@ -14,10 +14,6 @@ import regex
 
 from lenscore.store.function_words import FUNCTION_WORDS
 
-TOKEN_CLASSES = ("space", "punctuation", "digit", "function word", "word start", "word part")
-CONTENT_CLASSES = ("digit", "function word", "word start", "word part")
-"""The classes of content tokens: those that hold a letter or digit."""
-
 # Ideographs, kana, and the scripts of South East Asia, which have no spaces between words (UAX #14, table 1).
 _WITHOUT_SPACES = regex.compile(r"[\p{Line_Break=ID}\p{Line_Break=CJ}\p{Line_Break=SA}]")
 # A byte that is no UTF-8 becomes a surrogate, which is encoded as that byte again.
@@ -25,7 +21,7 @@ _BYTES = ("utf-8", "surrogateescape")
 
 
 def token_classes(tokens: Sequence[bytes], answer: str, *, border_merged: bool = False) -> list[str]:
-    """Return the class of each token of an answer, of ``TOKEN_CLASSES``.
+    """Return the class of each token of an answer, of :data:`~lenscore.store.token_class_names.TOKEN_CLASSES`.
 
     - ``space``: white space only;
     - ``punctuation``: no letter or digit;
