@@ -21,19 +21,19 @@ def test_places_where_the_model_is_right_no_more_often_than_closed_book_are_name
     rows = [row(0, 0.1, -0.02, -0.1), row(2, 0.16, 0.04, 0.0), row(3, 0.14, 0.02, -0.05), row(4, 0.5, 0.38, 0.2)]
     assert about_accuracy(rows, 0.12, SETTINGS) == (
         "m, 5 documents: the answer's first content token is not shown to be right more often than without documents "
-        "with the gold document at places 1, 3 and 4 of 5 (−2, +4 and +2 points; each 95% interval reaches 0 or lies "
-        "below); it is so at place 5 of 5 (+38 points). Without documents it is right in 12%."
+        "with the gold document at places 1, 3 and 4 of 5 (−2, +4 and +2 percentage points; each 95% interval reaches 0 or lies "
+        "below); it is so at place 5 of 5 (+38 percentage points). Without documents it is right in 12%."
     )
 
 
 def test_where_all_places_are_alike_there_is_one_part() -> None:
-    low, high = [row(0, 0.1, 0.0, -0.1)], [row(0, 0.3, 0.01, 0.005), row(4, 0.5, 0.2, 0.1)]
+    low, high = [row(0, 0.1, -0.001, -0.1)], [row(0, 0.3, 0.01, 0.005), row(4, 0.5, 0.2, 0.1)]
     settings = {"confidence": 0.9, "first_token": "any"}
     assert "the answer's first token is not shown to be right more often" in about_accuracy(low, 0.1, settings)
-    assert "each 90% interval" in about_accuracy(low, 0.1, settings)
+    assert "at place 1 of 5 (0 percentage points; each 90% interval" in about_accuracy(low, 0.1, settings)
     assert about_accuracy(high, 0.1, SETTINGS) == (
         "m, 5 documents: the answer's first content token is right more often than without documents with the gold "
-        "document at places 1 and 5 of 5 (+1 and +20 points). Without documents it is right in 10%."
+        "document at places 1 and 5 of 5 (+1 and +20 percentage points). Without documents it is right in 10%."
     )
 
 
@@ -54,7 +54,7 @@ def test_each_length_has_one_sentence_whatever_the_lenses() -> None:
     others = [row(0, 0.9, 0.1, 0.05, measure="answer_tokens"), row(0, 0.9, 0.1, 0.05, condition="shuffled_gold")]
     sentences = accuracy_sentences([closed, *rows, *others], SETTINGS)
     assert [(sentence["n_documents"], sentence["lens"]) for sentence in sentences] == [(5, ""), (10, "")]
-    assert "at places 1 and 5 of 10 (+10 and +10 points)" in sentences[1]["words"]
+    assert "at places 1 and 5 of 10 (+10 and +10 percentage points)" in sentences[1]["words"]
     assert all(sentence["words"].endswith("in 20%.") for sentence in sentences)
 
 

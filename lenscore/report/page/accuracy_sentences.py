@@ -76,8 +76,8 @@ def _places(rows: Sequence[Finding]) -> str:
 
 
 def _differences(rows: Sequence[Finding]) -> str:
-    points = [f"{100 * row['above_closed_book']:+.0f}".replace("-", "−") for row in rows]
-    return f"{listed(points)} point{'s' * (points != ['+1'])}"
+    rounded = [round(100 * row["above_closed_book"]) for row in rows]
+    return f"{listed([f'{points:+d}'.replace('-', '−') if points else '0' for points in rounded])} percentage points"
 
 
 def white_space_sentences(classes: Iterable[Finding], settings: Finding) -> list[str]:
