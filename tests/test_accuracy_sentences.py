@@ -21,8 +21,8 @@ def test_places_where_the_model_is_right_no_more_often_than_closed_book_are_name
     rows = [row(0, 0.1, -0.02, -0.1), row(2, 0.16, 0.04, 0.0), row(3, 0.14, 0.02, -0.05), row(4, 0.5, 0.38, 0.2)]
     assert about_accuracy(rows, 0.12, SETTINGS) == (
         "m, 5 documents: the answer's first content token is not shown to be right more often than without documents "
-        "with the gold document at places 1, 3 and 4 of 5 (−2, +4 and +2 percentage points; each 95% interval reaches 0 or lies "
-        "below); it is so at place 5 of 5 (+38 percentage points). Without documents it is right in 12%."
+        "with the gold document at places 1, 3 and 4 of 5 (−2, +4 and +2 percentage points; each 95% interval reaches "
+        "0 or lies below); it is so at place 5 of 5 (+38 percentage points). Without documents it is right in 12%."
     )
 
 
