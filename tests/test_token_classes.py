@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
+from lenscore.extraction.token_class_names import CONTENT_CLASSES, TOKEN_CLASSES
 from lenscore.store.function_words import FUNCTION_WORDS
-from lenscore.store.token_class_names import CONTENT_CLASSES, TOKEN_CLASSES
 from lenscore.store.token_classes import token_classes
 from lenscore.store.token_texts import TokenTexts
 from tests.small_study import SmallStudy

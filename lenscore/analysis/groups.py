@@ -12,7 +12,7 @@ from lenscore.analysis.answer_kinds import KINDS, answer_kind
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.means import means_with_intervals
 from lenscore.analysis.pooling import ALL_CONTEXTS, PER_N_DOCUMENTS, at_pooling_levels
-from lenscore.store.token_class_names import TOKEN_CLASSES
+from lenscore.extraction.token_class_names import TOKEN_CLASSES
 
 # By the token's rank among all tokens of the study's documents; rank 1 is the most frequent.
 BANDS = ("rank 1–10", "rank 11–100", "rank 101–1,000", "rank over 1,000")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lenscore.store.token_class_names import CONTENT_CLASSES
+from lenscore.extraction.token_class_names import CONTENT_CLASSES
 
 CURVE_KEYS = ["model", "context_set", "lens", "condition", "n_documents"]
 """The columns that name a curve; along it, only the position of the gold document varies."""

@@ -21,7 +21,7 @@ _BYTES = ("utf-8", "surrogateescape")
 
 
 def token_classes(tokens: Sequence[bytes], answer: str, *, border_merged: bool = False) -> list[str]:
-    """Return the class of each token of an answer, of :data:`~lenscore.store.token_class_names.TOKEN_CLASSES`.
+    """Return the class of each token of an answer, of :data:`~lenscore.extraction.token_class_names.TOKEN_CLASSES`.
 
     - ``space``: white space only;
     - ``punctuation``: no letter or digit;
