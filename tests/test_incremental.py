@@ -67,6 +67,7 @@ CHANGES: dict[str, Any] = {
     "analysis.seed": 1,
     "analysis.permutations": 299,
     "analysis.smallest_effect": 1.0,
+    "analysis.first_token": "any",
     "analysis.regions": 2,
     "report.title": "Another title",
     "report.examples": 2,

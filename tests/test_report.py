@@ -16,6 +16,7 @@ from snakemake.common.configfile import load_configfile
 
 from lenscore.report.charts import CHART_FUNCTIONS, files
 from lenscore.report.contents import CHARTS
+from lenscore.report.names import POPULATIONS, TARGETS
 from lenscore.report.page.explorer import BUDGET
 from lenscore.report.page.inline_data import CHARTS_BUDGET
 from lenscore.report.page.render import render_page, vega_script
@@ -27,6 +28,7 @@ from lenscore.report.page.sentences import (
     about_verdicts,
     verdict_sentences,
 )
+from lenscore.report.page.tables import verdict_table
 from lenscore.study.study import read_study
 from tests.made_study import EVIL, write_page
 from tests.small_study import SmallStudy
@@ -93,6 +95,32 @@ def test_disagreements_name_every_way_of_asking() -> None:
         "flat for own-token refinement depth (first tokens, the same everywhere) "
         "and own-token refinement depth (all tokens" in sentence
     )
+
+
+def test_many_ways_of_asking_are_counted() -> None:
+    ways = [(target, "all", population) for target in TARGETS for population in POPULATIONS]
+    finding = {**SHAPE, "verdicts": [{"verdict": "U", "ways": ways[:3]}, {"verdict": "flat", "ways": ways[3:]}]}
+    sentence = about_disagreement(finding)
+    assert "flat for 5 of 8 of them." in sentence
+    assert "refinement depth (all tokens, first token right)" in sentence
+
+
+def test_verdicts_have_a_row_per_curve_and_tokens_and_a_column_per_population() -> None:
+    shapes = pd.DataFrame(
+        {**SHAPE, "n_documents": n, "measure": "refinement_depth", "tokens": tokens, "population": population,
+         "verdict": f"{tokens} {population} {n}"}
+        for tokens in ("all", "first")
+        for population in ("each_position", "every_position", "first_right")
+        for n in (5, 10)
+        if (tokens, population) != ("first", "first_right")
+    )  # fmt: skip
+    table = verdict_table(shapes)
+    assert table["populations"] == ["each position's own", "the same everywhere", "first token right", "answer right"]
+    assert [(row["n_documents"], row["over"], row["verdicts"]) for row in table["rows"]] == [
+        (n, f"refinement depth, {words}", [f"{tokens} each_position {n}", f"{tokens} every_position {n}", third, None])
+        for n in (5, 10)
+        for tokens, words, third in (("all", "all tokens", f"all first_right {n}"), ("first", "first tokens", None))
+    ]
 
 
 def test_each_model_set_and_lens_has_one_verdict_sentence() -> None:

@@ -111,6 +111,7 @@ def test_defaults() -> None:
             "seed": 0,
             "permutations": 4999,
             "smallest_effect": 0.5,
+            "first_token": "content",
             "regions": 3,
         },
         "report": {"title": None, "examples": 1},

@@ -4,12 +4,17 @@ import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.means import means_with_intervals
-from lenscore.analysis.populations import CURVE_KEYS, selections
+from lenscore.analysis.populations import CURVE_KEYS, is_content, is_first, selections, with_answers
 
 DEPTHS = ("refinement_depth", "first_correct_layer", "settled_layer", "own_token_refinement_depth")
-ACCURACIES = ("first_token", "answer_tokens", "whole_answer")
+ACCURACIES = ("first_token", "content_tokens", "answer_tokens", "whole_answer")
+# Of the answer tokens that are right, the shares that two of the populations keep.
+SHARES_OF_RIGHT = ("right_in_first_right", "right_in_answer_right")
 
 _POSITION = ["gold_index", "relative_position"]
+_ABOVE = {"mean": "above_closed_book", "low": "above_low", "high": "above_high"}
+# What a token or answer shares with itself in closed book.
+_SAME = ["model", "context_set", "lens", "question_id", "answer_index"]
 
 
 def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
@@ -41,23 +46,46 @@ def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     The controls ``closed_book`` (no gold index) and ``oracle`` have rows of their own.
 
     Args:
-        depths: rows of view ``token_depths``.
+        depths: rows of view ``token_depths`` with ``first_index`` (the answer index of the answer's first token).
         bootstrap: gives the intervals.
 
     Returns:
-        One row a model × context set × lens × condition × number of documents × gold index × measure:
-        ``first_token`` (of answers' first tokens), ``answer_tokens`` (of all), ``whole_answer`` (of
-        answers, all tokens right); ``n_tokens`` counts the observations that are averaged.
+        One row a model × context set × lens × condition × number of documents × gold index × measure, with ``mean``,
+        ``low``, ``high``, ``n_questions`` and ``n_tokens`` (observations).
+
+        Shares that are right: ``first_token`` (of answers' first tokens), ``content_tokens`` (of those with a letter or
+        digit), ``answer_tokens`` (of all), ``whole_answer`` (of answers, all tokens right). ``above_closed_book`` is
+        how far they lie above closed book's on the same tokens or answers, with its paired interval ``above_low`` to
+        ``above_high``; null in closed book itself, and without it.
+
+        Of the answer tokens that are right, ``right_in_first_right`` and ``right_in_answer_right`` are the shares in
+        answers whose first token, or every token, is right in that context.
     """
     keys = [*CURVE_KEYS, *_POSITION, "question_id", "context_id"]
-    tokens = depths.assign(right=depths["final_right"].astype(float))
-    first = tokens[tokens["answer_index"] == 0]
-    whole = tokens.groupby(keys, dropna=False, as_index=False)["right"].min()
+    tokens = with_answers(depths).assign(right=depths["final_right"].astype(float))
+    whole = tokens.groupby(keys, dropna=False, as_index=False)["right"].min().assign(answer_index=0)
+    of_measure = (tokens[is_first(tokens)], tokens[is_content(tokens)], tokens, whole)
     tables = [
-        _curve(tokens_of.assign(**{measure: tokens_of["right"]}), measure, bootstrap)
-        for measure, tokens_of in zip(ACCURACIES, (first, tokens, whole), strict=True)
+        _with_closed_book(observed.assign(**{measure: observed["right"]}), measure, bootstrap)
+        for measure, observed in zip(ACCURACIES, of_measure, strict=True)
     ]
-    return _sorted(pd.concat(tables, ignore_index=True), ACCURACIES)
+    right = tokens[tokens["final_right"]]
+    tables += [
+        _curve(right.assign(**{share: right[share.removeprefix("right_in_")].astype(float)}), share, bootstrap)
+        for share in SHARES_OF_RIGHT
+    ]
+    filled = [table for table in tables if len(table)]
+    return _sorted(pd.concat(filled or tables, ignore_index=True), (*ACCURACIES, *SHARES_OF_RIGHT))
+
+
+def _with_closed_book(rows: pd.DataFrame, measure: str, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Return the curve of a measure, and how far it lies above closed book on the same observations."""
+    closed = rows["condition"] == "closed_book"
+    alone = rows[closed].groupby(_SAME, as_index=False)[measure].mean().rename(columns={measure: "alone"})
+    pairs = rows[~closed].merge(alone, on=_SAME)
+    above = _curve(pairs.assign(above=pairs[measure] - pairs["alone"]), "above", bootstrap).rename(columns=_ABOVE)
+    keys = [*CURVE_KEYS, *_POSITION]
+    return _curve(rows, measure, bootstrap).merge(above[[*keys, *_ABOVE.values()]], on=keys, how="left")
 
 
 def _curve(rows: pd.DataFrame, measure: str, bootstrap: Bootstrap) -> pd.DataFrame:

@@ -1,25 +1,29 @@
-"""Depth by group of answer tokens: frequency of the token, place in the answer, kind of answer.
+"""Depth by group of answer tokens: frequency and class of the token, place in the answer, kind of answer.
 
 Asks the questions of Gupta et al. 2025, "How Do LLMs Use Their Depth?" (arXiv 2510.18871), about answers in contexts.
 """
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from lenscore.analysis.answer_kinds import KINDS, answer_kind
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.means import means_with_intervals
 from lenscore.analysis.pooling import ALL_CONTEXTS, PER_N_DOCUMENTS, at_pooling_levels
+from lenscore.extraction.token_class_names import TOKEN_CLASSES
 
 # By the token's rank among all tokens of the study's documents; rank 1 is the most frequent.
 BANDS = ("rank 1–10", "rank 11–100", "rank 101–1,000", "rank over 1,000")
 _BAND_ENDS = (0, 10, 100, 1000, float("inf"))
-PLACES = ("first", "later")
+# The answer's first token, the spaces and punctuation before it, and the rest.
+PLACES = ("leading", "first", "later")
 
 GROUPINGS: dict[str, tuple[str, ...]] = {
     "all": ("all",),
     "frequency_band": BANDS,
+    "token_class": TOKEN_CLASSES,
     "place_in_answer": PLACES,
     "answer_kind": KINDS,
 }
@@ -36,11 +40,18 @@ def frequency_band(ranks: pd.Series) -> pd.Series:
     return pd.cut(ranks.fillna(_BAND_ENDS[-2] + 1), list(_BAND_ENDS), labels=list(BANDS)).astype(str)
 
 
+def place_in_answer(tokens: pd.DataFrame) -> pd.Series:
+    """Return each token's place, of ``PLACES``; in an answer without a first token, all are ``leading``."""
+    after = tokens["answer_index"] - tokens["first_index"].astype(float).fillna(np.inf)
+    return np.sign(after).map(dict(zip((-1, 0, 1), PLACES, strict=True)))
+
+
 def depth_by_group(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     """Return accuracy, depths and flips by group of answer tokens, in contexts with documents.
 
     Args:
-        tokens: rows of view ``token_depths`` with ``answer`` (the text), ``frequency_rank`` (of the target token
+        tokens: rows of view ``token_depths`` with ``first_index`` (the answer index of the answer's first token),
+            ``answer`` (the text), ``frequency_rank`` (of the target token
             among the tokens of the study's documents; null if it does not occur) and ``n_lost`` (how many times
             the token is the top-1 at a layer and not at the next).
         bootstrap: gives the intervals.
@@ -62,7 +73,7 @@ def depth_by_group(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         first_correct_layer=placed["first_correct_layer"].where(right),
         all="all",
         frequency_band=frequency_band(placed["frequency_rank"]),
-        place_in_answer=placed["answer_index"].map(lambda index: PLACES[min(index, 1)]),
+        place_in_answer=place_in_answer(placed),
         answer_kind=placed["answer"].map({answer: answer_kind(answer) for answer in placed["answer"].unique()}),
     )
     parts = [

@@ -22,6 +22,7 @@ from lenscore.analysis.layers import (
 )
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shape.study_shapes import disagreements, shapes_of_study
+from lenscore.analysis.token_classes import token_class_counts
 from lenscore.databases import opened
 from lenscore.study.analysis import AnalysisSpec
 
@@ -54,7 +55,8 @@ _COVERAGE = """
 
 
 _TOKENS = """
-    select d.*, c.answer, frequency.rank as frequency_rank, flips.n_lost, final.target_logprob
+    select d.*, case when $first_token = 'any' then 0 else d.first_content_index end as first_index,
+        c.answer, frequency.rank as frequency_rank, flips.n_lost, final.target_logprob
     from token_depths d
     join contexts c using (context_id)
     join token_flips flips using (model, lens, context_id, answer_index)
@@ -76,7 +78,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     """
     bootstrap = Bootstrap(settings.resamples, settings.confidence, settings.seed)
     with opened(database) as connection:
-        tokens = connection.execute(_TOKENS).df()
+        tokens = connection.execute(_TOKENS, {"first_token": settings.first_token}).df()
         layers = with_rises(connection.execute("select * from context_layers order by all").df())
         divergence = connection.execute("select * from lens_divergences order by all").df()
         ablations = connection.execute("select * from ablation_sums order by all").df()
@@ -101,6 +103,7 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "essential_layers": with_causes(essential, effects),
         "block_effects": effects,
         "lens_against_cause": lens_against_cause(layers.merge(ablated), ablations, bootstrap),
+        "token_classes": token_class_counts(tokens),
         "coverage": coverage,
     }
     findings = {

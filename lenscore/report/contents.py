@@ -28,7 +28,9 @@ CHARTS: dict[str, ChartEntry] = {
     "accuracy_curve": ChartEntry(
         "accuracy_curve",
         "Accuracy by the gold document's position",
-        "How often the last layer's top choice is the answer token, with the answer's earlier tokens given. "
+        "How often the last layer's top choice is the answer token, with the answer's earlier tokens given. First "
+        "tokens: each answer's first content token, with a letter or digit (its very first if analysis.first_token is "
+        "any). "
         "Dashed level lines: closed book (no documents) and oracle (the gold document alone); dotted lines: "
         "shuffled gold (another document in place of the gold one), where the study has them.",
     ),
@@ -70,12 +72,14 @@ CHARTS: dict[str, ChartEntry] = {
     ),
     "populations": ChartEntry(
         "refinement_curve",
-        "Two targets, two populations",
+        "Two targets, four populations",
         "Variants of the main curve. Left, refinement depth (the target is the right answer); right, own-token "
         "refinement depth (the target is the last layer's top choice). “Each position's own”: the tokens that are "
         "right at that position (for own-token refinement depth, all tokens), so the tokens change along the curve. "
         "“The same everywhere”: only tokens that are right at every position, so nothing but the position changes. "
-        "Below, first answer tokens only.",
+        "“First token right”, “answer right”: at each position, tokens of the answers whose first token, or every "
+        "token, is right there. Rows: all answer tokens; content tokens, which hold a letter or digit; each answer's "
+        "first content token (its very first token if analysis.first_token is any).",
     ),
     "controls": ChartEntry(
         "controls",
@@ -88,9 +92,11 @@ CHARTS: dict[str, ChartEntry] = {
         "depth_by_group",
         "Depth by kind of answer token",
         "Means with bootstrap intervals over questions, in contexts with documents. Frequency is the token's rank "
-        "among all tokens of the study's documents. Settled layer and refinement depth are over tokens that the last "
-        "layer gets right; “right, then lost again” is the share of the tokens right at some layer that are wrong at a "
-        "later one.",
+        "among all tokens of the study's documents. The class is by the token's text: white space, punctuation, "
+        "digits, English function words, starts and later parts of words. Place: the answer's first content token (its "
+        "very first if analysis.first_token is any), what leads up to it, and later ones. Settled layer and refinement "
+        "depth are over tokens that the last layer gets right; “right, then lost again” is the share of the tokens "
+        "right at some layer that are wrong at a later one.",
     ),
     "flips": ChartEntry(
         "flips",

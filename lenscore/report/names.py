@@ -4,8 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
-TOKENS = {"all": "all tokens", "first": "first tokens"}
-POPULATIONS = {"each_position": "each position's own", "every_position": "the same everywhere"}
+# What "first" is, the setting analysis.first_token decides.
+TOKENS = {"all": "all tokens", "content": "content tokens", "first": "first tokens"}
+FIRST_TOKEN = {"content": "first content token", "any": "first token"}
+POPULATIONS = {
+    "each_position": "each position's own",
+    "every_position": "the same everywhere",
+    "first_right": "first token right",
+    "answer_right": "answer right",
+}
 TARGETS = {
     "refinement_depth": "refinement depth",
     "own_token_refinement_depth": "own-token refinement depth",

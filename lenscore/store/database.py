@@ -21,7 +21,7 @@ from lenscore.lenses.divergences import LENS_DIVERGENCES
 from lenscore.records import MOST_BLOCKS, identity_mismatch, made_from, read_schema, read_table, shard_facts
 from lenscore.store.ablations import AblationShard, check_ablation_shards, check_ablations, insert_ablations
 from lenscore.store.rows import insert_rows
-from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary
+from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary, set_token_classes
 
 _HERE = Path(__file__).parent
 
@@ -138,6 +138,7 @@ def load_database(
         insert_documents(connection, documents)
         for model in models:
             tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
+            set_token_classes(connection, model.model, tokenizer)
             insert_vocabulary(connection, model.model, tokenizer)
             insert_token_counts(connection, model.model, tokenizer)
         for view in sorted((_HERE / "views").glob("*.sql"), key=lambda path: int(path.name.partition("_")[0])):

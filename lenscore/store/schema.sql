@@ -105,6 +105,9 @@ create table answer_tokens (
     token_text varchar not null,
     token_position integer not null,
     border_merged boolean not null,
+    token_class varchar check (          -- set for every token, once all are loaded and proved complete
+        token_class in ('space', 'punctuation', 'digit', 'function word', 'word start', 'word part')
+    ),
     primary key (model, context_id, answer_index)
 );
 

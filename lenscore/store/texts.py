@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from lenscore.contexts.questions import Document
 from lenscore.errors import StoreError
 from lenscore.store.rows import insert_rows
+from lenscore.store.token_classes import token_classes
 from lenscore.store.token_texts import TokenTexts
 
 
@@ -48,6 +49,41 @@ def insert_vocabulary(connection: duckdb.DuckDBPyConnection, model: str, tokeniz
     text = TokenTexts(tokenizer)
     rows = [(model, token, text(token)) for (token,) in ids]
     insert_rows(connection, "vocabulary", ["model", "token_id", "token_text"], rows)
+
+
+def set_token_classes(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
+    """Set ``token_class`` of all answer tokens of a model, by :func:`lenscore.store.token_classes.token_classes`."""
+    answers = connection.execute(
+        """
+        select list(context_id), ids, answer, border_merged from (
+            select t.context_id, any_value(c.answer) as answer, bool_or(t.border_merged) as border_merged,
+                list(t.token_id order by t.answer_index) as ids
+            from answer_tokens t join contexts c using (context_id)
+            where t.model = $model group by t.context_id
+        ) group by all
+        """,
+        {"model": model},
+    ).fetchall()
+    text = TokenTexts(tokenizer)
+    rows = [
+        (context, index, of_token)
+        for contexts, ids, answer, merged in answers
+        for index, of_token in enumerate(
+            token_classes([text.in_bytes(token) for token in ids], answer, border_merged=merged)
+        )
+        for context in contexts
+    ]
+    connection.execute("create temp table classes (context_id varchar, answer_index integer, token_class varchar)")
+    insert_rows(connection, "classes", ["context_id", "answer_index", "token_class"], rows)
+    connection.execute(
+        """
+        update answer_tokens set token_class = classes.token_class from classes
+        where answer_tokens.model = $model and answer_tokens.context_id = classes.context_id
+            and answer_tokens.answer_index = classes.answer_index
+        """,
+        {"model": model},
+    )
+    connection.execute("drop table classes")
 
 
 def insert_token_counts(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:

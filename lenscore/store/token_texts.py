@@ -1,5 +1,6 @@
 """The text of a single token, with the spaces and bytes that decoding the token alone would lose."""
 
+import json
 import re
 from functools import cache
 
@@ -16,7 +17,7 @@ class TokenTexts:
 
     Args:
         tokenizer: of a model. Its pieces may be bytes (in GPT-2's alphabet), SentencePiece's (``▁`` for a space,
-            ``<0xE2>`` for a byte), or words.
+            ``<0xE2>`` for a byte), words, or parts of words with a mark at the last one.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -27,24 +28,28 @@ class TokenTexts:
         self._in_bytes = "ByteLevel" in kinds
         self._byte_pieces = "ByteFallback" in kinds
         self._marks_spaces = "Metaspace" in kinds or "▁" in decoder
+        # GPT's first tokenizer marks the end of a word, where its decoder writes a space.
+        self._word_end = json.loads(decoder)["suffix"] if "BPEDecoder" in kinds else ""
 
     def __call__(self, token_id: int) -> str:
         """Return a token's text."""
+        return self.in_bytes(token_id).decode("utf-8", errors="backslashreplace")
+
+    def in_bytes(self, token_id: int) -> bytes:
+        """Return a token's text in UTF-8; a token that is a part of a character has a part of its bytes."""
         piece = self._added.get(token_id)
         if piece is not None:
-            return piece
+            return piece.encode()
         piece = self._tokenizer.id_to_token(token_id)
         if piece is None:
-            return f"<no token {token_id}>"
+            return f"<no token {token_id}>".encode()
         if self._in_bytes:
-            return _text_of_bytes(b"".join(_bytes_of(character) for character in piece))
+            return b"".join(_bytes_of(character) for character in piece)
         if self._byte_pieces and (byte := _BYTE_PIECE.fullmatch(piece)):
-            return _text_of_bytes(bytes.fromhex(byte[1]))
-        return piece.replace("▁", " ") if self._marks_spaces else piece
-
-
-def _text_of_bytes(data: bytes) -> str:
-    return data.decode("utf-8", errors="backslashreplace")
+            return bytes.fromhex(byte[1])
+        if self._word_end and piece.endswith(self._word_end):
+            piece = piece.removesuffix(self._word_end) + " "
+        return (piece.replace("▁", " ") if self._marks_spaces else piece).encode()
 
 
 def _bytes_of(character: str) -> bytes:

@@ -1,5 +1,7 @@
 """Section ``analysis``: the statistics' settings."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from lenscore.study.section import Section, Seed
@@ -19,5 +21,9 @@ class AnalysisSpec(Section):
     )
     smallest_effect: float = Field(
         default=0.5, gt=0, le=1000, description="Layers: a curve whose interval lies within ± this is called flat."
+    )
+    first_token: Literal["content", "any"] = Field(
+        default="content",
+        description="An answer's first token: the first with a letter or digit (content), or the very first (any).",
     )
     regions: int = Field(default=3, ge=1, le=10, description="Equal parts of the relative position, for the tables.")

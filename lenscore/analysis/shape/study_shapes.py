@@ -1,4 +1,4 @@
-"""The shapes of all curves of a study: for both targets, all tokens and only first ones, both populations."""
+"""The shapes of all curves of a study: for both targets, every choice of tokens, every population."""
 
 from typing import Any
 

@@ -30,6 +30,7 @@ _DIFFERENCES = {
 }
 _GROUPINGS = {
     "frequency_band": "frequency of the token",
+    "token_class": "class of the token",
     "place_in_answer": "place in the answer",
     "answer_kind": "kind of answer",
 }
@@ -81,7 +82,7 @@ def controls(table: pd.DataFrame) -> ChartType:
 
 
 def depth_by_group(table: pd.DataFrame) -> ChartType:
-    """Return accuracy, depths and flips by frequency of the token, place in the answer and kind of answer.
+    """Return accuracy, depths and flips by frequency and class of the token, place in the answer, kind of answer.
 
     Args:
         table: of :func:`lenscore.analysis.groups.depth_by_group`.

@@ -29,7 +29,7 @@ from lenscore.report.names import CONTROLS, POPULATIONS, TARGETS, TOKENS
 
 _NO_CURVE = "No answer token is right at the last layer, or no context has two documents or more."
 _ACCURACIES = {
-    "first_token": "first answer tokens right",
+    "first_token": "first tokens right",
     "answer_tokens": "all answer tokens right",
     "whole_answer": "whole answers right",
 }
@@ -74,7 +74,7 @@ def depth_curves(table: pd.DataFrame) -> ChartType:
 
 
 def populations(table: pd.DataFrame) -> ChartType:
-    """Return the curve for both depths, all and first tokens, each position's own tokens and the same everywhere.
+    """Return the curve for both depths, every choice of an answer's tokens, and every population.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
@@ -91,12 +91,13 @@ def populations(table: pd.DataFrame) -> ChartType:
             part = placed[(placed["measure"] == measure) & (placed["tokens"] == tokens)]
             if part.empty:
                 continue
-            panel = alt.layer(*line_layers(placed, DEPTHS[measure])).properties(width=165, height=150)
+            panel = alt.layer(*line_layers(placed, DEPTHS[measure])).properties(width=165, height=120)
             # One facet, so that its panels share their axes and can be compared.
             named = chart_data(part, *LINE_COLUMNS, "population").assign(
                 over=part["population"].map(lambda name, tokens=of_tokens: f"{tokens},\n{POPULATIONS[name]}")
             )
-            pairs.append(panel_per_curve_and_value(panel, named, by="over", columns=len(POPULATIONS)))
+            named = named.sort_values("population", key=lambda names: names.map(list(POPULATIONS).index), kind="stable")
+            pairs.append(panel_per_curve_and_value(panel, named, by="over", columns=2))
         rows.append(side_by_side(*pairs))
     return with_filters(stacked(*rows))
 

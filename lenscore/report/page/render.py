@@ -18,6 +18,7 @@ from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.charts.theme import DARK
 from lenscore.report.contents import CHARTS, EXAMPLES
 from lenscore.report.names import curve_name, listed
+from lenscore.report.page.accuracy_sentences import accuracy_sentences, white_space_sentences
 from lenscore.report.page.design import filter_choices, summary
 from lenscore.report.page.explorer import explorer_data
 from lenscore.report.page.inline_data import packed_spec, script_json, within_budget
@@ -78,6 +79,7 @@ def render_page(
         summary=summary(config, provenance["counts"]["questions"]),
         filters=filter_choices(config),
         verdict_sentences=verdict_sentences(main_curves),
+        accuracy_sentences=accuracy_sentences(_rows(tables, "accuracy_curve"), findings["settings"]),
         curve_sentences=sentences_on(lambda curve: about_shape(curve, findings["settings"]), main_curves)
         + sentences_on(about_disagreement, findings["disagreements"]),
         shapes=[{**row, "curve": curve_name(row)} for row in main_curves],
@@ -85,7 +87,8 @@ def render_page(
         order_sentences=sentences_on(about_orders, _rows(tables, "order_variance")),
         layer_sentences=sentences_on(about_layers, findings["busiest_layers"]),
         cause_sentences=sentences_on(about_cause, _causes_on_page(_rows(tables, "lens_against_cause"))),
-        coverage_sentences=about_coverage(coverage),
+        coverage_sentences=about_coverage(coverage)
+        + white_space_sentences(_rows(tables, "token_classes"), findings["settings"]),
         charts={name: {**chart._asdict(), "pooled": _pooled(specs.get(name))} for name, chart in CHARTS.items()},
         chart_specs=script_json(within_budget(specs)),
         max_rows=MAX_ROWS,

@@ -31,6 +31,8 @@ _VERDICTS = {
 }
 # At this τ, three pairs of blocks in four are in the same order.
 _STRONG = 0.5
+# Ways of asking that a sentence names one by one.
+_FEW_WAYS = 3
 
 
 def sentences_on(write: Callable[[Finding], str], rows: Iterable[Finding]) -> list[dict[str, Any]]:
@@ -123,14 +125,19 @@ def _evidence(shape: Finding, settings: Finding) -> str:
 
 
 def about_disagreement(finding: Finding) -> str:
-    """Return the sentence on a curve whose variants have different verdicts (``findings.disagreements``)."""
+    """Return the sentence on a curve whose variants have different verdicts (``findings.disagreements``).
+
+    The variants of a verdict are named where they are few; the page's table has all.
+    """
+    total = sum(len(verdict["ways"]) for verdict in finding["verdicts"])
     parts = []
     for verdict in finding["verdicts"]:
         variants = [
             f"{TARGETS[target]} ({TOKENS[tokens]}, {POPULATIONS[population]})"
             for target, tokens, population in verdict["ways"]
         ]
-        parts.append(f"{_VERDICTS[verdict['verdict']]} for {listed(variants)}")
+        ways = listed(variants) if len(variants) <= _FEW_WAYS else f"{len(variants)} of {total} of them"
+        parts.append(f"{_VERDICTS[verdict['verdict']]} for {ways}")
     return (
         f"{curve_name(finding)}: the verdict depends on which depth and which tokens are measured. The curve is "
         f"{'; '.join(parts)}."

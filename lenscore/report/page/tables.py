@@ -72,15 +72,23 @@ def ablation(essential: pd.DataFrame) -> str | None:
 
 
 def verdict_table(shapes: pd.DataFrame) -> dict[str, Any]:
-    """Return the verdicts as a table: a row per curve, a column per variant (depth, answer tokens, population)."""
-    variants = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
+    """Return the verdicts as a table: a row per curve × depth × choice of tokens, a column per population."""
     rows = []
-    for names, group in shapes.groupby(SHAPE_KEYS):
-        verdicts = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
-        curve = dict(zip(SHAPE_KEYS, names, strict=True))
-        rows.append({**curve, "curve": curve_name(curve), "verdicts": [verdicts.get(variant) for variant in variants]})
-    titles = [[TARGETS[target], TOKENS[tokens], POPULATIONS[population]] for target, tokens, population in variants]
-    return {"variants": titles, "rows": rows}
+    for names, group in shapes.groupby([*SHAPE_KEYS, "measure", "tokens"], sort=False):
+        curve = dict(zip(SHAPE_KEYS, names, strict=False))
+        measure, tokens = names[-2:]
+        verdicts = dict(zip(group["population"], group["verdict"], strict=True))
+        rows.append(
+            {
+                **curve,
+                "curve": curve_name(curve),
+                "over": f"{TARGETS[measure]}, {TOKENS[tokens]}",
+                "verdicts": [verdicts.get(population) for population in POPULATIONS],
+            }
+        )
+    # A curve's rows stand together, in the order in which they were tested.
+    rows.sort(key=lambda row: [row[key] for key in SHAPE_KEYS])
+    return {"populations": list(POPULATIONS.values()), "rows": rows}
 
 
 def _cell(shown: str, value: Any = None, *, text: bool = False, share: float | None = None) -> dict[str, Any]:

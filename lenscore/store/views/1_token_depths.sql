@@ -4,6 +4,7 @@
 -- refinement_depth     settled − first correct, where layer L is right: the paper's gap (arXiv 2501.15054)
 -- first_predicted_layer, prediction_depth, own_token_refinement_depth
 --                      the same with the model's own layer-L top-1 as the target; never null
+-- first_content_index  answer index of the answer's first content token, the first with a letter or digit (null: none)
 create view token_depths as
 with final as (
     select r.model, r.lens, r.context_id, r.answer_index, r.top1_id as final_top1_id
@@ -22,11 +23,18 @@ layers as (
     from layer_records as r
     join final as f using (model, lens, context_id, answer_index)
     group by r.model, r.lens, r.context_id, r.answer_index
+),
+tokens as (
+    select
+        model, context_id, answer_index, token_class,
+        min(answer_index) filter (where token_class not in ('space', 'punctuation'))
+            over (partition by model, context_id) as first_content_index
+    from answer_tokens
 )
 select
     l.model, c.context_set, l.lens, l.context_id, c.question_id, c.condition,
     c.n_documents, c.distractor_order, c.gold_index, c.relative_position,
-    l.answer_index, l.target_id, l.final_top1_id,
+    l.answer_index, t.token_class, t.first_content_index, l.target_id, l.final_top1_id,
     l.final_top1_id = l.target_id as final_right,
     l.first_correct_layer,
     case when l.final_top1_id = l.target_id then l.after_last_wrong end as settled_layer,
@@ -35,4 +43,5 @@ select
     l.prediction_depth,
     l.prediction_depth - l.first_predicted_layer as own_token_refinement_depth
 from layers as l
-join contexts as c using (context_id);
+join contexts as c using (context_id)
+join tokens as t using (model, context_id, answer_index);
