@@ -36,6 +36,7 @@ CHANGES: dict[str, Any] = {
     "context_sets.main.positions": [0, 1],
     "context_sets.main.distractors": "random",
     "context_sets.main.prompt": "examples_last",
+    "context_sets.main.order": "ranked",
     "context_sets.main.orders": 2,
     "context_sets.main.controls": ["oracle"],
     "context_sets.main.seed": 1,

@@ -68,6 +68,7 @@ def test_defaults() -> None:
                 "positions": 5,
                 "distractors": "auto",
                 "prompt": "few_shot",
+                "order": "shuffled",
                 "orders": 1,
                 "controls": [],
                 "overflow": "error",
