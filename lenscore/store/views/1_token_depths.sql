@@ -4,6 +4,8 @@
 -- refinement_depth     settled − first correct, where layer L is right: the paper's gap (arXiv 2501.15054)
 -- first_predicted_layer, prediction_depth, own_token_refinement_depth
 --                      the same with the model's own layer-L top-1 as the target; never null
+-- gold_distance        tokens from the gold document's first token to the prompt's last (null without such a document)
+-- gold_distance_share  its share of the prompt's tokens
 create view token_depths as
 with final as (
     select r.model, r.lens, r.context_id, r.answer_index, r.top1_id as final_top1_id
@@ -26,6 +28,7 @@ layers as (
 select
     l.model, c.context_set, l.lens, l.context_id, c.question_id, c.condition,
     c.n_documents, c.distractor_order, c.gold_index, c.relative_position,
+    f.gold_distance, f.gold_distance / f.n_prompt_tokens as gold_distance_share,
     l.answer_index, l.target_id, l.final_top1_id,
     l.final_top1_id = l.target_id as final_right,
     l.first_correct_layer,
@@ -35,4 +38,5 @@ select
     l.prediction_depth,
     l.prediction_depth - l.first_predicted_layer as own_token_refinement_depth
 from layers as l
-join contexts as c using (context_id);
+join contexts as c using (context_id)
+left join fits as f using (model, context_id);
