@@ -44,6 +44,7 @@ CHANGES: dict[str, Any] = {
     "context_sets.main.cut": "start",
     "models.second": {"source": "path:tiny"},
     "models.tiny.source": "path:other",
+    "models.tiny.weights": "untrained",
     "models.tiny.dtype": "bfloat16",
     "models.tiny.matmul": "bf16",
     "models.tiny.window": 1000,

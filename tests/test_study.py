@@ -82,6 +82,7 @@ def test_defaults() -> None:
                 "revision": None,
                 "member": None,
                 "sha256": None,
+                "weights": "trained",
                 "dtype": "float32",
                 "matmul": "exact",
                 "window": None,

@@ -13,7 +13,7 @@ def run(job: FetchModelJob) -> None:
     """Fill the model's folder."""
     from lenscore.sources.models import fetch_model
 
-    fetch_model(job.source, job.outputs.folder, job.model, job.contents or None)
+    fetch_model(job.source, job.outputs.folder, job.model, job.contents or None, seed=job.seed)
 
 
 if __name__ == "__main__":

