@@ -21,7 +21,7 @@ from lenscore.models.blocks import input_state, output_state, patched_blocks, wi
 
 # For each block, what replaces its contribution, one or more: a vector of the stream's width, the same at every row, or
 # a vector a row. None means zero.
-Contributions = Sequence[Sequence[Float[Tensor, "*rows width"] | None]]
+Contributions = Sequence[Sequence[Float[Tensor, "... width"] | None]]
 
 
 @torch.inference_mode()
