@@ -149,7 +149,15 @@ class SmallStudy:
             "tiny", "main", shard, *(self.folder / f"{kind}-{shard}" for kind in ("records", "tokens", "fits"))
         )
         fits = [
-            {"context_id": c, "fit": "whole", "n_tokens": 9, "n_tokens_cut": 0, "reason": None}
+            {
+                "context_id": c,
+                "fit": "whole",
+                "n_tokens": 9,
+                "n_tokens_cut": 0,
+                "n_prompt_tokens": 7,
+                "gold_distance": 6 - 2 * int(c[-1]) if c[-1].isdigit() else None,
+                "reason": None,
+            }
             for c in dict.fromkeys(context for context, _ in tokens)
         ]
         answer_tokens = [

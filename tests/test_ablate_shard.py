@@ -1,8 +1,9 @@
 """One ablation job on a tiny GPT-2, its reference means, and both as jobs of the workflow."""
 
+import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from lenscore.records import read_table, shard_facts
 from lenscore.sources.formats import read_questions as read_rows
 from lenscore.sources.local_files import EMBEDDED
 from lenscore.sources.rows import rows_of_file
-from lenscore.study.ablation import AblationSpec
+from lenscore.study.ablation import AblationSpec, Scope
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.extraction import ExtractionSpec
 from lenscore.study.prompt import read_template, template_path
@@ -110,13 +111,14 @@ def test_means_say_over_what_they_were_taken(contexts: list[Context], means: Pat
     assert metadata["contexts"] == str(2 * 2 * 2)
     own = primary(contexts, names(contexts)[:2])
     fits, tokens = extracted.fits.to_pandas(), extracted.answer_tokens.to_pandas()
-    assert json.loads(metadata["tokens"]) == {
-        "all": (fits.loc[fits["context_id"].isin(own), "n_tokens"] - 1).sum(),  # the last one predicts nothing
-        "answer": tokens["context_id"].isin(own).sum(),
-    }
-    assert {scope: tuple(mean.shape) for scope, mean in load_file(means).items()} == dict.fromkeys(
-        ("all", "answer"), (BLOCKS, 32)
-    )
+    found = json.loads(metadata["tokens"])
+    assert found["all"] == (fits.loc[fits["context_id"].isin(own), "n_tokens"] - 1).sum()  # the last predicts nothing
+    assert found["answer"] == tokens["context_id"].isin(own).sum()
+    # The parts and the answer share out the context.
+    assert sum(found[scope] for scope in ("documents", "examples", "question", "answer")) == found["all"]
+    assert 0 < found["gold"] < found["documents"]
+    shapes = {scope: tuple(mean.shape) for scope, mean in load_file(means).items()}
+    assert shapes == dict.fromkeys(get_args(Scope), (BLOCKS, 32))
 
 
 def test_nothing_to_take_means_over_is_an_error(contexts: list[Context], tiny_gpt2: Path) -> None:
@@ -151,6 +153,43 @@ def test_every_variant_of_the_sets_own_contexts_is_recorded_once(
     pd.testing.assert_series_equal(
         both["target_logprob"], both["target_logprob_extracted"], check_names=False, atol=1e-4
     )
+
+
+def test_parts_of_the_prompt_are_ablated_where_they_are_asked_for(
+    contexts: list[Context], tiny_gpt2: Path, means: Path
+) -> None:
+    scopes = ["documents", "gold", "question"]
+    table = ablate(contexts, tiny_gpt2, 2, means, replacements=["skip", "mean"], scopes=scopes).ablations.to_pandas()
+    assert set(table["context_id"]) == primary(contexts, names(contexts)[:1])
+    n_tokens = len(table[["context_id", "answer_index"]].drop_duplicates())
+    assert table.groupby("scope").size().to_dict() == dict.fromkeys(scopes, n_tokens * (1 + 2 * BLOCKS))
+    # Skipping a block at another part is another intervention; with nothing ablated, all are the model.
+    by_scope = table.pivot_table(
+        index=["context_id", "answer_index", "replacement", "block"], columns="scope", values="target_logprob"
+    ).reset_index()
+    intact = by_scope["block"] == 0
+    assert (by_scope[intact]["gold"] - by_scope[intact]["question"]).abs().max() < 1e-5
+    assert (by_scope[~intact]["gold"] - by_scope[~intact]["documents"]).abs().max() > 1e-5
+
+
+def test_what_is_resampled_is_recorded_as_any_replacement(contexts: list[Context], tiny_gpt2: Path) -> None:
+    shard = ablate(contexts, tiny_gpt2, 2, replacements=["skip", "resample"], scopes=["answer"])
+    table = shard.ablations.to_pandas()
+    assert set(table["context_id"]) == primary(contexts, names(contexts)[:1])
+    assert set(zip(table["replacement"], table["block"], strict=True)) == {
+        ("none", 0), *itertools.product(("skip", "resample"), (1, 2)),
+    }  # fmt: skip
+    by_replacement = table[table["block"] > 0].pivot_table(
+        index=["context_id", "answer_index", "block"], columns="replacement", values="target_logprob"
+    )
+    assert (by_replacement["skip"] != by_replacement["resample"]).mean() > 0.9
+    assert (table.loc[table["replacement"] == "resample", "kl_from_intact"] > 1e-6).mean() > 0.9
+
+
+def test_a_context_that_nothing_can_be_resampled_from_is_left_out(contexts: list[Context], tiny_gpt2: Path) -> None:
+    kept = [c for c in contexts if not (c.condition == "shuffled_gold" and c.n_documents == 4)]
+    table = ablate(kept, tiny_gpt2, 2, replacements=["resample"], scopes=["answer"]).ablations.to_pandas()
+    assert {name.split("/")[2] for name in table["context_id"]} == {"2"}
 
 
 def test_documents_and_scopes_are_those_asked_for(contexts: list[Context], tiny_gpt2: Path) -> None:

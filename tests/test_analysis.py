@@ -31,6 +31,7 @@ def depth_row(
         "distractor_order": 0,
         "gold_index": place,
         "relative_position": place / (n - 1),
+        "gold_distance": 100 - 30 * place,
         "answer_index": index,
         "token_class": "word start",
         "first_content_index": 0,
@@ -71,6 +72,15 @@ def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
     assert (middle["mean"], middle["n_tokens"]) == ((5 + 3) / 2, 2)
     assert cell(table, measure="settled_layer", gold_index=2)["mean"] == (3 + 5 + 1) / 3
     assert cell(table, measure="own_token_refinement_depth", gold_index=0)["n_tokens"] == 4
+
+
+def test_the_curve_has_the_gold_documents_mean_distance_over_contexts() -> None:
+    """Of two contexts at place 0, one with two tokens, each counts once; and those whose tokens are wrong count too."""
+    rows = three_questions()
+    rows.loc[rows["question_id"] == "a", "gold_distance"] += 30
+    table = refinement_curve(rows, BOOTSTRAP)
+    for place, mean in ((0, 110.0), (1, 80.0), (2, 50.0)):
+        assert set(table.loc[table["gold_index"] == place, "gold_distance"]) == {mean}
 
 
 def test_intervals_hold_their_means() -> None:

@@ -1,6 +1,7 @@
 """The contexts of a set: which there are, and what those of one question share."""
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context, LeftOutQuestion
+from lenscore.contexts.distractors import DistractorSource
 from lenscore.contexts.questions import Document, Question, questions_of_shard, study_order
 from lenscore.contexts.tables import (
     ANSWERS_IN_DISTRACTORS,
@@ -82,9 +84,10 @@ def test_gold_document_is_at_its_index_and_relative_position() -> None:
         assert [segment.text for segment in documents] == [texts[identity] for identity in context.document_ids]
 
 
+@pytest.mark.parametrize("order", ["shuffled", "ranked"])
 @pytest.mark.parametrize("distractors", ["bm25", "random"])
-def test_order_of_distractors_is_one_for_all_contexts_of_a_question(distractors: str) -> None:
-    contexts, _ = build(ZOO, {"documents": [2, 3, 5, 9], "distractors": distractors})
+def test_order_of_distractors_is_one_for_all_contexts_of_a_question(distractors: str, order: str) -> None:
+    contexts, _ = build(ZOO, {"documents": [2, 3, 5, 9], "distractors": distractors, "order": order})
     for contexts_of_question in of_question(contexts):
         orders = []
         for context in contexts_of_question:
@@ -94,6 +97,48 @@ def test_order_of_distractors_is_one_for_all_contexts_of_a_question(distractors:
         longest = max(orders, key=len)
         assert len(longest) == 8
         assert all(order == longest[: len(order)] for order in orders)
+
+
+def without_gold(contexts: list[Context]) -> dict[str, tuple[str, ...]]:
+    """Return each question's distractors in their order, from contexts that are all of one length."""
+    orders = {c.question_id: tuple(d for d in c.document_ids if d != c.question_id) for c in contexts}
+    assert len({c.n_documents for c in contexts}) == 1
+    return orders
+
+
+def test_ranked_distractors_stand_as_the_method_ranks_them() -> None:
+    contexts, _ = build(ZOO[:4], {"documents": [6], "order": "ranked"})
+    source = DistractorSource("bm25", ZOO, 0)
+    wanted = {q.question_id: tuple(d.document_id for d in source.distractors_of(q, 5).documents) for q in ZOO[:4]}
+    assert without_gold(contexts) == wanted
+
+
+def test_shuffled_are_the_ranked_of_the_longest_context_in_an_order_that_the_seed_draws() -> None:
+    """Each of six distractors stands at each of six places about as often: 600 draws of one in six a place."""
+    keys = {"documents": [7], "positions": [0]}
+    ranked = without_gold(build(ZOO[:3], {**keys, "order": "ranked"})[0])
+    places: Counter[tuple[int, int]] = Counter()
+    of_seed = {}
+    for seed in range(200):
+        of_seed[seed] = without_gold(build(ZOO[:3], {**keys, "seed": seed})[0])
+        for question, order in of_seed[seed].items():
+            assert sorted(order) == sorted(ranked[question])
+            places.update((place, ranked[question].index(document)) for place, document in enumerate(order))
+    assert len(places) == 36
+    assert all(60 < count < 140 for count in places.values()), places  # 100 ± 9.1, four standard deviations
+    # Most of the 720 orders are met; a question's is its own.
+    assert len({order for orders in of_seed.values() for order in orders.values()}) > 300
+    assert of_seed[3] == without_gold(build(ZOO[:3], {**keys, "seed": 3})[0])
+
+
+def test_the_document_in_the_gold_ones_stead_is_the_next_in_rank_in_either_order() -> None:
+    keys = {"documents": [4], "positions": [1], "controls": ["shuffled_gold"]}
+    next_in_rank = DistractorSource("bm25", ZOO, 0).distractors_of(ZOO[0], 4).documents[-1].document_id
+    for order in ("shuffled", "ranked"):
+        contexts, _ = build(ZOO[:1], {**keys, "order": order})
+        assert contexts[1].document_ids[1] == next_in_rank
+        # A control that is added changes no other context.
+        assert contexts[:1] == build(ZOO[:1], {**keys, "order": order, "controls": []})[0]
 
 
 def test_contexts_share_the_text_before_the_gold_document() -> None:

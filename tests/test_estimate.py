@@ -59,6 +59,11 @@ def test_the_work_of_thirty_blocks_by_hand() -> None:
     # From each block on: 30 + 29 + 28 + … + 0 blocks a token, which are 15.5 passes.
     in_turn = ablation_work(counts, 30, AblationSpec(questions=1, scopes=["all"], replacements=["skip"]), shares=True)
     assert in_turn == Work(300 * 30 * 15.5, 10.0 * 31)
+    of_parts = ablation_work(counts, 30, AblationSpec(scopes=["gold", "question"], replacements=["skip"]), shares=True)
+    assert of_parts == Work(2 * in_turn.token_blocks, 2 * in_turn.rows)
+    resampled = ablation_work(counts, 30, AblationSpec(scopes=["answer"], replacements=["resample"]), shares=True)
+    skipped = ablation_work(counts, 30, AblationSpec(scopes=["answer"], replacements=["skip"]), shares=True)
+    assert resampled.token_blocks - skipped.token_blocks == counts.unique_tokens * 30
     in_one_pass = ablation_work(counts, 30, AblationSpec(scopes=["answer"], replacements=["skip", "mean"]), shares=True)
     assert in_one_pass == Work((300.0 + 61 * 10) * 30, 10.0 * 61)
     spec = TunedLensSpec(steps=4, batch=10, held_out=4, tokens_per_document=3)

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.compute as pc
 import pytest
 import torch
@@ -89,6 +90,25 @@ def test_documents_were_cut_to_the_window_and_the_answer_kept(cut: ShardRecords)
     assert (fits["n_tokens"] <= 1024).all()
     assert (fits.loc[fits["fit"] == "cut", "n_tokens_cut"] > 0).all()
     assert (fits.loc[fits["context_id"].str.endswith("closed_book"), "fit"] == "whole").all()
+
+
+def test_the_gold_documents_distance_is_that_of_what_the_model_reads(
+    cut: ShardRecords, contexts: list[Context]
+) -> None:
+    fits = cut.fits.to_pandas().set_index("context_id")
+    first = cut.answer_tokens.to_pandas().query("answer_index == 0").set_index("context_id")["token_position"]
+    assert (fits["n_prompt_tokens"] == first.loc[fits.index]).all()
+    for context in contexts:
+        distance = fits.loc[context.context_id, "gold_distance"]
+        if context.condition == "closed_book":
+            assert pd.isna(distance)
+        else:
+            # Documents are cut alike, so those behind the gold one, and its own tokens, are all that counts.
+            n_behind = context.n_documents - context.gold_index
+            assert distance > 20 * n_behind
+    of_four = [c for c in contexts if c.n_documents == 4 and c.question_id == contexts[0].question_id]
+    distances = [fits.loc[c.context_id, "gold_distance"] for c in sorted(of_four, key=lambda c: c.gold_index)]
+    assert distances == sorted(distances, reverse=True)
 
 
 def test_records_are_the_models_own(contexts: list[Context], cut: ShardRecords, tiny_gpt2: Path) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lenscore.errors import SourceError, StoreError
+from lenscore.extraction.checked_run import CheckedRun
+from lenscore.extraction.tokens import TokenisedContext
 from lenscore.sources.model_files import local_model_files
 from lenscore.sources.models import fetch_model
 from lenscore.study.models import ModelSpec
@@ -169,13 +171,54 @@ def test_models_of_different_sources_have_different_folders() -> None:
         ModelSpec(source="wheel:one==1.0", **{**PINNED, "member": "b.gguf"}),
         ModelSpec(source="wheel:one==1.0", **{**PINNED, "sha256": "1" * 64}),
     ]
-    names = [spec.folder_name("tiny") for spec in specs]
+    names = [spec.folder_name("tiny", 0) for spec in specs]
     assert len(set(names)) == len(specs)
     assert all(re.fullmatch("tiny-[0-9a-f]{8}", name) for name in names)
     # How a model is run has no part in what is fetched.
     same = ModelSpec(source="path:one", dtype="bfloat16", window=64)
-    assert same.folder_name("tiny") == names[0]
-    assert specs[0].folder_name("other") == names[0].replace("tiny", "other")
+    assert same.folder_name("tiny", 0) == names[0]
+    assert specs[0].folder_name("other", 0) == names[0].replace("tiny", "other")
+    # The study's seed has a part in what is drawn, and none in what is fetched.
+    drawn = ModelSpec(source="path:one", weights="untrained")
+    assert specs[0].folder_name("tiny", 1) == names[0]
+    assert len({names[0], drawn.folder_name("tiny", 0), drawn.folder_name("tiny", 1)}) == 3
+
+
+@pytest.mark.parametrize("max_shard_size", ["5GB", "60KB"])
+def test_untrained_weights_are_those_of_a_new_model_of_the_config(tmp_path: Path, max_shard_size: str) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    save_tiny_gpt2(source, max_shard_size=max_shard_size)
+    spec = ModelSpec(source=f"path:{source}", weights="untrained")
+    state = torch.get_rng_state()
+    fetch_model(spec, target, "tiny", seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    manifest = json.loads((target / "manifest.json").read_bytes())
+    assert (manifest["source"], manifest["weights"], manifest["seed"]) == (spec.source, "untrained", 3)
+    files = {path.name for path in target.iterdir()} - {"manifest.json"}
+    assert manifest["files"] == {name: hashlib.sha256((target / name).read_bytes()).hexdigest() for name in files}
+    others = {path.name for path in source.iterdir() if not path.name.startswith("model")}
+    assert files == others | {"model.safetensors"}
+    assert all((target / name).read_bytes() == (source / name).read_bytes() for name in others)
+
+    trained, drawn = (AutoModelForCausalLM.from_pretrained(folder) for folder in (source, target))
+    torch.manual_seed(3)
+    new = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source)).state_dict()
+    assert drawn.state_dict().keys() == new.keys()
+    for name, weight in drawn.state_dict().items():
+        assert torch.equal(weight, new[name]), name
+    # GPT-2 draws its embeddings from a normal distribution as wide as initializer_range, and has norms of ones.
+    embeddings = drawn.transformer.wte.weight
+    assert embeddings.std().item() == pytest.approx(drawn.config.initializer_range, rel=0.1)
+    assert not torch.allclose(embeddings, trained.transformer.wte.weight, atol=1e-3)
+    assert (drawn.transformer.ln_f.weight == 1).all()
+    run = CheckedRun.load(target, device="cpu")
+    list(run.states([[TokenisedContext([5, 6, 7, 8, 9], 3, False)]]))  # its self-check holds as for any model
+    assert run.self_check_difference is not None
+
+    fetch_model(spec, tmp_path / "again", "tiny", seed=3)
+    fetch_model(spec, tmp_path / "other", "tiny", seed=4)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("target", "again", "other")]
+    assert weights[0] == weights[1] != weights[2]
 
 
 def test_git_lfs_pointer_is_not_weights(gpt2: Path, tmp_path: Path) -> None:

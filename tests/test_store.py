@@ -40,6 +40,14 @@ def test_depths_of_hand_worked_cases(study: SmallStudy) -> None:
     assert found == wanted
 
 
+def test_distances_of_the_gold_document_by_hand(study: SmallStudy) -> None:
+    """In the small study it stands 6 tokens before the end of a prompt of 7, or 4."""
+    study.load()
+    found = study.query("select distinct gold_index, gold_distance, gold_distance_share from token_depths order by all")
+    assert found == [(0, 6, 6 / 7), (1, 4, 4 / 7)]
+    assert study.query("select gold_index, gold_distance from refinement_curve") == [(0, 6.0), (1, 4.0)]
+
+
 def test_right_layers_agree_with_a_plain_count(study: SmallStudy) -> None:
     study.load()
     right: dict[tuple[str, int], int] = {}

@@ -14,7 +14,7 @@ def run(job: FetchModelJob) -> None:
     from lenscore.models.architecture import find_architecture
     from lenscore.sources.models import fetch_model
 
-    fetch_model(job.source, job.outputs.folder, job.model, job.contents or None, find_architecture)
+    fetch_model(job.source, job.outputs.folder, job.model, job.contents or None, find_architecture, seed=job.seed)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 A block's contribution is its output less its input. To skip a block is to replace its contribution by zero, as
 layer drop does to layers at random (Fan et al. 2019, arXiv 1909.11556). Mean ablation (Wang et al. 2022, arXiv
 2211.00593) replaces it by its mean over a reference set, so that the stream keeps what the block adds to every token.
+Resampling ablation (Chan et al. 2022, "Causal scrubbing") replaces it by the block's contribution in another context.
 
 Blocks are patched from outside (:func:`lenscore.models.blocks.patched_blocks`), so it makes no difference whether
 the model runs over a tree or over one context by its own code.
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 
 from lenscore.models.blocks import input_state, output_state, patched_blocks, with_input_state, with_output_state
 
-# For each block, the vectors that replace its contribution, one or more of the stream's width. None means zero.
-Contributions = Sequence[Sequence[Float[Tensor, " width"] | None]]
+# For each block, what replaces its contribution, one or more: a vector of the stream's width, the same at every row, or
+# a vector a row. None means zero.
+Contributions = Sequence[Sequence[Float[Tensor, "... width"] | None]]
 
 
 @torch.inference_mode()

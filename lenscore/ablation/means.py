@@ -12,6 +12,7 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lenscore.ablation.context import AblatedContext, known_scopes, places_of
 from lenscore.contexts.context import Context
 from lenscore.errors import ContextError
 from lenscore.extraction.fitting import fit_contexts, group_by_question, window_of
@@ -24,10 +25,10 @@ from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
 from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.sources.pretrained import load_tokenizer
-from lenscore.study.ablation import Scope
+from lenscore.study.ablation import PARTS, Scope
 from lenscore.study.run_settings import RunSettings
 
-# Mean contribution of each block, by scope: over all tokens, or over those that predict the answer.
+# Mean contribution of each block, by scope: over all tokens, over those that predict the answer, or over a part's.
 Means = Mapping[Scope, Float[Tensor, "blocks width"]]
 
 
@@ -36,7 +37,8 @@ class ReferenceMeans:
     """Mean contributions in float32 by scope, and the contexts that they are means over.
 
     Attributes:
-        means: over all tokens that are read, and over those that predict the answer.
+        means: over all tokens that are read, over those that predict the answer, and over those of each part of the
+            prompt; without a part that has no tokens, or is not known.
         questions: ids of the questions.
         n_contexts: their contexts.
         n_tokens: tokens by scope; a token counts once in each of its contexts.
@@ -86,7 +88,9 @@ def reference_means(
             "take mean out of ablation.replacements, or see overflow in docs/configuration.md"
         )
     loaded = pack_linears(loaded, settings.matmul)
-    tokens = [tokens for pairs in by_question for _, tokens in pairs]
+    tokens = [
+        AblatedContext.of(pair, [] if pair[1].segments is None else PARTS) for pairs in by_question for pair in pairs
+    ]
     return ReferenceMeans(
         mean_contributions(loaded, tokens),
         [pairs[0][0].question_id for pairs in by_question],
@@ -97,7 +101,7 @@ def reference_means(
 
 @torch.inference_mode()
 def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]) -> Means:
-    """Return each block's mean contribution, its output less its input, over all tokens of all contexts.
+    """Return each block's mean contribution, its output less its input, over the tokens of each scope in all contexts.
 
     The model's own code runs context by context: this takes little time compared with the passes of an ablation.
 
@@ -105,35 +109,41 @@ def mean_contributions(loaded: LoadedModel, contexts: Sequence[TokenisedContext]
         ContextError: there is no memory for one of the contexts.
         NotFiniteError: a contribution has NaN or infinity.
     """
-    sums = torch.zeros(2, loaded.n_layers, loaded.width, dtype=torch.float64, device=loaded.device)
+    n_tokens = _n_tokens(contexts)
+    sums = torch.zeros(len(n_tokens), loaded.n_layers, loaded.width, dtype=torch.float64, device=loaded.device)
 
-    def run_block(predicting: range, index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
+    def run_block(rows: list[Tensor], index: int, forward: Any, *args: Any, **kwargs: Any) -> Any:
         block_input = input_state(args, kwargs)[0].double()
         output = forward(*args, **kwargs)
         contribution = output_state(output)[0].double() - block_input
-        sums[0, index] += contribution[:-1].sum(0)  # nothing is predicted from the last token
-        sums[1, index] += contribution[predicting.start : predicting.stop].sum(0)
+        for scope, of_scope in enumerate(rows):
+            sums[scope, index] += contribution[of_scope].sum(0)
         return output
 
     for context in contexts:
         ids = torch.tensor([context.ids], device=loaded.device)
+        rows = [torch.tensor(_places(context, scope), dtype=torch.long, device=loaded.device) for scope in n_tokens]
         try:
-            with patched_blocks(loaded.architecture.blocks, partial(run_block, context.predicting_positions)):
+            with patched_blocks(loaded.architecture.blocks, partial(run_block, rows)):
                 loaded.run_blocks(input_ids=ids)
         except torch.OutOfMemoryError:
             raise out_of_memory(len(context.ids)) from None
         if (at := first_not_finite(sums)) is not None:
             place = f"in what block {at[1] + 1} adds to the residual stream, in context {context.name}"
             raise not_finite(loaded.name, loaded.dtype, place)
-    n_tokens = _n_tokens(contexts)
-    return {"all": (sums[0] / n_tokens["all"]).float(), "answer": (sums[1] / n_tokens["answer"]).float()}
+    return {scope: (total / n).float() for total, (scope, n) in zip(sums, n_tokens.items(), strict=True)}
 
 
 def _n_tokens(contexts: Sequence[TokenisedContext]) -> dict[Scope, int]:
-    return {
-        "all": sum(len(context.predicting_ids) for context in contexts),
-        "answer": sum(len(context.predicting_positions) for context in contexts),
-    }
+    """Return the number of tokens of each scope, of those that all contexts know and that have any."""
+    known = [scope for scope in known_scopes(contexts[0]) if all(scope in known_scopes(one) for one in contexts)]
+    counted = {scope: sum(len(_places(context, scope)) for context in contexts) for scope in known}
+    return {scope: n for scope, n in counted.items() if n > 0}
+
+
+def _places(context: TokenisedContext, scope: Scope) -> Sequence[int]:
+    # Nothing is predicted from the last token.
+    return range(len(context.predicting_ids)) if scope == "all" else places_of(context, scope)
 
 
 def write_means(reference: ReferenceMeans, path: Path) -> None:

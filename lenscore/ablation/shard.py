@@ -9,6 +9,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from lenscore.ablation.context import AblatedContext, donors_of
 from lenscore.ablation.engine import AblationEngine, variants_of
 from lenscore.ablation.means import Means
 from lenscore.ablation.tables import ABLATIONS
@@ -78,17 +79,19 @@ def ablate_shard(
     window = window_of(run.loaded.n_positions, settings.window)
     # A question's contexts are all cut to one budget: hence those that are not ablated are fitted too.
     of_questions = [context for context in contexts if context.question_place < n_questions]
-    fitted = [
-        context
-        for context in fit_contexts(of_questions, tokenizer, settings.overflow, window)
-        if context.context.can_be_ablated(documents)
-    ]
+    all_fitted = list(fit_contexts(of_questions, tokenizer, settings.overflow, window))
+    fitted = [context for context in all_fitted if context.context.can_be_ablated(documents)]
     by_question = group_by_question(fitted)
+    donors: dict[str, TokenisedContext] = {}
+    if "resample" in replacements:
+        donors = donors_of([pair for pairs in group_by_question(all_fitted) for pair in pairs])
+        with_donor = [[pair for pair in pairs if pair[0].context_id in donors] for pairs in by_question]
+        by_question = [pairs for pairs in with_donor if pairs]
     found = AblationEngine(run).predictions(
-        [[tokens for _, tokens in pairs] for pairs in by_question],
+        [[AblatedContext.of(pair, scopes, donors.get(pair[0].context_id)) for pair in pairs] for pairs in by_question],
         scopes,
         replacements,
-        None if means is None else _read_means(means, run.loaded),
+        None if means is None else _read_means(means, run.loaded, scopes),
     )
     progress = Progress(by_question, n_skipped=sum(context.tokens is None for context in fitted))
     batches = []
@@ -102,15 +105,19 @@ def ablate_shard(
     return ShardAblations(pa.Table.from_batches(batches, schema=ABLATIONS), job_facts(run, window))
 
 
-def _read_means(path: Path, loaded: LoadedModel) -> Means:
+def _read_means(path: Path, loaded: LoadedModel, scopes: Sequence[Scope]) -> Means:
     try:
         means: Mapping[Scope, Tensor] = load_file(path)  # type: ignore[assignment]
     except (OSError, SafetensorError) as error:
         raise DamagedFileError(f"{path}: cannot be read: {error}; {advice([str(path)])}") from None
     expected = (loaded.n_layers, loaded.width)
-    if {"all", "answer"} - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
+    if set(scopes) - means.keys() or any(tuple(mean.shape) != expected for mean in means.values()):
         shapes = {scope: tuple(mean.shape) for scope, mean in means.items()}
-        raise ContextError(f"{path}: mean contributions {shapes}; the model needs {expected} for all and for answer")
+        wanted = " and ".join(scopes)
+        raise ContextError(
+            f"{path}: mean contributions {shapes}; the model needs {expected} for {wanted} (a part of the prompt that "
+            "has no tokens has no mean: leave it out of ablation.scopes)"
+        )
     return means
 
 

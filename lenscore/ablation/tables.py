@@ -8,8 +8,13 @@ ABLATIONS = pa.schema(
     [
         ("context_id", pa.string()),
         ("answer_index", pa.int32()),
-        ("scope", pa.string()),  # all: replaced at every token | answer: at those that predict the answer
-        ("replacement", pa.string()),  # skip: by nothing | mean: by the mean over a reference set | none: intact
+        ("scope", pa.string()),  # all: replaced at every token | answer: at those that predict the answer |
+        # documents, gold, examples, question: at those of that part of the prompt
+        (
+            "replacement",
+            pa.string(),
+        ),  # skip: by nothing | mean: by the mean over a reference set | resample: by that
+        # of the shuffled_gold context | none: intact
         ("block", pa.int32()),  # 1 … L; 0: intact
         ("top1_id", pa.int32()),
         ("top1_logprob", pa.float32()),

@@ -30,14 +30,15 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
     Returns:
         One row a model × context set × lens × condition × number of documents × gold index × measure × selection
         (``tokens``, ``population``: see :class:`lenscore.analysis.populations.Selection`), with
-        ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations).
+        ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations), and
+        ``gold_distance``: the mean distance of the gold document over all contexts at that gold index, in tokens.
     """
     tables = []
     for selection, right, chosen in selections(depths):
         for measure in DEPTHS:
             rows = chosen if measure == "own_token_refinement_depth" else right
             tables.append(_curve(rows, measure, bootstrap).assign(**selection._asdict()))
-    return _sorted(pd.concat(tables, ignore_index=True), DEPTHS)
+    return _sorted(_with_distances(pd.concat(tables, ignore_index=True), depths), DEPTHS)
 
 
 def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
@@ -86,6 +87,14 @@ def _with_closed_book(rows: pd.DataFrame, measure: str, bootstrap: Bootstrap) ->
     above = _curve(pairs.assign(above=pairs[measure] - pairs["alone"]), "above", bootstrap).rename(columns=_ABOVE)
     keys = [*CURVE_KEYS, *_POSITION]
     return _curve(rows, measure, bootstrap).merge(above[[*keys, *_ABOVE.values()]], on=keys, how="left")
+
+
+def _with_distances(table: pd.DataFrame, depths: pd.DataFrame) -> pd.DataFrame:
+    """Add the mean ``gold_distance`` at each gold index, which is the same whatever is measured and of which tokens."""
+    keys = [*CURVE_KEYS, "gold_index"]
+    contexts = depths[depths["answer_index"] == 0].astype({"gold_index": "Int64", "gold_distance": float})
+    distances = contexts.groupby(keys, as_index=False)["gold_distance"].mean()
+    return table.merge(distances, on=keys, how="left") if len(table) else table.assign(gold_distance=[])
 
 
 def _curve(rows: pd.DataFrame, measure: str, bootstrap: Bootstrap) -> pd.DataFrame:

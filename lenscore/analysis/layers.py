@@ -3,6 +3,8 @@
 All from view ``context_layers``, which holds counts and sums, one row a context × lens × layer.
 """
 
+import itertools
+
 import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
@@ -148,7 +150,12 @@ def _in_order(table: pd.DataFrame, within: list[str] | None = None) -> pd.DataFr
 
 
 # The scope and replacement that are shown next to the observations, where a study has several.
-_PREFERRED = (("all", "skip"), ("all", "mean"), ("answer", "skip"), ("answer", "mean"))
+_PREFERRED = tuple(
+    itertools.product(
+        ("all", "answer", "documents", "gold", "question", "examples"),
+        ("skip", "mean", "resample"),
+    )
+)
 _CAUSES = [
     "accuracy_drop", "accuracy_drop_low", "accuracy_drop_high", "logprob_drop", "logprob_drop_low", "logprob_drop_high",
     "n_ablated",
@@ -165,7 +172,7 @@ def with_causes(essential: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The essential-layer table with ``accuracy_drop`` and ``logprob_drop``, their ``_low`` and ``_high``, and
         ``n_ablated`` (answer tokens), for one ``scope`` and ``replacement``: the first that the effects have of
-        all/skip, all/mean, answer/skip, answer/mean. NaN where nothing was ablated, and at layer 0, which no block
+        all/skip, all/mean, answer/skip and so on. NaN where nothing was ablated, and at layer 0, which no block
         outputs.
     """
     for scope, replacement in _PREFERRED:

@@ -135,9 +135,10 @@ class _ContextSet:
             question: the question.
             place: its place in the study's order.
             answer: the accepted answer that the study uses.
-            ranked: its distractors.
+            ranked: its distractors, as :meth:`distractors_of` returns them.
         """
         spec = self.spec
+        in_order = self._in_order(question, ranked)
         shuffled = "shuffled_gold" in spec.controls
 
         def context(
@@ -168,7 +169,7 @@ class _ContextSet:
         if "oracle" in spec.controls:
             yield context("oracle", "oracle", 0, [gold])
         for count in sorted(spec.documents):
-            distractors = ranked[: count - 1]
+            distractors = in_order[: count - 1]
             for index in gold_indices(spec.positions, count):
                 yield context("documents", f"{count}/{index}", index, _inserted(gold, index, distractors))
                 if shuffled:
@@ -179,6 +180,15 @@ class _ContextSet:
                 for order in range(1, spec.orders if count > 2 else 1):
                     documents = _inserted(gold, index, self.source.reordered(question, distractors, order))
                     yield context("documents", f"{count}/{index}/order-{order}", index, documents, order)
+
+    def _in_order(self, question: Question, ranked: Sequence[Document]) -> list[Document]:
+        """Return the distractors of a question's largest context in the set's own order.
+
+        Shuffled, all of them are, whatever number a context takes from the start of the list: at every number of
+        documents, a distractor's place says nothing of how hard it is, and neither does the number itself.
+        """
+        of_largest = list(ranked[: max(self.spec.documents, default=1) - 1])
+        return self.source.reordered(question, of_largest, 0) if self.spec.order == "shuffled" else of_largest
 
 
 def _inserted(document: Document, index: int, others: Sequence[Document]) -> list[Document]:

@@ -35,7 +35,7 @@ class Context:
 
     @property
     def is_primary(self) -> bool:
-        """Whether it has the gold document among distractors in their first order: no control, no reordering."""
+        """Whether it has the gold document among distractors in the set's own order: no control, no reordering."""
         return self.condition == "documents" and self.distractor_order == 0
 
     def can_be_ablated(self, documents: Collection[int] | None) -> bool:

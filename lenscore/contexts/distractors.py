@@ -1,7 +1,7 @@
 """Which documents surround the gold one, and in which order.
 
-A question's distractors are one ordered list: a context of n documents takes the first
-n − 1 of it, whatever the gold index. So contexts of one question share long prefixes, and a
+A question's distractors are one ordered list, ranked by their method or shuffled: a context of n
+documents takes the first n − 1 of it, whatever the gold index. So contexts of one question share long prefixes, and a
 longer context has every document of a shorter one.
 """
 
@@ -27,7 +27,7 @@ class Distractors(NamedTuple):
     """The distractors of a question.
 
     Attributes:
-        documents: in their order.
+        documents: the best ranked first.
         with_answer: of the dataset's own that were met while they were chosen, those that hold an accepted answer.
     """
 
@@ -41,7 +41,7 @@ class DistractorSource:
     Args:
         method: dataset, bm25 or random; auto: dataset where the dataset has distractors, else bm25.
         dataset: all questions.
-        seed: of the method random, and of other orders.
+        seed: of the method random, and of orders that are drawn.
         answer_in_distractors: what to do with a distractor of the dataset's own that holds an accepted answer. The
             other methods never take one.
 
@@ -69,7 +69,7 @@ class DistractorSource:
             self._ranking = _random_ranking(self._pool, seed)
 
     def distractors_of(self, question: Question, count: int, *, substitute: bool = False) -> Distractors:
-        """Return the first ``count`` distractors of a question, in their order.
+        """Return the first ``count`` distractors of a question, as the method ranks them.
 
         The gold document's text is never among them. Documents that contain an accepted answer, and
         repeated texts, are left out, unless the dataset itself has them as distractors: what then becomes of documents
@@ -100,7 +100,10 @@ class DistractorSource:
         return Distractors(found, with_answer)
 
     def reordered(self, question: Question, documents: Sequence[Document], order: int) -> list[Document]:
-        """Return a question's documents in another order, which depends on the seed and the number ``order``."""
+        """Return a question's documents in an order that depends on the seed and the number ``order`` alone.
+
+        Documents that are added do not change the order of the others.
+        """
 
         def sort_key(document: Document) -> bytes:
             identity = f"{self._seed}/order {order}/{question.question_id}/{document.document_id}"

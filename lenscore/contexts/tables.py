@@ -29,7 +29,7 @@ CONTEXTS = pa.schema(
         ("question_place", pa.int32()),  # in the study's seeded order of questions, from 0
         ("condition", pa.string()),  # documents | shuffled_gold | oracle | closed_book
         ("n_documents", pa.int32()),
-        ("distractor_order", pa.int32()),  # 0: as ranked for the set; 1, 2, …: shuffled with the set's seed
+        ("distractor_order", pa.int32()),  # 0: the set's own (order); 1, 2, …: drawn with the set's seed
         ("gold_index", pa.int32()),  # null in closed_book; in shuffled_gold the index of the document that replaces it
         ("relative_position", pa.float64()),  # null where there are fewer than two documents
         ("segments", pa.list_(SEGMENT)),

@@ -80,17 +80,18 @@ def extraction_work(counts: Counts, n_layers: int, n_lenses: int, shares: bool) 
 def ablation_work(counts: Counts, n_layers: int, spec: AblationSpec, shares: bool) -> Work:
     """Return the work of ablating every block in turn.
 
-    At all tokens, each variant runs the blocks from the ablated one on. At the answer's tokens alone, one pass serves
-    all variants: the prompt once, the predicting tokens once a variant.
+    At all tokens or those of a part of the prompt, each variant runs the blocks from the ablated one on. At the
+    answer's tokens alone, one pass serves all variants: the prompt once, the predicting tokens once a variant. To
+    resample takes a pass over as many contexts more.
     """
     n_replacements, n_variants = len(spec.replacements), len(spec.replacements) * n_layers + 1
     read = _read(counts, shares)
     in_turn = n_layers + n_replacements * n_layers * (n_layers - 1) / 2
-    token_blocks = {
-        "all": read * in_turn,
-        "answer": (read + n_variants * counts.answer_tokens) * n_layers if shares else read * in_turn,
-    }
-    return Work(sum(token_blocks[scope] for scope in spec.scopes), counts.answer_tokens * n_variants * len(spec.scopes))
+    in_one_pass = (read + n_variants * counts.answer_tokens) * n_layers
+    token_blocks = sum(in_one_pass if scope == "answer" and shares else read * in_turn for scope in spec.scopes)
+    if "resample" in spec.replacements:
+        token_blocks += read * n_layers
+    return Work(token_blocks, counts.answer_tokens * n_variants * len(spec.scopes))
 
 
 def means_work(counts: Counts, n_layers: int) -> Work:

@@ -14,6 +14,7 @@ from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.facts import job_facts
 from lenscore.extraction.fitting import FittedContext, fit_contexts, group_by_question, window_of
+from lenscore.extraction.parts import gold_distance
 from lenscore.extraction.progress import Progress
 from lenscore.extraction.statistics import LensStatistics
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
@@ -91,6 +92,8 @@ def _fits_table(fitted: Iterable[FittedContext]) -> pa.Table:
             "fit": context.fit,
             "n_tokens": context.n_tokens,
             "n_tokens_cut": context.n_tokens_cut,
+            "n_prompt_tokens": context.tokens and context.tokens.answer_start,
+            "gold_distance": context.tokens and gold_distance(context.context, context.tokens),
             "reason": context.reason,
         }
         for context in fitted

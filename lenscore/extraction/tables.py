@@ -9,6 +9,8 @@ FITS = pa.schema(
         ("fit", pa.string()),  # whole | cut | skipped
         ("n_tokens", pa.int32()),  # prompt and answer, as extracted (as wanted, if skipped)
         ("n_tokens_cut", pa.int32()),
+        ("n_prompt_tokens", pa.int32()),  # up to the token that predicts the answer's first; null if skipped
+        ("gold_distance", pa.int32()),  # from the gold document's first token to that one; null: docs/definitions.md
         ("reason", pa.string()),  # null unless skipped
     ]
 )

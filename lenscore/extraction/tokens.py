@@ -12,6 +12,7 @@ from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Segment
 from lenscore.errors import ContextError, shown
 from lenscore.extraction.chat_template import filled_chat_template
+from lenscore.extraction.segment_tokens import segment_tokens
 from lenscore.prefix_tree.tree import common_length
 from lenscore.study.run_settings import Chat
 
@@ -28,12 +29,14 @@ class TokenisedContext:
         border_merged: whether the tokenizer merged prompt and answer across their border, so that
             the answer begins one token earlier, with a token that contains both.
         name: how messages call it; no part of what makes two contexts equal.
+        segments: the places in ``ids`` of each of the prompt's segments; None where they are not known.
     """
 
     ids: list[int]
     answer_start: int
     border_merged: bool
     name: str = field(default="(unnamed)", compare=False)
+    segments: list[range] | None = None
 
     @property
     def predicting_ids(self) -> list[int]:
@@ -119,7 +122,8 @@ class ContextTokenizer:
                 the text has a token that the model has no embedding for.
         """
         text = self.text(segments)
-        prompt, whole = self._encode(text), self._encode(text + answer)
+        prompt = self._encode(text)
+        whole, offsets = self._encode_with_offsets(text + answer)
         if self._n_embeddings is not None and (largest := max(whole, default=0)) >= self._n_embeddings:
             raise ContextError(
                 f"its text has the special token {shown(self.token_text(largest))} (id {largest}), but the model has "
@@ -139,7 +143,9 @@ class ContextTokenizer:
         start = len(leading) + common
         if start == 0:
             raise ContextError("the prompt is empty: there is no state that could predict the answer's first token")
-        return TokenisedContext(leading + whole, start, merged > 0)
+        places = segment_tokens(text, segments, offsets)
+        shifted = places and [range(of.start + len(leading), of.stop + len(leading)) for of in places]
+        return TokenisedContext(leading + whole, start, merged > 0, segments=shifted)
 
     def _opens_with_leading(self, ids: list[int]) -> bool:
         return ids[: len(self._leading)] == self._leading
@@ -154,7 +160,7 @@ class ContextTokenizer:
         A start can have more tokens by itself than within the whole text: a token can end within a
         character, and a word that is cut merges differently. So each start is tried.
         """
-        offsets = self._offsets(text)
+        _, offsets = self._encode_with_offsets(text)
         if len(offsets) <= budget:
             return text
         starts = (text[: offsets[kept - 1][1]] for kept in range(budget, 0, -1))
@@ -168,7 +174,7 @@ class ContextTokenizer:
         Raises:
             ContextError: the answer does not occur in the text.
         """
-        offsets = self._offsets(text)
+        _, offsets = self._encode_with_offsets(text)
         if len(offsets) <= budget:
             return text
         found = occurrence(answer, text)
@@ -184,9 +190,10 @@ class ContextTokenizer:
                 break
         return run
 
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
+    def _encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return token ids, and where in the text each begins and ends."""
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return cast("list[tuple[int, int]]", encoded["offset_mapping"])
+        return cast("list[int]", encoded["input_ids"]), cast("list[tuple[int, int]]", encoded["offset_mapping"])
 
     def token_text(self, token_id: int) -> str:
         """Return a token as text; bytes that are not a whole character become U+FFFD."""

@@ -54,7 +54,7 @@ class StudyJobs:
         self.study = study
         self.shards = Shards(study)
         self.trained = [name for name in study.lenses if LENSES[name].training]
-        self.model_of_folder = {spec.folder_name(name): name for name, spec in study.models.items()}
+        self.model_of_folder = {spec.folder_name(name, study.seed): name for name, spec in study.models.items()}
         self.needs_means = "mean" in study.ablation.replacements
         self.is_large = study.n_contexts * len(study.models) >= _LARGE
         self.versions = RuleVersions(code, study.lenses)
@@ -88,6 +88,7 @@ class StudyJobs:
             model=name,
             source=source,
             contents=self._contents.of_model(source, name),
+            seed=self.study.seed if source.weights == "untrained" else None,
         )
 
     def fetch_dataset(self, wildcards: Wildcards) -> FetchDatasetJob:
@@ -314,8 +315,11 @@ class StudyJobs:
         values = {"study": self.study.study, **(wildcards or {})}
         return outputs.model_validate({name: _filled(path, values) for name, path in paths.OUTPUTS[rule].items()})
 
+    def _folder_name(self, model: str) -> str:
+        return self.study.models[model].folder_name(model, self.study.seed)
+
     def _model_folder(self, model: str) -> Path:
-        return Path(paths.MODEL.format(model_folder=self.study.models[model].folder_name(model)))
+        return Path(paths.MODEL.format(model_folder=self._folder_name(model)))
 
     @property
     def _model_folders(self) -> list[Path]:
@@ -348,7 +352,7 @@ class StudyJobs:
         return Path(paths.hashes("fetch_dataset").format(dataset=self.study.dataset.name))
 
     def _hashes_of_model(self, model: str) -> Path:
-        return Path(paths.hashes("fetch_model").format(model_folder=self.study.models[model].folder_name(model)))
+        return Path(paths.hashes("fetch_model").format(model_folder=self._folder_name(model)))
 
     def _contexts(self, wildcards: Wildcards) -> ContextsOutputs:
         return self._outputs("build_contexts", ContextsOutputs, wildcards)

@@ -17,8 +17,19 @@ TARGETS = {
     "refinement_depth": "refinement depth",
     "own_token_refinement_depth": "own-token refinement depth",
 }
-SCOPES = {"all": "at every token", "answer": "at the answer alone"}
-ABLATED_BLOCK = {"skip": "the block is skipped", "mean": "the block adds its mean"}
+SCOPES = {
+    "all": "at every token",
+    "answer": "at the answer alone",
+    "documents": "at the documents",
+    "gold": "at the gold document",
+    "examples": "at the examples",
+    "question": "at the question",
+}
+ABLATED_BLOCK = {
+    "skip": "the block is skipped",
+    "mean": "the block adds its mean",
+    "resample": "the block adds what it adds without the gold document",
+}
 
 
 def curve_name(row: Mapping[str, Any]) -> str:

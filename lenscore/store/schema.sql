@@ -93,6 +93,8 @@ create table fits (                  -- how each context met each model's window
     fit varchar not null check (fit in ('whole', 'cut', 'skipped')),
     n_tokens integer not null,
     n_tokens_cut integer not null,
+    n_prompt_tokens integer,         -- up to the token that predicts the answer's first; null if skipped
+    gold_distance integer,           -- tokens from the first of the gold document to that one; null where not known
     reason varchar,
     primary key (model, context_id)
 );
@@ -135,8 +137,8 @@ create table ablations (
     model varchar not null,
     context_id varchar not null,
     answer_index integer not null,
-    scope varchar not null check (scope in ('all', 'answer')),
-    replacement varchar not null check (replacement in ('none', 'skip', 'mean')),
+    scope varchar not null check (scope in ('all', 'answer', 'documents', 'gold', 'examples', 'question')),
+    replacement varchar not null check (replacement in ('none', 'skip', 'mean', 'resample')),
     block integer not null,          -- 1 … L; 0 with 'none': the intact model
     top1_id integer not null,
     top1_logprob float not null,

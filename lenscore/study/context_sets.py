@@ -50,6 +50,11 @@ class ContextSetSpec(Section):
     prompt: PlainText = Field(
         default="few_shot", description="A template of lenscore/data/prompts, or the path of a .yaml file of your own."
     )
+    order: Literal["shuffled", "ranked"] = Field(
+        default="shuffled",
+        description="The set's own order of a question's distractors: shuffled, drawn with the seed; ranked, as "
+        "distractors gives them (bm25: the hardest first).",
+    )
     orders: int = Field(
         default=1,
         ge=1,
@@ -69,7 +74,7 @@ class ContextSetSpec(Section):
         description="With truncate_documents: keep the gold document's words around the answer, or every "
         "document's start (a question whose answer is then lost is skipped).",
     )
-    seed: Seed = Field(default=0, description="Seed of random distractors, and of their further orders.")
+    seed: Seed = Field(default=0, description="Seed of random distractors, and of their orders.")
 
     @property
     def contexts_of_a_question(self) -> int:

@@ -28,6 +28,10 @@ class ModelSpec(Section):
         default=None, description="Path of the GGUF file in a wheel (required), or in a Hub repository that has one."
     )
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of the wheel (required with wheel:).")
+    weights: Literal["trained", "untrained"] = Field(
+        default="trained",
+        description="untrained: the same architecture, its weights drawn anew by its own rule with the study's seed.",
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Precision of weights and residual stream; the lens's statistics are float32."
     )
@@ -46,15 +50,18 @@ class ModelSpec(Section):
 
     @property
     def origin(self) -> dict[str, str | None]:
-        """Where the model comes from, without how it is run; two models of one origin are the same files."""
-        return {key: getattr(self, key) for key in ("source", "revision", "member", "sha256")}
+        """Where the model comes from, without how it is run; two trained models of one origin are the same files."""
+        origin = {key: getattr(self, key) for key in ("source", "revision", "member", "sha256")}
+        return origin if self.weights == "trained" else origin | {"weights": self.weights}
 
-    def folder_name(self, name: str) -> str:
+    def folder_name(self, name: str, seed: int) -> str:
         """Return the name of the folder of a model that a study calls ``name``.
 
-        A hash of the origin is part of it: two studies may call different models by one name.
+        A hash of the origin is part of it, and of the study's seed where weights are drawn with it: two studies may
+        call different models by one name.
         """
-        return f"{name}-{short_hash(self.origin)}"
+        drawn = {"seed": str(seed)} if self.weights == "untrained" else {}
+        return f"{name}-{short_hash(self.origin | drawn)}"
 
     @model_validator(mode="after")
     def _pinned(self) -> "ModelSpec":

@@ -66,6 +66,15 @@ class Study(Section):
         found = sorted({n for contexts in self.context_sets.values() for n in contexts.documents})
         if missing := [n for n in self.ablation.documents or [] if n not in found]:
             raise impossible("ablation.documents", f"{missing} are numbers of no context set; there are {found}")
+        if self.ablation.questions and "resample" in self.ablation.replacements:
+            for name, contexts in self.context_sets.items():
+                ablated = set(contexts.documents).intersection(self.ablation.documents or contexts.documents)
+                if ablated and "shuffled_gold" not in contexts.controls:
+                    raise impossible(
+                        f"context_sets.{name}.controls",
+                        "must have shuffled_gold where ablation.replacements has resample: contributions are taken "
+                        "from those contexts",
+                    )
         return self
 
     def run_settings(self, model: str, context_set: str) -> RunSettings:

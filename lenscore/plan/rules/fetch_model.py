@@ -19,6 +19,7 @@ class FetchModelJob(Job):
         model: its name in the study, for messages.
         source: where it comes from.
         contents: of a ``path:`` model, the SHA-256 of each file that is read; empty for other sources.
+        seed: with which the weights of an untrained model are drawn; None for a trained one.
     """
 
     inputs: Files
@@ -26,3 +27,4 @@ class FetchModelJob(Job):
     model: str
     source: ModelSpec
     contents: dict[str, str]
+    seed: int | None

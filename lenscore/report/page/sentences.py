@@ -182,7 +182,11 @@ def about_cause(row: Finding) -> str:
         "share_settled": "how many answer tokens settle at their outputs",
         "share_first_right": "how many answer tokens first become right at their outputs",
     }[row["observation"]]
-    change = {"skip": "skipping a block", "mean": "replacing a block's contribution by its mean"}[row["replacement"]]
+    change = {
+        "skip": "skipping a block",
+        "mean": "replacing a block's contribution by its mean",
+        "resample": "replacing a block's contribution by that without the gold document",
+    }[row["replacement"]]
     where = SCOPES[row["scope"]]
     cost = {"logprob_drop": "log-probability", "accuracy_drop": "accuracy"}[row["cause"]]
     start = (

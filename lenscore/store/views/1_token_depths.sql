@@ -5,6 +5,8 @@
 -- first_predicted_layer, prediction_depth, own_token_refinement_depth
 --                      the same with the model's own layer-L top-1 as the target; never null
 -- first_content_index  answer index of the answer's first content token, the first with a letter or digit (null: none)
+-- gold_distance        tokens from the gold document's first token to the prompt's last (null without such a document)
+-- gold_distance_share  its share of the prompt's tokens
 create view token_depths as
 with final as (
     select r.model, r.lens, r.context_id, r.answer_index, r.top1_id as final_top1_id
@@ -34,6 +36,7 @@ tokens as (
 select
     l.model, c.context_set, l.lens, l.context_id, c.question_id, c.condition,
     c.n_documents, c.distractor_order, c.gold_index, c.relative_position,
+    f.gold_distance, f.gold_distance / f.n_prompt_tokens as gold_distance_share,
     l.answer_index, t.token_class, t.first_content_index, l.target_id, l.final_top1_id,
     l.final_top1_id = l.target_id as final_right,
     l.first_correct_layer,
@@ -44,4 +47,5 @@ select
     l.prediction_depth - l.first_predicted_layer as own_token_refinement_depth
 from layers as l
 join contexts as c using (context_id)
-join tokens as t using (model, context_id, answer_index);
+join tokens as t using (model, context_id, answer_index)
+left join fits as f using (model, context_id);
