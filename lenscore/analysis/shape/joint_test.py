@@ -92,12 +92,12 @@ def _statistics(
         studentised(way.sums.ravel()[order], way.counts.ravel()[order], weights[np.newaxis])[:, 0] for way in ways
     ]
     # A permuted study may leave a place without tokens: then that way says nothing, which is to say 0.
-    return np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=np.inf, neginf=-np.inf))
 
 
 def _significant_in_one_direction(statistics: Float[np.ndarray, "studies ways"]) -> Int[np.ndarray, " studies"]:
     above, below = (statistics > _SIGNIFICANT).sum(axis=1), (statistics < -_SIGNIFICANT).sum(axis=1)
-    return np.maximum(above, below)
+    return np.asarray(np.maximum(above, below))
 
 
 def _share_as_large(permuted: np.ndarray, observed: float) -> float:
