@@ -55,7 +55,9 @@ def layer_rows(context_id: str, answer_index: int, top1: list[int], target: int 
             "target_logprob": -(float(L - layer) ** 2),
             "target_rank": 1 if token == target else 3,
             "entropy": 1.0,
+            "own_token_logprob": -(float(L - layer) ** 2),
             "kl_to_final": 0.1,
+            "jsd_to_final": 0.2 * (L - layer),
             "topk_ids": [token, 3],
             "topk_logprobs": [-0.5, -2.0],
         }
