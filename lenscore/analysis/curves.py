@@ -3,23 +3,23 @@
 import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
-from lenscore.analysis.means import means_with_intervals
-from lenscore.analysis.populations import CURVE_KEYS, selections
+from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
+from lenscore.analysis.measures import MEASURES, by_tokens_that_count
+from lenscore.analysis.populations import CURVE_KEYS, Selection, selections
 
-DEPTHS = ("refinement_depth", "first_correct_layer", "settled_layer", "own_token_refinement_depth")
 ACCURACIES = ("first_token", "answer_tokens", "whole_answer")
 
 _POSITION = ["gold_index", "relative_position"]
 
 
 def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Return the mean of each depth at each gold index, with its bootstrap interval over questions.
+    """Return the mean of each measure at each gold index, with its bootstrap interval over questions.
 
-    Refinement depth, first-correct and settled layer are over answer tokens that layer L gets right. Own-token
-    refinement depth is over all answer tokens at a position, or over the tokens that are right at every position.
+    A measure of the answer's token is over the tokens that layer L gets right: at rank 1, or at most 5 or 10. A measure
+    of the model's own token is over all answer tokens at a position, or over those that are right at every position.
 
     Args:
-        depths: rows of view ``token_depths``.
+        depths: rows of :func:`lenscore.analysis.tokens.answer_tokens`.
         bootstrap: gives the intervals.
 
     Returns:
@@ -28,11 +28,11 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
         ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations).
     """
     tables = []
-    for selection, right, chosen in selections(depths):
-        for measure in DEPTHS:
-            rows = chosen if measure == "own_token_refinement_depth" else right
-            tables.append(_curve(rows, measure, bootstrap).assign(**selection._asdict()))
-    return _sorted(pd.concat(tables, ignore_index=True), DEPTHS)
+    for selection, _, chosen in selections(depths):
+        for measures in by_tokens_that_count():
+            rows = measures[0].counted(chosen)
+            tables.append(_depths(rows, [measure.name for measure in measures], bootstrap, selection))
+    return _sorted(pd.concat(tables, ignore_index=True), tuple(MEASURES))
 
 
 def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
@@ -58,6 +58,17 @@ def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         for measure, tokens_of in zip(ACCURACIES, (first, tokens, whole), strict=True)
     ]
     return _sorted(pd.concat(tables, ignore_index=True), ACCURACIES)
+
+
+def _depths(rows: pd.DataFrame, measures: list[str], bootstrap: Bootstrap, selection: Selection) -> pd.DataFrame:
+    """Return the curves of several measures over the same tokens, all at once."""
+    columns = [*CURVE_KEYS, *_POSITION, "question_id"]
+    long = rows.astype(dict.fromkeys(measures, float)).melt(columns, measures, var_name="measure", value_name="sum")
+    table = ratios_with_intervals(
+        long.assign(n_tokens=1), "sum", "n_tokens", CURVE_KEYS, ["measure", *_POSITION], bootstrap
+    )
+    named = table.drop(columns="sum").rename(columns={"ratio": "mean"}).assign(**selection._asdict())
+    return named.astype({"gold_index": "Int64"}) if len(named) else named
 
 
 def _curve(rows: pd.DataFrame, measure: str, bootstrap: Bootstrap) -> pd.DataFrame:

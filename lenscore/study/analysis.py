@@ -20,4 +20,11 @@ class AnalysisSpec(Section):
     smallest_effect: float = Field(
         default=0.5, gt=0, le=1000, description="Layers: a curve whose interval lies within ± this is called flat."
     )
+    jsd_threshold: float = Field(
+        default=0.125,
+        gt=0,
+        lt=0.69,
+        description="Nats: a layer whose Jensen–Shannon divergence from the last one is at most this has settled. At "
+        "0.125 the two distributions share at least half of their probability.",
+    )
     regions: int = Field(default=3, ge=1, le=10, description="Equal parts of the relative position, for the tables.")
