@@ -38,9 +38,11 @@ def depth_row(
         "first_correct_layer": first,
         "settled_layer": settled,
         "refinement_depth": depth,
-        **{f"{name}{top}": value for top in ("_top5", "_top10") for name, value in (
-            ("first_correct_layer", first), ("settled_layer", settled), ("refinement_depth", depth)
-        )},
+        **{
+            f"{name}{top}": value
+            for top in ("_top5", "_top10")
+            for name, value in (("first_correct_layer", first), ("settled_layer", settled), ("refinement_depth", depth))
+        },
         "soft_depth": depth,
         **dict.fromkeys(("own_token_refinement_depth", "own_token_soft_depth", "jsd_settled_layer"), 1),
         "prediction_depth": 5,

@@ -40,7 +40,7 @@ def test_the_worked_example_of_the_definitions() -> None:
 
 
 def test_two_positions_are_survivors_entrants_and_exits() -> None:
-    """Melitz & Polanec 2015, eq. 5: ΔS + share of entrants · (E − S₂) + share of exits · (S₁ − X), written out."""
+    """Melitz & Polanec 2015: ΔS + share of entrants · (E − S₂) + share of exits · (S₁ − X), written out."""
     table = depth_decomposition(rows_of({"s": [1, 3], "t": [2, 2], "entrant": [None, 8], "exit": [5, None]}), BOOTSTRAP)
     found = found_in(table, "last_first")
     assert found["within"] == pytest.approx(2.5 - 1.5)

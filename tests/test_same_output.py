@@ -55,7 +55,8 @@ LISTED = "list_max(list_transform(list_zip(a.topk_logprobs, b.topk_logprobs), la
 
 @pytest.mark.parametrize(("table", "keys", "further"), [
     ("layer_records", KEYS, [
-        LISTED, *(f"abs(a.{name} - b.{name})" for name in ("entropy", "own_token_logprob", "kl_to_final", "jsd_to_final"))
+        LISTED,
+        *(f"abs(a.{name} - b.{name})" for name in ("entropy", "own_token_logprob", "kl_to_final", "jsd_to_final")),
     ]),
     ("ablations", "model, context_id, answer_index, scope, replacement, block", []),
 ])  # fmt: skip

@@ -23,8 +23,8 @@ def depth_decomposition(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFr
 
     The first sum is *within* the same tokens. The second is *composition*: at each position, how far the tokens that
     count there but not everywhere move the mean away from the stayers'. It is exact, and with two positions that of
-    Melitz & Polanec (2015, eq. 5: survivors, entrants and exits), with equal weights; Kitagawa (1955) split a
-    difference of rates into rates and composition before.
+    Melitz & Polanec (2015: survivors, entrants and exits), with equal weights; Kitagawa (1955) first split a difference
+    of means into rates and composition.
 
     Args:
         tokens: rows of :func:`lenscore.analysis.tokens.answer_tokens`; contexts with documents count.

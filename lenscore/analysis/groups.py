@@ -49,8 +49,8 @@ def depth_by_group(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, over all contexts
         (``n_documents`` null) and for each number of documents, with ``mean``, ``low``, ``high``, ``n_questions`` and
         ``n_tokens``. ``accuracy`` and the depths of the model's own token are over all answer tokens; refinement and
-        soft depth, first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share that is lost at
-        least once) and ``n_lost`` (how often) over those that are right at some layer.
+        soft depth, first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share that
+        is lost at least once) and ``n_lost`` (how often) over those that are right at some layer.
     """
     placed = tokens[tokens["condition"] == "documents"]
     right = placed["final_right"]

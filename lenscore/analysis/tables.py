@@ -57,7 +57,6 @@ _COVERAGE = """
 """
 
 
-
 def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Return the study's tables by name, and its findings: JSON-able values for the sentences of the report.
 

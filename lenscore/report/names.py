@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenscore.analysis.measures import MEASURES
+
 CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
 TOKENS = {"all": "all tokens", "first": "first tokens"}
 POPULATIONS = {"each_position": "each position's own", "every_position": "the same everywhere"}
-TARGETS = {
-    "refinement_depth": "refinement depth",
-    "own_token_refinement_depth": "own-token refinement depth",
-}
+MEASURE_NAMES = {name: measure.words for name, measure in MEASURES.items()}
 SCOPES = {"all": "at every token", "answer": "at the answer alone"}
 ABLATED_BLOCK = {"skip": "the block is skipped", "mean": "the block adds its mean"}
 

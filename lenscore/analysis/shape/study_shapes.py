@@ -10,7 +10,7 @@ from lenscore.analysis.populations import SHAPE_KEYS, selections
 from lenscore.analysis.shape.shape_tests import shape_tests
 
 TARGETS = ("refinement_depth", "own_token_refinement_depth")
-"""The paper's measure and its counterpart for the model's own token: tested for all tokens, and for first ones alone."""
+"""The paper's measure and its counterpart for the model's own token: tested for all tokens and for first ones alone."""
 
 OTHER_MEASURES = (
     "refinement_depth_top5", "refinement_depth_top10", "soft_depth", "prediction_depth", "own_token_soft_depth",

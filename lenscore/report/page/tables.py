@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lenscore.analysis.populations import SHAPE_KEYS
-from lenscore.report.names import POPULATIONS, TARGETS, TOKENS, ablation_name, curve_name
+from lenscore.report.names import MEASURE_NAMES, POPULATIONS, TOKENS, ablation_name, curve_name
 
 # The page shows no more rows of a table; its files have all.
 MAX_ROWS = 600
@@ -72,14 +72,16 @@ def ablation(essential: pd.DataFrame) -> str | None:
 
 
 def verdict_table(shapes: pd.DataFrame) -> dict[str, Any]:
-    """Return the verdicts as a table: a row per curve, a column per variant (depth, answer tokens, population)."""
+    """Return the verdicts as a table: a row per curve, a column per variant (measure, answer tokens, population)."""
     variants = list(dict.fromkeys(zip(shapes["measure"], shapes["tokens"], shapes["population"], strict=True)))
     rows = []
     for names, group in shapes.groupby(SHAPE_KEYS):
         verdicts = {(row.measure, row.tokens, row.population): row.verdict for row in group.itertuples()}
         curve = dict(zip(SHAPE_KEYS, names, strict=True))
         rows.append({**curve, "curve": curve_name(curve), "verdicts": [verdicts.get(variant) for variant in variants]})
-    titles = [[TARGETS[target], TOKENS[tokens], POPULATIONS[population]] for target, tokens, population in variants]
+    titles = [
+        [MEASURE_NAMES[measure], TOKENS[tokens], POPULATIONS[population]] for measure, tokens, population in variants
+    ]
     return {"variants": titles, "rows": rows}
 
 
