@@ -48,9 +48,10 @@ class Measure:
 def _of_gold() -> Iterator[Measure]:
     for rank in (1, *RANKS):
         suffix, among = ("", "") if rank == 1 else (f"_top{rank}", f" at top {rank}")
+        lines = among.replace(" ", "\n", 1)
         settled = f"settled_layer{suffix}"
         yield Measure(f"refinement_depth{suffix}", "gold", f"refinement depth{among}",
-                      f"refinement depth{among} (layers)", settled)  # fmt: skip
+                      f"refinement depth{lines} (layers)", settled)  # fmt: skip
         yield Measure(f"first_correct_layer{suffix}", "gold", f"first-correct layer{among}",
                       f"first-correct layer{among}", settled)  # fmt: skip
         yield Measure(settled, "gold", f"settled layer{among}", f"settled layer{among}", settled)

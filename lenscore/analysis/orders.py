@@ -29,7 +29,8 @@ def order_variance(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
         One row a model × context set × lens × number of documents × ``measure`` that has at least two orders and two
         positions: ``n_orders``, ``n_positions``, ``n_tokens`` and ``n_questions`` of the tokens with a value everywhere
         (for a measure of the answer's token, those that count everywhere), ``sd_position`` and ``sd_order`` in the
-        measure's unit (a component below zero counts as 0) with ``…_low`` and ``…_high``, a percentile bootstrap over questions.
+        measure's unit (a component below zero counts as 0) with ``…_low`` and ``…_high``, a percentile bootstrap over
+        questions.
     """
     placed = tokens[tokens["condition"] == "documents"]
     placed = placed.assign(**{name: measure.of(placed) for name, measure in MEASURES.items()})
