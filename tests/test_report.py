@@ -21,6 +21,7 @@ from lenscore.report.page.inline_data import CHARTS_BUDGET
 from lenscore.report.page.render import render_page, vega_script
 from lenscore.report.page.sentences import (
     about_coverage,
+    about_decomposition,
     about_disagreement,
     about_layers,
     about_shape,
@@ -92,6 +93,25 @@ def test_disagreements_name_every_way_of_asking() -> None:
     assert (
         "flat for own-token refinement depth (first tokens, the same everywhere) "
         "and own-token refinement depth (all tokens" in sentence
+    )
+
+
+def test_what_a_difference_is_made_of_is_put_in_words() -> None:
+    parts = {"difference": 2.75, "within": 1.25, "composition": 1.5}
+    row = {
+        **SHAPE, "measure": "refinement_depth", "contrast": "middle_ends", "n_stayers": 2, **parts,
+        **{f"{name}_low": value - 1 for name, value in parts.items()},
+        **{f"{name}_high": value + 1 for name, value in parts.items()},
+    }  # fmt: skip
+    assert about_decomposition(row) == (
+        "m, 5 documents: refinement depth in the middle less at the ends is +2.75 (+1.75 to +3.75) layers: +1.25 "
+        "(+0.25 to +2.25) within the 2 answer tokens that are right at all of these positions, and +1.50 (+0.50 to +2.50) from "
+        "which other tokens are right where."
+    )
+    nobody = {**row, "contrast": "last_first", "within": None, "composition": None, "n_stayers": 0}
+    assert about_decomposition(nobody) == (
+        "m, 5 documents: refinement depth at the last position less at the first is +2.75 (+1.75 to +3.75) layers; no "
+        "answer token is right at all of these positions, so it cannot be split."
     )
 
 

@@ -111,6 +111,7 @@ def test_defaults() -> None:
             "seed": 0,
             "permutations": 4999,
             "smallest_effect": 0.5,
+            "jsd_threshold": 0.125,
             "regions": 3,
         },
         "report": {"title": None, "examples": 1},

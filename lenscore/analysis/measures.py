@@ -68,6 +68,9 @@ _OWN = (
 MEASURES: dict[str, Measure] = {measure.name: measure for measure in (*_of_gold(), *_OWN)}
 """All measures by name, those of the answer's token first."""
 
+TARGETS = ("refinement_depth", "own_token_refinement_depth")
+"""The paper's measure and its counterpart for the model's own token: tested for all tokens and for first ones alone."""
+
 
 def by_tokens_that_count() -> list[list[Measure]]:
     """Return all measures, those together that are over the same tokens."""

@@ -46,8 +46,8 @@ CHARTS: dict[str, ChartEntry] = {
         "still lacks, over the tokens that the last layer gets right; refinement depth at top 5 and 10 counts a layer "
         "as right where the answer token is among the five or ten most probable, over the tokens that end so. "
         "Below, of the model's own token, over all answer tokens: its soft depth, the layer from which it stays the "
-        "top choice, and the layer from which the lens's whole distribution stays close to the last layer's by Jensen–Shannon "
-        "divergence. Means with bootstrap intervals over questions.",
+        "top choice, and the layer from which the lens's whole distribution stays close to the last layer's by "
+        "Jensen–Shannon divergence. Means with bootstrap intervals over questions.",
     ),
     "layers_reached": ChartEntry(
         "layers_reached",

@@ -5,18 +5,15 @@ from typing import Any
 import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
-from lenscore.analysis.measures import MEASURES
+from lenscore.analysis.measures import MEASURES, TARGETS
 from lenscore.analysis.populations import SHAPE_KEYS, selections
 from lenscore.analysis.shape.shape_tests import shape_tests
-
-TARGETS = ("refinement_depth", "own_token_refinement_depth")
-"""The paper's measure and its counterpart for the model's own token: tested for all tokens and for first ones alone."""
 
 OTHER_MEASURES = (
     "refinement_depth_top5", "refinement_depth_top10", "soft_depth", "prediction_depth", "own_token_soft_depth",
     "jsd_settled_layer",
 )  # fmt: skip
-"""Tested for all tokens only: a permutation test is dear."""
+"""Tested for all tokens only, beside ``TARGETS``: permutation tests take most of the analysis's time."""
 
 _VARIANT = ["measure", "tokens", "population"]
 

@@ -4,8 +4,8 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
+from lenscore.analysis.measures import TARGETS
 from lenscore.analysis.populations import HEADLINE
-from lenscore.analysis.shape.study_shapes import TARGETS
 from lenscore.report.charts.parts import (
     DEPTHS,
     FILTERS,

@@ -12,8 +12,8 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
+from lenscore.analysis.measures import TARGETS
 from lenscore.analysis.populations import headline_of
-from lenscore.analysis.shape.study_shapes import TARGETS
 from lenscore.report.charts.files import VEGA_LITE
 from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.charts.theme import DARK
