@@ -14,6 +14,7 @@ import pytest
 import vl_convert
 from snakemake.common.configfile import load_configfile
 
+from lenscore.analysis.measures import MEASURES
 from lenscore.report.charts import CHART_FUNCTIONS, files
 from lenscore.report.contents import CHARTS
 from lenscore.report.page.explorer import BUDGET
@@ -105,8 +106,8 @@ def test_what_a_difference_is_made_of_is_put_in_words() -> None:
     }  # fmt: skip
     assert about_decomposition(row) == (
         "m, 5 documents: refinement depth in the middle less at the ends is +2.75 (+1.75 to +3.75) layers: +1.25 "
-        "(+0.25 to +2.25) within the 2 answer tokens that are right at all of these positions, and +1.50 (+0.50 to +2.50) from "
-        "which other tokens are right where."
+        "(+0.25 to +2.25) within the 2 answer tokens that are right at all of these positions, and +1.50 "
+        "(+0.50 to +2.50) from which other tokens are right where."
     )
     nobody = {**row, "contrast": "last_first", "within": None, "composition": None, "n_stayers": 0}
     assert about_decomposition(nobody) == (
@@ -369,10 +370,10 @@ def test_a_page_without_any_right_token(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path)
     for shard, rows in study.rows.items():
         for row in rows:
-            row["top1_id"] = 1
+            row |= {"top1_id": 1, "target_rank": 99}
         study.write_records(shard)
     study.load()
     page = write_page(study, tmp_path).read_text(encoding="utf-8")
     assert "No answer token is right at the last layer" in page
     shapes = pd.read_parquet(tmp_path / "tables/shapes.parquet")
-    assert set(shapes["measure"]) == {"own_token_refinement_depth"}
+    assert {MEASURES[name].target for name in shapes["measure"]} == {"own"}
