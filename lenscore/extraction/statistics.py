@@ -112,7 +112,7 @@ def _of_positions(
     log_sum = (total / p.gather(-1, top1[..., None])[..., 0]).log()
     entropy = log_sum - _sum_of_products(p, logits) / total
     cross_entropy = log_sum - (p[:, -1:] * logits).sum(-1) / total[:, -1:]
-    jsd = _jensen_shannon_(p, entropy)
+    jsd = _jensen_shannon_(p, total, entropy)
     at_target = logits.gather(-1, targets[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
     at_own_token = logits.gather(-1, top1[:, -1:, None].expand(-1, logits.shape[1], 1))[..., 0]
     return {
@@ -158,7 +158,9 @@ def _sum_of_products(
 
 
 def _jensen_shannon_(
-    p: Float[Tensor, "positions layers vocabulary"], entropy: Float[Tensor, "positions layers"]
+    p: Float[Tensor, "positions layers vocabulary"],
+    total: Float[Tensor, "positions layers"],
+    entropy: Float[Tensor, "positions layers"],
 ) -> Float[Tensor, "positions layers"]:
     """Return the Jensen–Shannon divergence of each layer's distribution from the last one's, in nats.
 
@@ -167,12 +169,13 @@ def _jensen_shannon_(
 
     Args:
         p: the distributions, which are overwritten with their sums with the last layer's.
+        total: the sum of each: 1 but for rounding.
         entropy: of each.
     """
     # The smallest number there is keeps the logarithm finite where both probabilities are 0.
     twice = p.add_(p[:, -1:] + torch.finfo(p.dtype).tiny)
-    total = twice.sum(-1)  # 2 but for rounding
-    of_mean = total.log() - twice.log().mul_(twice).sum(-1) / total
+    both = total + total[:, -1:]
+    of_mean = both.log() - twice.log().mul_(twice).sum(-1) / both
     return (of_mean - (entropy + entropy[:, -1:]) / 2).clamp(min=0.0, max=math.log(2))
 
 
