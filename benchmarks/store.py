@@ -95,7 +95,9 @@ def made_records(contexts: list[str], seed: int) -> pa.Table:
         "target_logprob": target_logprob.astype(np.float32),
         "target_rank": np.where(top1 == target, 1, draw.integers(2, 5000, size)).astype(np.int32),
         "entropy": draw.exponential(3, size).astype(np.float32),
+        "own_token_logprob": np.where(last, logprobs[:, 0], -draw.exponential(5, size)).astype(np.float32),
         "kl_to_final": np.where(last, 0, draw.exponential(2, size)).astype(np.float32),
+        "jsd_to_final": np.where(last, 0, draw.uniform(0, np.log(2), size)).astype(np.float32),
         "topk_ids": pa.ListArray.from_arrays(ends, topk.ravel()),
         "topk_logprobs": pa.ListArray.from_arrays(ends, logprobs.ravel()),
     }

@@ -54,8 +54,10 @@ def layer_rows(context_id: str, answer_index: int, top1: list[int], target: int 
             "target_id": target,
             "target_logprob": -(float(L - layer) ** 2),
             "target_rank": 1 if token == target else 3,
-            "entropy": 1.0,
+            "entropy": 3.0 - layer / 2 + answer_index / 4,
+            "own_token_logprob": -(float(L - layer) ** 2),
             "kl_to_final": 0.1,
+            "jsd_to_final": 0.2 * (L - layer),
             "topk_ids": [token, 3],
             "topk_logprobs": [-0.5, -2.0],
         }

@@ -10,6 +10,7 @@ import pytest
 
 from lenscore.analysis.bootstrap import Bootstrap, _weights
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
+from lenscore.analysis.measures import MEASURES
 
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=0)
 
@@ -20,6 +21,7 @@ def depth_row(
     """One answer token of view token_depths, by default among 3 documents."""
     n = other.pop("n_documents", 3)
     right = settled is not None
+    depth = settled - first if settled is not None and first is not None else None
     return {
         "model": "m",
         "context_set": "main",
@@ -39,10 +41,23 @@ def depth_row(
         "final_right": right,
         "first_correct_layer": first,
         "settled_layer": settled,
-        "refinement_depth": settled - first if right and first is not None else None,
-        "own_token_refinement_depth": 1,
+        "refinement_depth": depth,
+        **{
+            f"{name}{top}": value
+            for top in ("_top5", "_top10")
+            for name, value in (("first_correct_layer", first), ("settled_layer", settled), ("refinement_depth", depth))
+        },
+        "soft_depth": depth,
+        **dict.fromkeys(("own_token_refinement_depth", "own_token_soft_depth", "jsd_settled_layer"), 1),
+        "prediction_depth": 5,
         **other,
     }
+
+
+def nothing_right() -> dict[str, None]:
+    """Columns of view token_depths that are null where layer L's top ten lack the answer token."""
+    names = (f"{name}{top}" for name in ("refinement_depth", "settled_layer") for top in ("", "_top5", "_top10"))
+    return dict.fromkeys((*names, "soft_depth"))
 
 
 def three_questions() -> pd.DataFrame:
@@ -106,8 +121,9 @@ def test_controls_have_rows_of_their_own() -> None:
 
 
 def test_nothing_right_gives_no_depth_but_accuracies() -> None:
-    rows = three_questions().assign(final_right=False, refinement_depth=None, settled_layer=None)
-    assert set(refinement_curve(rows, BOOTSTRAP)["measure"]) == {"own_token_refinement_depth"}
+    rows = three_questions().assign(final_right=False, **nothing_right())
+    own = {name for name, measure in MEASURES.items() if measure.target == "own"}
+    assert set(refinement_curve(rows, BOOTSTRAP)["measure"]) == own
     assert (accuracy_curve(rows, BOOTSTRAP)["mean"] == 0).all()
 
 

@@ -12,8 +12,10 @@ import pytest
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.layers import (
+    entropy_by_layer,
     essential_layers,
     flips_by_layer,
+    frequent_top1,
     layers_reached,
     right_by_layer,
     with_rises,
@@ -21,7 +23,7 @@ from lenscore.analysis.layers import (
 from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
 from lenscore.analysis.regions import region_names, region_of
 from tests.made_study import LENGTHS, MadeStudy
-from tests.small_study import TARGET, L
+from tests.small_study import OTHER, TARGET, L
 
 BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
 # Of one context's tokens: question, number of documents, gold index, and the rows of each token by layer.
@@ -231,3 +233,34 @@ def test_a_ratio_of_sums_is_the_mean_of_what_was_summed() -> None:
     assert ratios[["low", "high"]].to_numpy().tolist() == means[["low", "high"]].to_numpy().tolist()
     assert ratios["n"].tolist() == means["n_tokens"].tolist()
     assert ratios["n_questions"].tolist() == means["n_questions"].tolist()
+
+
+def test_entropies_are_means_over_the_tokens_of_a_layer_and_place(layers: pd.DataFrame, tokens: Tokens) -> None:
+    table = entropy_by_layer(layers, BOOTSTRAP)
+    assert len(table) == (L + 1) * (1 + len(LENGTHS) + sum(LENGTHS))
+    for row in table.itertuples():
+        plain = [rows[row.layer]["entropy"] for rows in chosen(tokens, row.n_documents, row.gold_index)]
+        assert row.entropy == pytest.approx(sum(plain) / len(plain), abs=1e-6)
+        assert row.n_tokens == len(plain)
+        assert row.low <= row.entropy + 1e-9
+        assert row.high >= row.entropy - 1e-9
+
+
+def test_frequent_top_choices_are_counted_by_their_rank(study: MadeStudy, tokens: Tokens) -> None:
+    with duckdb.connect(str(study.target)) as database:
+        database.execute("begin transaction")
+        database.execute("delete from token_counts where model = 'tiny'")
+        # The answer's token has rank 1, the other one 11; the third occurs in no document.
+        counts = [(TARGET, 99), *((100 + number, 50) for number in range(9)), (OTHER, 2)]
+        database.executemany("insert into token_counts values ('tiny', ?, ?)", counts)
+        rows = database.sql("select * from frequent_top1 where model = 'tiny' and lens = 'logit' order by all").df()
+        database.execute("rollback")
+    table = frequent_top1(rows, BOOTSTRAP)
+    assert len(table) == 2 * (L + 1) * (1 + len(LENGTHS) + sum(LENGTHS))
+    for row in table.itertuples():
+        among = {10: {TARGET}, 100: {TARGET, OTHER}}[row.most]
+        tops = [rows[row.layer]["top1_id"] for rows in chosen(tokens, row.n_documents, row.gold_index)]
+        assert row.n == sum(top in among for top in tops)
+        assert (row.n_tokens, row.share) == (len(tops), pytest.approx(row.n / len(tops)))
+    differ = table.groupby("most")["n"].sum()
+    assert differ[10] < differ[100] < table[table["most"] == 100]["n_tokens"].sum()

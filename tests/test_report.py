@@ -14,14 +14,16 @@ import pytest
 import vl_convert
 from snakemake.common.configfile import load_configfile
 
+from lenscore.analysis.measures import MEASURES, TARGETS
 from lenscore.report.charts import CHART_FUNCTIONS, files
 from lenscore.report.contents import CHARTS
-from lenscore.report.names import POPULATIONS, TARGETS
+from lenscore.report.names import POPULATIONS
 from lenscore.report.page.explorer import BUDGET
 from lenscore.report.page.inline_data import CHARTS_BUDGET
 from lenscore.report.page.render import render_page, vega_script
 from lenscore.report.page.sentences import (
     about_coverage,
+    about_decomposition,
     about_disagreement,
     about_layers,
     about_shape,
@@ -121,6 +123,25 @@ def test_verdicts_have_a_row_per_curve_and_tokens_and_a_column_per_population() 
         for n in (5, 10)
         for tokens, words, third in (("all", "all tokens", f"all first_right {n}"), ("first", "first tokens", None))
     ]
+
+
+def test_what_a_difference_is_made_of_is_put_in_words() -> None:
+    parts = {"difference": 2.75, "within": 1.25, "composition": 1.5}
+    row = {
+        **SHAPE, "measure": "refinement_depth", "contrast": "middle_ends", "n_stayers": 2, **parts,
+        **{f"{name}_low": value - 1 for name, value in parts.items()},
+        **{f"{name}_high": value + 1 for name, value in parts.items()},
+    }  # fmt: skip
+    assert about_decomposition(row) == (
+        "m, 5 documents: refinement depth in the middle less at the ends is +2.75 (+1.75 to +3.75) layers: +1.25 "
+        "(+0.25 to +2.25) within the 2 answer tokens that are right at all of these positions, and +1.50 "
+        "(+0.50 to +2.50) from which other tokens are right where."
+    )
+    nobody = {**row, "contrast": "last_first", "within": None, "composition": None, "n_stayers": 0}
+    assert about_decomposition(nobody) == (
+        "m, 5 documents: refinement depth at the last position less at the first is +2.75 (+1.75 to +3.75) layers; no "
+        "answer token is right at all of these positions, so it cannot be split."
+    )
 
 
 def test_each_model_set_and_lens_has_one_verdict_sentence() -> None:
@@ -377,10 +398,10 @@ def test_a_page_without_any_right_token(tmp_path: Path) -> None:
     study = SmallStudy(tmp_path)
     for shard, rows in study.rows.items():
         for row in rows:
-            row["top1_id"] = 1
+            row |= {"top1_id": 1, "target_rank": 99}
         study.write_records(shard)
     study.load()
     page = write_page(study, tmp_path).read_text(encoding="utf-8")
     assert "No answer token is right at the last layer" in page
     shapes = pd.read_parquet(tmp_path / "tables/shapes.parquet")
-    assert set(shapes["measure"]) == {"own_token_refinement_depth"}
+    assert {MEASURES[name].target for name in shapes["measure"]} == {"own"}

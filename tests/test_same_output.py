@@ -54,7 +54,10 @@ LISTED = "list_max(list_transform(list_zip(a.topk_logprobs, b.topk_logprobs), la
 
 
 @pytest.mark.parametrize(("table", "keys", "further"), [
-    ("layer_records", KEYS, [LISTED, "abs(a.entropy - b.entropy)", "abs(a.kl_to_final - b.kl_to_final)"]),
+    ("layer_records", KEYS, [
+        LISTED,
+        *(f"abs(a.{name} - b.{name})" for name in ("entropy", "own_token_logprob", "kl_to_final", "jsd_to_final")),
+    ]),
     ("ablations", "model, context_id, answer_index, scope, replacement, block", []),
 ])  # fmt: skip
 def test_no_choice_and_no_rank_changes_and_no_number_by_more_than_rounding(

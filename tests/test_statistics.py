@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, rel_entr
 from scipy.stats import entropy
 from torch import nn
@@ -60,6 +61,11 @@ def test_statistics_are_those_of_numpy(logits: np.ndarray) -> None:
     np.testing.assert_allclose(found.target_logprob, logprobs[..., 20], atol=1e-5)
     np.testing.assert_allclose(found.entropy, entropy(np.exp(logprobs), axis=-1), atol=1e-5)
     np.testing.assert_allclose(found.kl_to_final, rel_entr(final, np.exp(logprobs)).sum(-1), atol=1e-5)
+    own = order[-1, :, 0]
+    np.testing.assert_allclose(found.own_token_logprob, logprobs[:, np.arange(POSITIONS), own], atol=1e-5)
+    np.testing.assert_allclose(
+        found.jsd_to_final, jensenshannon(np.exp(logprobs), final[None], axis=-1) ** 2, atol=2e-6
+    )
     np.testing.assert_allclose(found.topk_logprobs, np.take_along_axis(logprobs, order, -1)[..., :K], atol=1e-5)
     for layer in range(2, LAYERS):  # layers without ties
         np.testing.assert_array_equal(found.topk_ids[layer], order[layer, :, :K])
@@ -93,7 +99,15 @@ def test_a_token_of_no_probability_does_no_harm(least: float) -> None:
     found = statistics_of(logits, [3])
     np.testing.assert_allclose(found.entropy, np.log(3), atol=1e-6)
     np.testing.assert_allclose(found.kl_to_final, 0, atol=1e-6)
+    np.testing.assert_allclose(found.jsd_to_final, 0, atol=1e-6)
     assert (found.target_rank == 4).all()
+
+
+def test_jensen_shannon_by_hand() -> None:
+    """(½, ½) and (1, 0): the mean is (¾, ¼), so ¾ ln 4/3 + ¼ ln 4 − ½ ln 2 = 0.2158; (0, 1) and (1, 0): ln 2."""
+    logits = np.array([[0, 0], [-200, 0], [0, -200]], dtype=np.float32)[:, None]
+    found = statistics_of(logits, [0]).jsd_to_final[:, 0]
+    np.testing.assert_allclose(found, [0.215762, np.log(2), 0], atol=1e-6)
 
 
 def test_each_layer_is_translated_as_that_layer() -> None:

@@ -1,6 +1,7 @@
 """The database: complete or not at all, and views that agree with cases worked by hand."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lenscore.contexts.questions import Document
 from lenscore.errors import StoreError
 from lenscore.extraction.tables import FITS
 from lenscore.records import refuse_too_many_blocks, write_table
-from tests.small_study import HAND_WORKED, OTHER, TARGET, L, SmallStudy, layer_rows
+from tests.small_study import HAND_WORKED, OTHER, TARGET, WRONG, L, SmallStudy, layer_rows
 
 
 @pytest.fixture
@@ -46,6 +47,71 @@ def test_distances_of_the_gold_document_by_hand(study: SmallStudy) -> None:
     found = study.query("select distinct gold_index, gold_distance, gold_distance_share from token_depths order by all")
     assert found == [(0, 6, 6 / 7), (1, 4, 4 / 7)]
     assert study.query("select gold_index, gold_distance from refinement_curve") == [(0, 6.0), (1, 4.0)]
+
+
+def with_values(study: SmallStudy, index: int, **values: list[float]) -> None:
+    """Set values of question 0's first context, answer token ``index``, layer by layer, and load the study."""
+    rows = [row for row in study.rows[0] if (row["context_id"], row["answer_index"]) == ("main/q0/2/0", index)]
+    for layer, row in enumerate(rows):
+        row |= {name: of_layer[layer] for name, of_layer in values.items()}
+    study.write_records(0)
+    study.load()
+
+
+def of_token(study: SmallStudy, index: int, *columns: str) -> tuple[Any, ...]:
+    """Return columns of view token_depths of the answer token that ``with_values`` sets."""
+    where = f"context_id = 'main/q0/2/0' and answer_index = {index}"
+    return study.query(f"select {', '.join(columns)} from token_depths where {where}")[0]
+
+
+DEPTHS = ("first_correct_layer", "settled_layer", "refinement_depth")
+
+
+def test_depths_at_the_top_five_and_ten(study: SmallStudy) -> None:
+    with_values(study, 0, target_rank=[20, 7, 4, 1], top1_id=[WRONG, WRONG, WRONG, TARGET])
+    assert of_token(study, 0, "final_rank", *DEPTHS) == (1, 3, 3, 0)
+    assert of_token(study, 0, *(f"{name}_top5" for name in DEPTHS)) == (2, 2, 0)
+    assert of_token(study, 0, *(f"{name}_top10" for name in DEPTHS)) == (1, 1, 0)
+
+
+def test_a_token_may_end_among_the_top_five_and_not_be_right(study: SmallStudy) -> None:
+    with_values(study, 0, target_rank=[4, 30, 8, 3], top1_id=[WRONG, WRONG, WRONG, OTHER])
+    assert of_token(study, 0, "final_rank", *DEPTHS, "soft_depth") == (3, None, None, None, None)
+    assert of_token(study, 0, *(f"{name}_top5" for name in DEPTHS)) == (0, 3, 3)
+    assert of_token(study, 0, *(f"{name}_top10" for name in DEPTHS)) == (0, 2, 2)
+    bits = study.query(
+        "select right_at, right_at_top5, right_at_top10 from token_layers "
+        "where context_id = 'main/q0/2/0' and answer_index = 0"
+    )
+    assert bits == [(0b0000, 0b1001, 0b1101)]
+
+
+def test_soft_depth_of_the_worked_example(study: SmallStudy) -> None:
+    """Of p = 0.1, 0.5, 0.3 and 0.4 at layer L: 1 − 1/4, 0 (above p at L), 1 − 3/4."""
+    logprobs = [math.log(p) for p in (0.1, 0.5, 0.3, 0.4)]
+    own = [math.log(p) for p in (0.2, 0.2, 0.4, 0.4)]
+    tops = {"top1_id": [TARGET] * L + [TARGET], "target_rank": [1] * (L + 1), "top1_logprob": logprobs}
+    with_values(study, 0, target_logprob=logprobs, own_token_logprob=own, **tops)
+    # Records are in single precision.
+    assert of_token(study, 0, "soft_depth", "own_token_soft_depth") == pytest.approx((1.0, 1.0), abs=1e-6)
+
+
+def test_soft_depth_needs_no_probability_that_a_float_can_hold(study: SmallStudy) -> None:
+    """At log p = −2000 the probability itself is 0 in double precision, and its ratio to another is not."""
+    tops = {"top1_id": [TARGET] * (L + 1), "target_rank": [1] * (L + 1), "top1_logprob": [-2000.0] * (L + 1)}
+    low = [-2000 - math.log(2), -2000.0, -9000.0, -2000.0]
+    with_values(study, 0, target_logprob=low, own_token_logprob=low, **tops)
+    assert of_token(study, 0, "soft_depth", "own_token_soft_depth") == pytest.approx((1.5, 1.5), abs=1e-3)
+
+
+@pytest.mark.parametrize(("threshold", "settled"), [(0.125, 3), (0.3, 1), (0.6, 0), (1e-9, 3)])
+def test_the_divergence_settles_below_a_threshold(study: SmallStudy, threshold: float, settled: int) -> None:
+    with_values(study, 0, jsd_to_final=[0.5, 0.1, 0.2, 1e-6])  # of layer L: rounding
+    found = study.query(
+        f"select jsd_settled_layer from jsd_settled_layers({threshold}) "
+        "where context_id = 'main/q0/2/0' and answer_index = 0"
+    )
+    assert found == [(settled,)]
 
 
 def test_right_layers_agree_with_a_plain_count(study: SmallStudy) -> None:

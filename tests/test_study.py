@@ -114,6 +114,7 @@ def test_defaults() -> None:
             "permutations": 4999,
             "smallest_effect": 0.5,
             "first_token": "content",
+            "jsd_threshold": 0.125,
             "regions": 3,
         },
         "report": {"title": None, "examples": 1},

@@ -153,6 +153,7 @@ _COLUMNS: dict[str, tuple[_Column, ...]] = {
         *_AGREEMENT,
         _Column("entropy differs by", "entropy_difference", _small),
         _Column("KL", "kl_difference", _small),
+        _Column("JSD", "jsd_difference", _small),
         _Column("other ranks", "other_ranks", _whole),
     ),
     "event": (_Column("event", "case"), _Column("", "detail"), *_AGREEMENT),

@@ -5,9 +5,10 @@ import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.means import question_sums
+from lenscore.analysis.measures import MEASURES
 
 CONTROLS = ("closed_book", "shuffled_gold", "oracle")
-MEASURES = ("accuracy", "target_logprob", "own_token_refinement_depth", "prediction_depth", "refinement_depth")
+COMPARED = ("accuracy", "target_logprob", *MEASURES)
 
 _KEYS = ["model", "context_set", "lens"]
 _TOKEN = ["question_id", "answer_index"]
@@ -18,19 +19,22 @@ def controls(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
 
     A token's value among n documents is its mean over the gold document's positions, and so is its value for
     ``shuffled_gold``; ``closed_book`` and ``oracle`` have a single value. A token counts where both sides have a value:
-    for refinement depth, where it ends right in both. A difference is the value among n documents less the
+    for a measure of the answer's token, where it counts in both. A difference is the value among n documents less the
     control's, paired by token, with a percentile bootstrap over questions.
 
     Args:
-        tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats). Only the first order of the
-            distractors counts.
+        tokens: rows of :func:`lenscore.analysis.tokens.answer_tokens`. Only the first order of the distractors counts.
         bootstrap: gives the intervals.
 
     Returns:
         One row a model × context set × lens × number of documents × ``control`` × ``measure``, with ``mean`` (among
         the documents), ``control_mean``, ``difference``, ``low``, ``high``, ``n_questions`` and ``n_tokens``.
     """
-    values = tokens[tokens["distractor_order"] == 0].assign(accuracy=lambda rows: rows["final_right"].astype(float))
+    first = tokens[tokens["distractor_order"] == 0]
+    values = first.assign(
+        accuracy=first["final_right"].astype(float),
+        **{name: measure.of(first) for name, measure in MEASURES.items()},
+    )
     rows = []
     for names, of_lens in values.groupby(_KEYS):
         with_gold = of_lens[of_lens["condition"] == "documents"]
@@ -39,7 +43,7 @@ def controls(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
                 of_control = of_lens[of_lens["condition"] == control]
                 if control == "shuffled_gold":
                     of_control = of_control[of_control["n_documents"] == n_documents]
-                for measure in MEASURES:
+                for measure in COMPARED:
                     compared = _compare(among, of_control, measure, bootstrap)
                     if compared is not None:
                         rows.append((*names, n_documents, control, measure, *compared))

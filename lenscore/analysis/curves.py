@@ -3,10 +3,10 @@
 import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
-from lenscore.analysis.means import means_with_intervals
-from lenscore.analysis.populations import CURVE_KEYS, is_content, is_first, selections, with_answers
+from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
+from lenscore.analysis.measures import MEASURES, by_tokens_that_count
+from lenscore.analysis.populations import CURVE_KEYS, Selection, is_content, is_first, selections, with_answers
 
-DEPTHS = ("refinement_depth", "first_correct_layer", "settled_layer", "own_token_refinement_depth")
 ACCURACIES = ("first_token", "content_tokens", "answer_tokens", "whole_answer")
 # Of the answer tokens that are right, the shares that two of the populations keep.
 SHARES_OF_RIGHT = ("right_in_first_right", "right_in_answer_right")
@@ -18,13 +18,13 @@ _SAME = ["model", "context_set", "lens", "question_id", "answer_index"]
 
 
 def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Return the mean of each depth at each gold index, with its bootstrap interval over questions.
+    """Return the mean of each measure at each gold index, with its bootstrap interval over questions.
 
-    Refinement depth, first-correct and settled layer are over answer tokens that layer L gets right. Own-token
-    refinement depth is over all answer tokens at a position, or over the tokens that are right at every position.
+    A measure of the answer's token is over the tokens that layer L gets right: at rank 1, or at most 5 or 10. A measure
+    of the model's own token is over all answer tokens at a position, or over those that are right at every position.
 
     Args:
-        depths: rows of view ``token_depths``.
+        depths: rows of :func:`lenscore.analysis.tokens.answer_tokens`.
         bootstrap: gives the intervals.
 
     Returns:
@@ -34,11 +34,11 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
         ``gold_distance``: the mean distance of the gold document over all contexts at that gold index, in tokens.
     """
     tables = []
-    for selection, right, chosen in selections(depths):
-        for measure in DEPTHS:
-            rows = chosen if measure == "own_token_refinement_depth" else right
-            tables.append(_curve(rows, measure, bootstrap).assign(**selection._asdict()))
-    return _sorted(_with_distances(pd.concat(tables, ignore_index=True), depths), DEPTHS)
+    for selection, _, chosen in selections(depths):
+        for measures in by_tokens_that_count():
+            rows = measures[0].counted(chosen)
+            tables.append(_depths(rows, [measure.name for measure in measures], bootstrap, selection))
+    return _sorted(_with_distances(pd.concat(tables, ignore_index=True), depths), tuple(MEASURES))
 
 
 def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
@@ -95,6 +95,17 @@ def _with_distances(table: pd.DataFrame, depths: pd.DataFrame) -> pd.DataFrame:
     contexts = depths[depths["answer_index"] == 0].astype({"gold_index": "Int64", "gold_distance": float})
     distances = contexts.groupby(keys, as_index=False)["gold_distance"].mean()
     return table.merge(distances, on=keys, how="left") if len(table) else table.assign(gold_distance=[])
+
+
+def _depths(rows: pd.DataFrame, measures: list[str], bootstrap: Bootstrap, selection: Selection) -> pd.DataFrame:
+    """Return the curves of several measures over the same tokens, all at once."""
+    columns = [*CURVE_KEYS, *_POSITION, "question_id"]
+    long = rows.astype(dict.fromkeys(measures, float)).melt(columns, measures, var_name="measure", value_name="sum")
+    table = ratios_with_intervals(
+        long.assign(n_tokens=1), "sum", "n_tokens", CURVE_KEYS, ["measure", *_POSITION], bootstrap
+    )
+    named = table.drop(columns="sum").rename(columns={"ratio": "mean"}).assign(**selection._asdict())
+    return named.astype({"gold_index": "Int64"}) if len(named) else named
 
 
 def _curve(rows: pd.DataFrame, measure: str, bootstrap: Bootstrap) -> pd.DataFrame:

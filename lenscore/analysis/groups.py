@@ -28,8 +28,8 @@ GROUPINGS: dict[str, tuple[str, ...]] = {
     "answer_kind": KINDS,
 }
 MEASURES = (
-    "accuracy", "refinement_depth", "first_correct_layer", "settled_layer", "lost_again", "n_lost",
-    "own_token_refinement_depth",
+    "accuracy", "refinement_depth", "first_correct_layer", "settled_layer", "soft_depth", "lost_again", "n_lost",
+    "own_token_refinement_depth", "own_token_soft_depth",
 )  # fmt: skip
 
 _KEYS = ["model", "context_set", "lens"]
@@ -59,9 +59,9 @@ def depth_by_group(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     Returns:
         One row a model × context set × lens × ``grouping`` × ``group`` × ``measure``, over all contexts
         (``n_documents`` null) and for each number of documents, with ``mean``, ``low``, ``high``, ``n_questions`` and
-        ``n_tokens``. ``accuracy`` and ``own_token_refinement_depth`` are over all answer tokens; refinement depth,
-        first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share that is lost at
-        least once) and ``n_lost`` (how often) over those that are right at some layer.
+        ``n_tokens``. ``accuracy`` and the depths of the model's own token are over all answer tokens; refinement and
+        soft depth, first-correct and settled layer over those that layer L gets right; ``lost_again`` (the share that
+        is lost at least once) and ``n_lost`` (how often) over those that are right at some layer.
     """
     placed = tokens[tokens["condition"] == "documents"]
     right = placed["final_right"]

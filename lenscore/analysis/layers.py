@@ -1,6 +1,6 @@
 """What happens at each layer: answer tokens that are right, become right, settle or are lost, and what they gain.
 
-All from view ``context_layers``, which holds counts and sums, one row a context × lens × layer.
+All from views ``context_layers`` and ``frequent_top1``, which hold counts and sums, one row a context × lens × layer.
 """
 
 import itertools
@@ -13,6 +13,9 @@ from lenscore.analysis.pooling import ALL_CONTEXTS, PER_N_DOCUMENTS, PER_POSITIO
 from lenscore.analysis.regions import region_order, with_regions
 
 _GROUP = ["model", "context_set", "lens"]
+FREQUENT = (10, 100)
+"""Ranks up to which a token is called frequent."""
+
 _EVENTS = {"first_correct": "n_first_right", "settled": "n_settled"}
 _FLIPS = {"lost": "n_lost", "regained": "n_regained"}
 
@@ -67,6 +70,49 @@ def right_by_layer(layers: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     both["mean_probability"] = both["sum_probability"] / both["n_tokens"]
     columns = [*_GROUP, *cells, "share_right", "low", "high", "mean_probability", "n_tokens", "n_questions"]
     return _in_order(both.rename(columns={"ratio": "share_right"}))[columns]
+
+
+def entropy_by_layer(layers: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Return how uncertain each layer's distribution is, by position, over all answer tokens.
+
+    The profile by layer is that of Ali et al. 2025, "Entropy-Lens" (arXiv 2502.16570), at the tokens that predict the
+    answer.
+
+    Args:
+        layers: rows of view ``context_layers``.
+        bootstrap: gives the intervals.
+
+    Returns:
+        One row a model × context set × lens × number of documents × gold index × layer, and rows pooled over positions
+        and over all contexts (null): ``entropy`` (mean, in nats), ``low``, ``high``, ``n_tokens`` and ``n_questions``.
+    """
+    table = _ratios(layers, "sum_entropy", "n_tokens", bootstrap, ALL_CONTEXTS, PER_N_DOCUMENTS, PER_POSITION)
+    columns = [*_GROUP, *POSITION, "layer", "entropy", "low", "high", "n_tokens", "n_questions"]
+    return _in_order(table.rename(columns={"ratio": "entropy"}))[columns]
+
+
+def frequent_top1(layers: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Return how often each layer's top-1 is a frequent token, over all answer tokens.
+
+    Gupta et al. 2025 (arXiv 2510.18871) find that early layers promote frequent tokens. Frequent is here a rank of at
+    most 10, or 100, among the tokens of the study's documents.
+
+    Args:
+        layers: rows of view ``frequent_top1``.
+        bootstrap: gives the intervals.
+
+    Returns:
+        One row a model × context set × lens × number of documents × gold index × ``most`` (10 or 100: the largest rank)
+        × layer, and rows pooled over positions and over all contexts (null): ``n``, ``share``, ``low``, ``high``,
+        ``n_tokens`` and ``n_questions``.
+    """
+    tables = []
+    for most in FREQUENT:
+        count = f"n_frequent_{most}"
+        found = _ratios(layers, count, "n_tokens", bootstrap, ALL_CONTEXTS, PER_N_DOCUMENTS, PER_POSITION)
+        tables.append(found.rename(columns={count: "n", "ratio": "share"}).assign(most=most))
+    columns = [*_GROUP, *POSITION, "most", "layer", "n", "share", "low", "high", "n_tokens", "n_questions"]
+    return _in_order(pd.concat(tables, ignore_index=True).astype({"n": int}), ["most"])[columns]
 
 
 def flips_by_layer(layers: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:

@@ -5,8 +5,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.measures import MEASURES
 
-MEASURES = ("own_token_refinement_depth", "refinement_depth", "target_logprob")
+COMPARED = ("target_logprob", *MEASURES)
 
 _KEYS = ["model", "context_set", "lens", "n_documents"]
 _TOKEN = ["question_id", "answer_index"]
@@ -21,22 +22,24 @@ def order_variance(tokens: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     ((MS_order − MS_rest) / P) + MS_rest. The rest counts as an effect of the order, because the model is deterministic.
 
     Args:
-        tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats).
+        tokens: rows of :func:`lenscore.analysis.tokens.answer_tokens`.
         bootstrap: gives the intervals.
 
     Returns:
         One row a model × context set × lens × number of documents × ``measure`` that has at least two orders and two
         positions: ``n_orders``, ``n_positions``, ``n_tokens`` and ``n_questions`` of the tokens with a value everywhere
-        (for refinement depth, those that end right everywhere), ``sd_position`` and ``sd_order`` in the measure's unit
-        (a component below zero counts as 0) with ``…_low`` and ``…_high``, a percentile bootstrap over questions.
+        (for a measure of the answer's token, those that count everywhere), ``sd_position`` and ``sd_order`` in the
+        measure's unit (a component below zero counts as 0) with ``…_low`` and ``…_high``, a percentile bootstrap over
+        questions.
     """
     placed = tokens[tokens["condition"] == "documents"]
+    placed = placed.assign(**{name: measure.of(placed) for name, measure in MEASURES.items()})
     rows = []
     for names, group in placed.groupby(_KEYS):
         n_orders, n_positions = group["distractor_order"].nunique(), group["gold_index"].nunique()
         if n_orders < 2 or n_positions < 2:
             continue
-        for measure in MEASURES:
+        for measure in COMPARED:
             wide = group.pivot_table(index=_TOKEN, columns=["gold_index", "distractor_order"], values=measure).dropna()
             if wide.shape[0] == 0 or wide.shape[1] != n_orders * n_positions:
                 continue

@@ -9,12 +9,15 @@ from lenscore.analysis.ablation import block_effects, lens_against_cause
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.controls import controls
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
+from lenscore.analysis.decomposition import depth_decomposition
 from lenscore.analysis.divergences import lens_divergence
 from lenscore.analysis.findings import busiest_layers
 from lenscore.analysis.groups import depth_by_group
 from lenscore.analysis.layers import (
+    entropy_by_layer,
     essential_layers,
     flips_by_layer,
+    frequent_top1,
     layers_reached,
     right_by_layer,
     with_causes,
@@ -23,6 +26,7 @@ from lenscore.analysis.layers import (
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shape.study_shapes import disagreements, shapes_of_study
 from lenscore.analysis.token_classes import token_class_counts
+from lenscore.analysis.tokens import answer_tokens
 from lenscore.databases import opened
 from lenscore.study.analysis import AnalysisSpec
 
@@ -54,21 +58,6 @@ _COVERAGE = """
 """
 
 
-_TOKENS = """
-    select d.*, case when $first_token = 'any' then 0 else d.first_content_index end as first_index,
-        c.answer, frequency.rank as frequency_rank, flips.n_lost, final.target_logprob
-    from token_depths d
-    join contexts c using (context_id)
-    join token_flips flips using (model, lens, context_id, answer_index)
-    join models m using (model)
-    join layer_records final
-        on final.model = d.model and final.lens = d.lens and final.context_id = d.context_id
-        and final.answer_index = d.answer_index and final.layer = m.n_layers
-    left join token_frequencies frequency on frequency.model = d.model and frequency.token_id = d.target_id
-    order by all
-"""
-
-
 def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Return the study's tables by name, and its findings: JSON-able values for the sentences of the report.
 
@@ -78,9 +67,10 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     """
     bootstrap = Bootstrap(settings.resamples, settings.confidence, settings.seed)
     with opened(database) as connection:
-        tokens = connection.execute(_TOKENS, {"first_token": settings.first_token}).df()
+        tokens = answer_tokens(connection, settings.jsd_threshold, settings.first_token)
         layers = with_rises(connection.execute("select * from context_layers order by all").df())
         divergence = connection.execute("select * from lens_divergences order by all").df()
+        frequent = connection.execute("select * from frequent_top1 order by all").df()
         ablations = connection.execute("select * from ablation_sums order by all").df()
         ablated = connection.execute("select distinct model, context_id from ablations").df()
         coverage = connection.execute(_COVERAGE).df()
@@ -97,9 +87,12 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "flips": flips_by_layer(layers, bootstrap),
         "controls": controls(tokens, bootstrap),
         "lens_divergence": lens_divergence(divergence),
+        "depth_decomposition": depth_decomposition(tokens, bootstrap),
         "order_variance": order_variance(tokens, bootstrap),
         "layers_reached": layers_reached(layers, bootstrap),
         "right_by_layer": right_by_layer(layers, bootstrap),
+        "entropy_by_layer": entropy_by_layer(layers, bootstrap),
+        "frequent_top1": frequent_top1(frequent, bootstrap),
         "essential_layers": with_causes(essential, effects),
         "block_effects": effects,
         "lens_against_cause": lens_against_cause(layers.merge(ablated), ablations, bootstrap),

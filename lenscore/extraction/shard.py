@@ -133,7 +133,9 @@ class _Collector:
             "target_logprob": statistics.target_logprob.flatten().tolist(),
             "target_rank": statistics.target_rank.flatten().tolist(),
             "entropy": statistics.entropy.flatten().tolist(),
+            "own_token_logprob": statistics.own_token_logprob.flatten().tolist(),
             "kl_to_final": statistics.kl_to_final.flatten().tolist(),
+            "jsd_to_final": statistics.jsd_to_final.flatten().tolist(),
             "topk_ids": statistics.topk_ids.flatten(0, 1).tolist(),
             "topk_logprobs": statistics.topk_logprobs.flatten(0, 1).tolist(),
         }

@@ -1,5 +1,6 @@
 """Statistics of a lens's distributions over the vocabulary."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -27,7 +28,9 @@ class LensStatistics:
         target_rank: 1 + the number of tokens before the target in order of falling probability,
             ties in order of id: 1 exactly where the target is the top-1.
         entropy: of p, in nats.
+        own_token_logprob: the log-probability of the model's own token, the top-1 of the last layer.
         kl_to_final: KL(p_final ‖ p), in nats; p_final is the model's own distribution.
+        jsd_to_final: Jensen–Shannon divergence of p and p_final, in nats: from 0 to ln 2.
         topk_ids: the k most probable tokens, best first.
         topk_logprobs: their log-probabilities.
     """
@@ -37,7 +40,9 @@ class LensStatistics:
     target_logprob: Float[Tensor, "layers positions"]
     target_rank: Int[Tensor, "layers positions"]
     entropy: Float[Tensor, "layers positions"]
+    own_token_logprob: Float[Tensor, "layers positions"]
     kl_to_final: Float[Tensor, "layers positions"]
+    jsd_to_final: Float[Tensor, "layers positions"]
     topk_ids: Int[Tensor, "layers positions k"]
     topk_logprobs: Float[Tensor, "layers positions k"]
 
@@ -107,13 +112,17 @@ def _of_positions(
     log_sum = (total / p.gather(-1, top1[..., None])[..., 0]).log()
     entropy = log_sum - _sum_of_products(p, logits) / total
     cross_entropy = log_sum - (p[:, -1:] * logits).sum(-1) / total[:, -1:]
+    jsd = _jensen_shannon_(p, total, entropy)
     at_target = logits.gather(-1, targets[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
+    at_own_token = logits.gather(-1, top1[:, -1:, None].expand(-1, logits.shape[1], 1))[..., 0]
     return {
         "top1_id": top1,
         "top1_logprob": -log_sum,
         "target_logprob": at_target - log_sum,
         "entropy": entropy,
+        "own_token_logprob": at_own_token - log_sum,
         "kl_to_final": (cross_entropy - entropy[:, -1:]).clamp(min=0.0),
+        "jsd_to_final": jsd,
         "topk_ids": top.indices[..., :top_k],
         "topk_logprobs": (top.values - top.values[..., :1] - log_sum[..., None])[..., :top_k],
         "target_rank": 1 + _count_before_(logits, targets, at_target),
@@ -146,6 +155,28 @@ def _sum_of_products(
         return found
     logits.clamp_(min=torch.finfo(logits.dtype).min)
     return (p * logits).sum(-1)
+
+
+def _jensen_shannon_(
+    p: Float[Tensor, "positions layers vocabulary"],
+    total: Float[Tensor, "positions layers"],
+    entropy: Float[Tensor, "positions layers"],
+) -> Float[Tensor, "positions layers"]:
+    """Return the Jensen–Shannon divergence of each layer's distribution from the last one's, in nats.
+
+    It is H(m) − (H(p) + H(q)) / 2 with m = (p + q) / 2 (Lin 1991, eq. 4.1): one logarithm a token of the vocabulary. As
+    a difference of entropies it is exact to their rounding, some 1e-6 nats.
+
+    Args:
+        p: the distributions, which are overwritten with their sums with the last layer's.
+        total: the sum of each: 1 but for rounding.
+        entropy: of each.
+    """
+    # The smallest number there is keeps the logarithm finite where both probabilities are 0.
+    twice = p.add_(p[:, -1:] + torch.finfo(p.dtype).tiny)
+    both = total + total[:, -1:]
+    of_mean = both.log() - twice.log().mul_(twice).sum(-1) / both
+    return (of_mean - (entropy + entropy[:, -1:]) / 2).clamp(min=0.0, max=math.log(2))
 
 
 def _count_before_(

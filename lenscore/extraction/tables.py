@@ -40,7 +40,9 @@ LAYER_RECORDS = pa.schema(
         ("target_logprob", pa.float32()),
         ("target_rank", pa.int32()),
         ("entropy", pa.float32()),
+        ("own_token_logprob", pa.float32()),  # of layer L's top-1
         ("kl_to_final", pa.float32()),
+        ("jsd_to_final", pa.float32()),
         ("topk_ids", pa.list_(pa.int32())),
         ("topk_logprobs", pa.list_(pa.float32())),
     ]

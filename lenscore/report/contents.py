@@ -41,6 +41,16 @@ CHARTS: dict[str, ChartEntry] = {
         "with the last layer's top choice as the target instead of the right answer, over all answer tokens, right or "
         "wrong. Means with bootstrap intervals over questions.",
     ),
+    "other_measures": ChartEntry(
+        "refinement_curve",
+        "Other measures of depth",
+        "Above, of the answer token: soft depth adds up, layer by layer, the share of its final probability that it "
+        "still lacks, over the tokens that the last layer gets right; refinement depth at top 5 and 10 counts a layer "
+        "as right where the answer token is among the five or ten most probable, over the tokens that end so. "
+        "Below, of the model's own token, over all answer tokens: its soft depth, the layer from which it stays the "
+        "top choice, and the layer from which the lens's whole distribution stays close to the last layer's by "
+        "Jensen–Shannon divergence. Means with bootstrap intervals over questions.",
+    ),
     "layers_reached": ChartEntry(
         "layers_reached",
         "Where answer tokens become right, and where they settle",
@@ -53,6 +63,19 @@ CHARTS: dict[str, ChartEntry] = {
         "How often each layer is right, by position",
         "Each cell is a layer and a position of the gold document: the share of all answer tokens that are the lens's "
         "top choice there. The top row is the model's own accuracy.",
+    ),
+    "entropy_by_layer": ChartEntry(
+        "entropy_by_layer",
+        "How uncertain each layer is, by position",
+        "The mean entropy of the lens's distribution at the tokens that predict the answer: 0 is certainty. A line is "
+        "a position of the gold document; bands are bootstrap intervals over questions.",
+    ),
+    "frequent_top1": ChartEntry(
+        "frequent_top1",
+        "How often a layer's top choice is a frequent token",
+        "The share of answer tokens at which the lens's top choice is one of the ten, or hundred, most frequent tokens "
+        "of the study's documents, with bootstrap intervals over questions. At the last layer the top choice is the "
+        "model's.",
     ),
     "lens_grid": ChartEntry(
         "examples",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lenscore.analysis.measures import MEASURES
+
 CONTROLS = {"closed_book": "closed book", "shuffled_gold": "shuffled gold", "oracle": "oracle"}
 # What "first" is, the setting analysis.first_token decides.
 TOKENS = {"all": "all tokens", "content": "content tokens", "first": "first tokens"}
@@ -13,10 +15,7 @@ POPULATIONS = {
     "first_right": "first token right",
     "answer_right": "answer right",
 }
-TARGETS = {
-    "refinement_depth": "refinement depth",
-    "own_token_refinement_depth": "own-token refinement depth",
-}
+MEASURE_NAMES = {name: measure.words for name, measure in MEASURES.items()}
 SCOPES = {
     "all": "at every token",
     "answer": "at the answer alone",

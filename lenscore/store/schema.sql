@@ -127,7 +127,9 @@ create table layer_records (
     target_logprob float not null,
     target_rank integer not null,
     entropy float not null,
-    kl_to_final float not null,
+    own_token_logprob float not null, -- of layer L's top-1
+    kl_to_final float not null,      -- KL(model ‖ lens), nats
+    jsd_to_final float not null,     -- Jensen–Shannon divergence of the two, nats, at most ln 2
     topk_ids integer[] not null,
     topk_logprobs float[] not null
 );

@@ -93,5 +93,6 @@ def _other_columns(found: Sequence[LensStatistics], expected: Sequence[LensStati
     return {
         "entropy_difference": apart("entropy").max().item(),
         "kl_difference": apart("kl_to_final").max().item(),
+        "jsd_difference": apart("jsd_to_final").max().item(),
         "other_ranks": int((apart("target_rank") > 0).sum()),
     }

@@ -1,14 +1,19 @@
-"""The shapes of all curves of a study: for both targets, every choice of tokens, every population."""
+"""The shapes of all curves of a study: by measure, choice of tokens and population."""
 
 from typing import Any
 
 import pandas as pd
 
 from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.measures import MEASURES, TARGETS
 from lenscore.analysis.populations import SHAPE_KEYS, selections
 from lenscore.analysis.shape.shape_tests import shape_tests
 
-TARGETS = ("refinement_depth", "own_token_refinement_depth")
+OTHER_MEASURES = (
+    "refinement_depth_top5", "refinement_depth_top10", "soft_depth", "prediction_depth", "own_token_soft_depth",
+    "jsd_settled_layer",
+)  # fmt: skip
+"""Tested for all tokens only, beside ``TARGETS``: permutation tests take most of the analysis's time."""
 
 _VARIANT = ["measure", "tokens", "population"]
 
@@ -18,11 +23,11 @@ def shapes_of_study(
 ) -> pd.DataFrame:
     """Test and name the shape of every curve, in every variant of the analysis.
 
-    A variant is a target × tokens × population. Within each, the curves of the study are one family of tests. The
+    A variant is a measure × tokens × population. Within each, the curves of the study are one family of tests. The
     headline variant is the paper's: refinement depth, all tokens, at each position its own.
 
     Args:
-        depths: rows of view ``token_depths``.
+        depths: rows of :func:`lenscore.analysis.tokens.answer_tokens`.
         bootstrap: gives the intervals; its confidence is 1 − α of the tests.
         permutations: number of permutations of a permutation test.
         smallest_effect: layers; a curve whose intervals are within ± this is flat.
@@ -32,9 +37,9 @@ def shapes_of_study(
         ``population``.
     """
     parts = []
-    for selection, right, chosen in selections(depths):
-        for measure in TARGETS:
-            rows = chosen if measure == "own_token_refinement_depth" else right
+    for selection, _, chosen in selections(depths):
+        for measure in (*TARGETS, *(OTHER_MEASURES if selection.tokens == "all" else ())):
+            rows = MEASURES[measure].counted(chosen)
             placed = rows[rows["condition"] == "documents"]
             tested = shape_tests(
                 placed,
@@ -50,14 +55,14 @@ def shapes_of_study(
 
 
 def disagreements(shapes: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the curves whose verdict depends on the variant, with the variants of each verdict.
+    """Return the curves whose verdict depends on target, tokens or population, with the variants of each verdict.
 
     Returns:
-        One dict a curve: its keys, and ``verdicts``: a list of ``verdict`` and ``ways``, its variants (measure, tokens,
-        population). The verdict of the headline variant is first.
+        One dict a curve: its keys, and ``verdicts``: a list of ``verdict`` and ``ways``, its variants (measure: one of
+        ``TARGETS``; tokens, population). The verdict of the headline variant is first.
     """
     found = []
-    for names, group in shapes.groupby(SHAPE_KEYS):
+    for names, group in shapes[shapes["measure"].isin(TARGETS)].groupby(SHAPE_KEYS):
         if group["verdict"].nunique() < 2:
             continue
         variants: dict[str, list[tuple[str, str, str]]] = {}

@@ -14,20 +14,30 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.report.charts.comparisons import controls, depth_by_group
-from lenscore.report.charts.curves import accuracy_curve, depth_curves, populations, refinement_curve
+from lenscore.report.charts.curves import accuracy_curve, depth_curves, other_measures, populations, refinement_curve
 from lenscore.report.charts.grid import lens_grid
-from lenscore.report.charts.layers import essential_layers, flips, layers_reached, lens_divergence, right_by_layer
+from lenscore.report.charts.layers import (
+    entropy_by_layer,
+    essential_layers,
+    flips,
+    frequent_top1,
+    layers_reached,
+    lens_divergence,
+    right_by_layer,
+)
 
 # By the names of ``lenscore.report.contents``.
 CHART_FUNCTIONS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     chart.__name__: chart
     for chart in (
-        refinement_curve, accuracy_curve, depth_curves, layers_reached, right_by_layer, lens_grid, essential_layers,
-        populations, controls, depth_by_group, flips, lens_divergence,
+        refinement_curve, accuracy_curve, depth_curves, other_measures, layers_reached, right_by_layer,
+        entropy_by_layer, frequent_top1, lens_grid, essential_layers, populations, controls, depth_by_group, flips,
+        lens_divergence,
     )
 }  # fmt: skip
 
 __all__ = [
-    "CHART_FUNCTIONS", "accuracy_curve", "controls", "depth_by_group", "depth_curves", "essential_layers", "flips",
-    "layers_reached", "lens_divergence", "lens_grid", "populations", "refinement_curve", "right_by_layer",
+    "CHART_FUNCTIONS", "accuracy_curve", "controls", "depth_by_group", "depth_curves", "entropy_by_layer",
+    "essential_layers", "flips", "frequent_top1", "layers_reached", "lens_divergence", "lens_grid", "other_measures",
+    "populations", "refinement_curve", "right_by_layer",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
+from lenscore.analysis.measures import TARGETS
 from lenscore.analysis.populations import HEADLINE
 from lenscore.report.charts.parts import (
     DEPTHS,
@@ -25,7 +26,7 @@ from lenscore.report.charts.parts import (
     with_filters,
 )  # fmt: skip
 from lenscore.report.charts.theme import QUIET
-from lenscore.report.names import CONTROLS, POPULATIONS, TARGETS, TOKENS
+from lenscore.report.names import CONTROLS, POPULATIONS, TOKENS
 
 _NO_CURVE = "No answer token is right at the last layer, or no context has two documents or more."
 _ACCURACIES = {
@@ -33,6 +34,11 @@ _ACCURACIES = {
     "answer_tokens": "all answer tokens right",
     "whole_answer": "whole answers right",
 }
+# By row: depths of the answer's token, and of the model's own token and distribution.
+_OTHER = (
+    ["soft_depth", "refinement_depth_top5", "refinement_depth_top10"],
+    ["own_token_soft_depth", "prediction_depth", "jsd_settled_layer"],
+)
 # The controls without a position: lines across the chart.
 _LEVELS = ("closed_book", "oracle")
 
@@ -63,14 +69,29 @@ def depth_curves(table: pd.DataFrame) -> ChartType:
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
     """
-    placed = _placed(table, [measure for measure in DEPTHS if measure != "refinement_depth"])
-    if placed.empty:
+    placed = _placed(table, ["first_correct_layer", "settled_layer", "own_token_refinement_depth"])
+    return with_filters(_column_per_measure(placed)) if len(placed) else empty_chart(_NO_CURVE)
+
+
+def other_measures(table: pd.DataFrame) -> ChartType:
+    """Return the other measures of depth against position: soft, at top 5 and 10, by the model's own distribution.
+
+    Args:
+        table: of :func:`lenscore.analysis.curves.refinement_curve`.
+    """
+    rows = [placed for measures in _OTHER if len(placed := _placed(table, measures))]
+    if not rows:
         return empty_chart(_NO_CURVE)
+    return with_filters(stacked(*map(_column_per_measure, rows)))
+
+
+def _column_per_measure(placed: pd.DataFrame) -> ChartType:
     columns = []
     for measure, part in placed.groupby("measure", sort=False):
         panel = alt.layer(*line_layers(placed, DEPTHS[str(measure)])).properties(width=235, height=160)
         columns.append(row_per_curve(panel, part.drop(columns="measure")))
-    return with_filters(side_by_side(*columns).resolve_scale(color="shared"))
+    row: alt.HConcatChart = side_by_side(*columns).resolve_scale(color="shared")
+    return row
 
 
 def populations(table: pd.DataFrame) -> ChartType:

@@ -111,6 +111,80 @@ def right_by_layer(table: pd.DataFrame) -> ChartType:
     return with_filters(panels.resolve_scale(x="independent"))
 
 
+def entropy_by_layer(table: pd.DataFrame) -> ChartType:
+    """Return the mean entropy of each layer's distribution, a line for each position of the gold document.
+
+    Args:
+        table: of :func:`lenscore.analysis.layers.entropy_by_layer`.
+    """
+    placed = table.dropna(subset=["relative_position"])
+    if placed.empty:
+        return empty_chart("No context has two documents or more.")
+    named = with_document_labels(with_curve_names(placed)).sort_values("n_documents", kind="stable")
+    part = chart_data(named, *_PLACE, "gold_index", "layer", "entropy", "low", "high", "n_tokens")
+    base = alt.Chart().encode(
+        x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1)),
+        detail="gold_index:N",
+        color=alt.Color("relative_position:Q", title="relative position",
+                        scale=alt.Scale(scheme="viridis", domain=[0, 1]),
+                        legend=alt.Legend(orient="top", gradientLength=200)),
+        tooltip=["curve:N", alt.Tooltip("documents:N", title="context"),
+                 alt.Tooltip("gold_index:Q", title="gold index"), "layer:Q",
+                 alt.Tooltip("entropy:Q", title="entropy (nats)", format=".3f"),
+                 alt.Tooltip("low:Q", title="interval from", format=".3f"),
+                 alt.Tooltip("high:Q", title="to", format=".3f"),
+                 alt.Tooltip("n_tokens:Q", title="answer tokens")],
+    )  # fmt: skip
+    band = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title="entropy (nats)"), y2="high:Q")
+    line = base.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=12)).encode(
+        y=alt.Y("entropy:Q", title="entropy (nats)")
+    )
+    panel = alt.layer(band, line).properties(width=370, height=190)
+    return with_filters(panel_per_curve_and_value(panel, part, by="documents", columns=2))
+
+
+def frequent_top1(table: pd.DataFrame) -> ChartType:
+    """Return how often each layer's top choice is among the most frequent tokens of the documents.
+
+    Args:
+        table: of :func:`lenscore.analysis.layers.frequent_top1`.
+    """
+    if table.empty:
+        return empty_chart("No context with documents was extracted.")
+    named = with_curve_names(table)
+    named = named.assign(rank=[f"rank 1–{most}" for most in named["most"]])
+    part = chart_data(
+        named, "model", "lens", "curve", "n_documents", "gold_index", "relative_position", "layer", "rank", "n",
+        "n_tokens", "low", "high",
+    )  # fmt: skip
+    order = list(dict.fromkeys(named.sort_values("most")["rank"]))
+    lines = (
+        alt.Chart()
+        .transform_filter(POSITIONS_POOLED)
+        .transform_filter(DOCUMENTS_POOLED)
+        .transform_aggregate(
+            n="sum(n)", total="sum(n_tokens)", rows="count()", low="min(low)", high="max(high)",
+            groupby=["curve", "layer", "rank"],
+        )
+        .transform_calculate(share="datum.n / datum.total", interval=interval_text(".1%"))
+        .transform_calculate(**interval_ends("share"))
+        .encode(
+            x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color("rank:N", title="the top choice's frequency", sort=order, scale=alt.Scale(domain=order),
+                            legend=alt.Legend(orient="top")),
+            tooltip=["curve:N", "layer:Q", "rank:N", alt.Tooltip("share:Q", format=".1%"),
+                     alt.Tooltip("interval:N", title="interval"), alt.Tooltip("n:Q", title="answer tokens"),
+                     alt.Tooltip("total:Q", title="of")],
+        )
+    )  # fmt: skip
+    axis = alt.Axis(format="%", tickCount=5)
+    band = lines.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title="share of top choices", axis=axis), y2="high:Q")
+    line = lines.mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=22)).encode(
+        y=alt.Y("share:Q", title="share of top choices", axis=axis)
+    )
+    return with_filters(row_per_curve(alt.layer(band, line).properties(width=_WIDTH, height=170), part))
+
+
 def flips(table: pd.DataFrame) -> ChartType:
     """Return the shares of answer tokens that are lost, and that are won back, at each layer.
 

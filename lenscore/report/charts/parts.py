@@ -10,16 +10,12 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
+from lenscore.analysis.measures import MEASURES
 from lenscore.report.charts.theme import QUIET
 from lenscore.report.names import documents
 
 # Titles, in lines that fit beside or below a small panel.
-DEPTHS = {
-    "refinement_depth": "refinement depth (layers)",
-    "first_correct_layer": "first-correct layer",
-    "settled_layer": "settled layer",
-    "own_token_refinement_depth": "own-token\nrefinement depth (layers)",
-}
+DEPTHS = {name: measure.title for name, measure in MEASURES.items()}
 
 POSITION = alt.X(
     "relative_position:Q",

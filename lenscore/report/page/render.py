@@ -12,6 +12,7 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
+from lenscore.analysis.measures import TARGETS
 from lenscore.analysis.populations import headline_of
 from lenscore.report.charts.files import VEGA_LITE
 from lenscore.report.charts.grid import Colour, lens_grid
@@ -24,8 +25,10 @@ from lenscore.report.page.explorer import explorer_data
 from lenscore.report.page.inline_data import packed_spec, script_json, within_budget
 from lenscore.report.page.provenance import read_provenance
 from lenscore.report.page.sentences import (
+    ORDER_MEASURES,
     about_cause,
     about_coverage,
+    about_decomposition,
     about_disagreement,
     about_layers,
     about_orders,
@@ -65,6 +68,7 @@ def render_page(
     coverage = _rows(tables, "coverage")
     shapes = pd.read_parquet(tables / "shapes.parquet")
     main_curves = records(headline_of(shapes))
+    of_targets = shapes["measure"].isin(TARGETS)
     essential = pd.read_parquet(tables / "essential_layers.parquet")
     specs = _chart_specs(charts)
     provenance = read_provenance(database)
@@ -83,8 +87,17 @@ def render_page(
         curve_sentences=sentences_on(lambda curve: about_shape(curve, findings["settings"]), main_curves)
         + sentences_on(about_disagreement, findings["disagreements"]),
         shapes=[{**row, "curve": curve_name(row)} for row in main_curves],
-        verdicts=verdict_table(shapes),
-        order_sentences=sentences_on(about_orders, _rows(tables, "order_variance")),
+        verdict_tables=[
+            ("verdicts", "The verdict for other targets and tokens", verdict_table(shapes[of_targets])),
+            ("other-verdicts", "The verdict by other measures", verdict_table(shapes[~of_targets])),
+        ],
+        decomposition_sentences=sentences_on(
+            about_decomposition,
+            [row for row in _rows(tables, "depth_decomposition") if row["measure"] == "refinement_depth"],
+        ),
+        order_sentences=sentences_on(
+            about_orders, [row for row in _rows(tables, "order_variance") if row["measure"] in ORDER_MEASURES]
+        ),
         layer_sentences=sentences_on(about_layers, findings["busiest_layers"]),
         cause_sentences=sentences_on(about_cause, _causes_on_page(_rows(tables, "lens_against_cause"))),
         coverage_sentences=about_coverage(coverage)

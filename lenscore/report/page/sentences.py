@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lenscore.report.names import (
+    MEASURE_NAMES,
     POPULATIONS,
     SCOPES,
-    TARGETS,
     TOKENS,
     condition_name,
     curve_name,
@@ -28,6 +28,11 @@ _VERDICTS = {
     "falling": "falling",
     "flat": "flat",
     "undecided": "undecided",
+}
+# Of the table ``order_variance``, the measures that the page has a sentence on, with their units.
+ORDER_MEASURES = {
+    **{name: (MEASURE_NAMES[name], "layers") for name in ("refinement_depth", "own_token_refinement_depth")},
+    "target_logprob": ("the answer token's log-probability at the last layer", "nats"),
 }
 # At this τ, three pairs of blocks in four are in the same order.
 _STRONG = 0.5
@@ -133,8 +138,8 @@ def about_disagreement(finding: Finding) -> str:
     parts = []
     for verdict in finding["verdicts"]:
         variants = [
-            f"{TARGETS[target]} ({TOKENS[tokens]}, {POPULATIONS[population]})"
-            for target, tokens, population in verdict["ways"]
+            f"{MEASURE_NAMES[measure]} ({TOKENS[tokens]}, {POPULATIONS[population]})"
+            for measure, tokens, population in verdict["ways"]
         ]
         ways = listed(variants) if len(variants) <= _FEW_WAYS else f"{len(variants)} of {total} of them"
         parts.append(f"{_VERDICTS[verdict['verdict']]} for {ways}")
@@ -144,13 +149,31 @@ def about_disagreement(finding: Finding) -> str:
     )
 
 
+def about_decomposition(row: Finding) -> str:
+    """Return the sentence on what a difference between positions is made of (a row of ``depth_decomposition``)."""
+    what = MEASURE_NAMES[row["measure"]]
+    sides = {
+        "middle_ends": f"{what} in the middle less at the ends",
+        "last_first": f"{what} at the last position less at the first",
+    }[row["contrast"]]
+    start = f"{curve_name(row)}: {sides} is {_estimate(row, 'difference')} layers"
+    if row["within"] is None:
+        return f"{start}; no answer token is right at all of these positions, so it cannot be split."
+    return (
+        f"{start}: {_estimate(row, 'within')} within the {row['n_stayers']} answer tokens that are right at all of "
+        f"these positions, and {_estimate(row, 'composition')} from which other tokens are right where."
+    )
+
+
+def _estimate(row: Finding, name: str) -> str:
+    if row[f"{name}_low"] is None:
+        return _signed(row[name])
+    return f"{_signed(row[name])} ({_signed(row[f'{name}_low'])} to {_signed(row[f'{name}_high'])})"
+
+
 def about_orders(row: Finding) -> str:
     """Return the sentence on what the distractors' order does (a row of the table ``order_variance``)."""
-    what, unit = {
-        "refinement_depth": ("refinement depth", "layers"),
-        "own_token_refinement_depth": ("own-token refinement depth", "layers"),
-        "target_logprob": ("the answer token's log-probability at the last layer", "nats"),
-    }[row["measure"]]
+    what, unit = ORDER_MEASURES[row["measure"]]
     return (
         f"{curve_name(row)}: moving the gold document moves {what} of a token by {row['sd_position']:.2f} {unit} "
         f"({row['sd_position_low']:.2f} to {row['sd_position_high']:.2f}, a standard deviation over "

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lenscore.analysis.populations import SHAPE_KEYS
-from lenscore.report.names import POPULATIONS, TARGETS, TOKENS, ablation_name, curve_name
+from lenscore.report.names import MEASURE_NAMES, POPULATIONS, TOKENS, ablation_name, curve_name
 
 # The page shows no more rows of a table; its files have all.
 MAX_ROWS = 600
@@ -82,7 +82,7 @@ def verdict_table(shapes: pd.DataFrame) -> dict[str, Any]:
             {
                 **curve,
                 "curve": curve_name(curve),
-                "over": f"{TARGETS[measure]}, {TOKENS[tokens]}",
+                "over": f"{MEASURE_NAMES[measure]}, {TOKENS[tokens]}",
                 "verdicts": [verdicts.get(population) for population in POPULATIONS],
             }
         )

@@ -2,6 +2,7 @@
 -- so that contexts can be pooled by position, by number of documents or by question.
 -- Of all answer tokens (n_tokens):
 --   n_top1, sum_probability       how many are the top-1 here; the sum of the probabilities of the answer tokens
+--   sum_entropy                   the sum of the entropies of the lens's distributions that are to predict them (nats)
 --   n_right_before, n_lost        how many are the top-1 at the layer before, and how many of these are not here
 --   n_lost_before, n_regained     how many are not the top-1 at the layer before but are at an earlier one, and how
 --                                 many of these are here
@@ -13,7 +14,7 @@
 create view context_layers as
 with steps as (
     select
-        r.model, r.lens, r.context_id, r.layer, r.target_logprob,
+        r.model, r.lens, r.context_id, r.layer, r.target_logprob, r.entropy,
         r.top1_id = r.target_id as is_right,
         r.layer > 0 and (t.right_at >> (r.layer - 1)) & 1 = 1 as was_right,
         t.right_at & ((1::hugeint << r.layer) - 1) <> 0 as was_ever_right,
@@ -28,6 +29,7 @@ sums as (
         count(*) as n_tokens,
         count(*) filter (where is_right) as n_top1,
         sum(exp(target_logprob::double)::decimal(18, 12))::double as sum_probability,
+        sum(entropy::decimal(18, 9))::double as sum_entropy,
         count(*) filter (where was_right) as n_right_before,
         count(*) filter (where was_right and not is_right) as n_lost,
         count(*) filter (where not was_right and was_ever_right) as n_lost_before,
