@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
+from lenscore.estimate.said import said_before
 from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
+from lenscore.jobs.run import RUN
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
@@ -32,6 +35,11 @@ try:
     PLAN = Plan(STUDY, CodeVersions(Path(workflow.basedir)), SourceContents(Path(paths.CONTENTS)))
 except LenscoreError as error:
     raise WorkflowError(printable(str(error))) from None
+
+# Where a study cannot fit, its estimate ends the run. It cannot be an input of what it goes before: with ancient(),
+# Snakemake overlooks other reasons to run a job (9.27), and without, a new estimate would run all jobs again.
+if workflow.is_main_process:
+    os.environ[RUN] = str(os.getpid())
 
 # Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
 if workflow.is_main_process and not workflow.dryrun and not workflow.storage_settings.default_storage_provider:
