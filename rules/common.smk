@@ -71,3 +71,9 @@ def grows(first):
         return first * attempt
 
     return amount
+
+
+# Jobs that may run beside one another on one machine; a scheduler gives each job a machine of its own, or a part of one.
+# Asked late: while this file is read no executor is chosen, and all of them seem local.
+def jobs_at_once(wildcards):
+    return workflow.cores if workflow.local_exec else 1

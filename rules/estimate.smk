@@ -1,9 +1,3 @@
-# Jobs that may run beside one another on one machine; a scheduler gives each job a machine of its own, or a part of one.
-# Asked late: while this file is read no executor is chosen, and all of them seem local.
-def jobs_at_once(wildcards):
-    return workflow.cores if workflow.local_exec else 1
-
-
 # The first lines of a run that goes on with what was estimated before.
 onstart:
     for line in said_before(Path(PLAN.estimate), PLAN.job("estimate_study")({})["config"]):
