@@ -65,6 +65,10 @@ class ContextError(LenscoreError):
     """A context cannot be built from its question, or does not fit the model."""
 
 
+class TooLargeError(ContextError):
+    """A study needs more memory or disk than there is."""
+
+
 class ArchitectureError(LenscoreError):
     """A part of the model that the lens needs was not found."""
 

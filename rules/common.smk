@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,10 +9,12 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from lenscore.errors import LenscoreError
+from lenscore.estimate.said import said_before
 from lenscore.hashes import KnownHashes
 from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
+from lenscore.jobs.run import RUN
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
@@ -37,6 +40,12 @@ except LenscoreError as error:
 # Not workflow.dryrun, which is false until the executor is chosen.
 IS_RUN = workflow.is_main_process and not workflow.output_settings.dryrun
 
+# Where a study cannot fit, its estimate ends the run. It cannot be an input of what it goes before: with ancient(),
+# Snakemake overlooks other reasons to run a job (9.27), and without, a new estimate would run all jobs again.
+if workflow.is_main_process:
+    os.environ[RUN] = str(os.getpid())
+
+
 # Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
 if IS_RUN and not workflow.storage_settings.default_storage_provider:
     CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
@@ -48,10 +57,6 @@ if IS_RUN:
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
 # GPUs, which some executors read as a request. With device: auto a job uses a GPU that is there, and asks for none.
 GPU_OF_A_MODEL = {"gpu": 1} if STUDY.extraction.device == "cuda" else {}
-
-
-# Jobs that may run beside one another on one machine; a scheduler gives each job a machine of its own, or a part of one.
-JOBS_AT_ONCE = workflow.cores if workflow.local_exec else 1
 
 
 wildcard_constraints:
@@ -66,3 +71,9 @@ def grows(first):
         return first * attempt
 
     return amount
+
+
+# Jobs that may run beside one another on one machine; a scheduler gives each job a machine of its own, or a part of one.
+# Asked late: while this file is read no executor is chosen, and all of them seem local.
+def jobs_at_once(wildcards):
+    return workflow.cores if workflow.local_exec else 1

@@ -17,7 +17,8 @@ BEFORE = jobs_of(plan_of(STUDY))
 def stale(folder: Path, file: str, old: str, new: str) -> set[str]:
     """Return the rules of which a job has other versions after a change of code; what follows them is left out."""
     after = jobs_of(plan_of(STUDY, code=changed_code(folder, file, old, new)))
-    return {after[outputs][0] for outputs in after if BEFORE[outputs][2] != after[outputs][2]}
+    found = {after[outputs][0] for outputs in after if BEFORE[outputs][2] != after[outputs][2]}
+    return found - {"estimate_study"}  # it tries nearly everything, and is soon made anew
 
 
 @pytest.mark.parametrize(

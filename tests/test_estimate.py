@@ -1,6 +1,7 @@
 """What a study is said to take, against hand-worked cases and against a study that was run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from lenscore.contexts.build import build_contexts
 from lenscore.errors import ContextError
 from lenscore.estimate.estimate import Estimate, ModelEstimate, weight_bytes
-from lenscore.estimate.machine import Machine
+from lenscore.estimate.machine import Machine, free_in_groups
 from lenscore.estimate.measure import Speed
+from lenscore.estimate.said import said_before
 from lenscore.estimate.schedule import TimedJob, seconds_until_done
 from lenscore.estimate.work import Counts, Work, ablation_work, extraction_work, training_work
 from lenscore.extraction.tokens import TokenisedContext
+from lenscore.files import write_json
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path
@@ -112,7 +115,7 @@ def test_an_estimate_in_words() -> None:
     ("machine", "words"),
     [
         (Machine(5 * 10**9, 10**11, 4), "memory: 4 jobs .* 8.0 GB, .* 5.0 GB are free: start it with --cores 2"),
-        (Machine(10**9, 10**11, 4), "memory: 4 jobs .* 1.0 GB are free: set a smaller dtype for small"),
+        (Machine(10**9, 10**11, 4), "memory: 4 jobs .* 1.0 GB are free: set a smaller dtype for small, or take"),
         (Machine(10**11, 10**9, 4), "disk: results need 3.0 GB, and 1.0 GB are free: make room"),
     ],
 )  # fmt: skip
@@ -129,16 +132,45 @@ def test_weights_are_counted_from_the_headers(tiny_gpt2: Path) -> None:
     assert weight_bytes(tiny_gpt2, 2) == 2 * n_parameters
 
 
-def test_only_a_large_study_is_estimated_unasked(study_config: dict[str, Any]) -> None:
-    small, large = plan_of(study_config), plan_of({**study_config, "questions": 60})  # 6 contexts a question
-    assert small.targets == ["results/tiny/report/index.html"]
-    assert large.targets == ["results/tiny/estimate.json", "results/tiny/report/index.html"]
-    assert large.all_jobs()["estimate_study"] == [{}]
+def test_every_study_is_estimated_unasked(study_config: dict[str, Any]) -> None:
+    plan = plan_of(study_config)
+    assert plan.targets == ["results/tiny/estimate.json", "results/tiny/report/index.html"]
+    assert plan.all_jobs()["estimate_study"] == [{}]
+
+
+def test_what_a_study_holds_already_is_no_hindrance() -> None:
+    enough = Machine(memory=10**11, disk=10**9, processors=4, held=2 * 10**9)
+    an_estimate().refuse_if_too_large(enough)
+    assert "disk 3.0 GB of 1.0 GB free beside 2.0 GB that it has" in list(an_estimate().lines(enough))[-1]
+    with pytest.raises(ContextError, match=r"need 3.0 GB, and 1.0 GB are free beside 1.5 GB that it has: make room"):
+        an_estimate().refuse_if_too_large(Machine(memory=10**11, disk=10**9, processors=4, held=15 * 10**8))
+
+
+def test_a_container_has_less_memory_than_its_machine(tmp_path: Path) -> None:
+    own, outer, inner = tmp_path / "own", tmp_path / "fs/outer", tmp_path / "fs/outer/inner"
+    own.write_text("1:name=systemd:/\n0::/outer/inner\n")
+    inner.mkdir(parents=True)
+    for folder, limit in ((outer, "5000"), (inner, "max")):
+        for name, text in (("max", limit), ("current", "4000"), ("stat", "anon 1000\ninactive_file 3000\n")):
+            (folder / f"memory.{name}").write_text(text)
+    assert list(free_in_groups(tmp_path / "fs", own)) == [5000 - 4000 + 3000]
+    assert list(free_in_groups(tmp_path / "fs", tmp_path / "missing")) == []
+
+
+def test_an_estimate_is_said_again_for_the_same_config(tmp_path: Path) -> None:
+    file, machine, config = tmp_path / "estimate.json", Machine(10**11, 10**11, 4), {"questions": 4}
+    assert said_before(file, config) == []
+    write_json(file, an_estimate().as_json(machine, config))
+    assert said_before(file, config) == list(an_estimate().lines(machine))
+    assert said_before(file, {"questions": 5}) == []
+    for broken in ("", "[]", '{"config": {"questions": 4}}'):
+        file.write_text(broken)
+        assert said_before(file, config) == []
 
 
 @pytest.mark.slow
 def test_the_estimate_of_a_study_that_was_run(finished: Checkout) -> None:
-    done = finished.snakemake("plan", "--configfile", "finished.yaml")
+    done = finished.snakemake("plan", "--configfile", "finished.yaml", "--forcerun", "estimate_study")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "tiny: 24 contexts of" in said
@@ -161,3 +193,37 @@ def test_the_estimate_of_a_study_that_was_run(finished: Checkout) -> None:
 def test_contexts_that_share_nothing_are_read_whole() -> None:
     alone = [TokenisedContext([start, 7, 8, 9], 3, False) for start in (1, 2)]
     assert Counts.of(alone).unique_tokens == 6
+
+
+def started(said: str) -> set[str]:
+    return set(re.findall(r"^(?:local)?rule (\w+):", said, re.MULTILINE))
+
+
+@pytest.mark.slow
+def test_where_a_study_cannot_fit_nothing_goes_on_or_is_lost(finished: Checkout, config: dict[str, Any]) -> None:
+    estimate = finished.folder / "results/tiny/estimate.json"
+    said_first, made_first = json.loads(estimate.read_text())["lines"], estimate.read_bytes()
+    # Whatever is free, the study needs more.
+    code = finished.folder / "lenscore/estimate/machine.py"
+    as_it_was = code.read_text()
+    code.write_text(as_it_was.replace("disk=shutil.disk_usage(results).free", "disk=1000 - 10**12"))
+    larger = finished.write_config({**config, "questions": 6}, "larger.yaml")
+    refused = finished.snakemake("--configfile", larger)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode == 1
+    assert started(said) <= {"estimate_study", "build_contexts", "extract_shard"}  # what began beside it may end
+    assert len(re.findall("ERROR lenscore.jobs.log: disk: results need .* make room", said)) == 1
+    assert estimate.read_bytes() == made_first
+    # There is room again: only what is new is computed. A run that has nothing new to estimate says what it was.
+    code.write_text(as_it_was)
+    n_left = finished.planned(larger)["extract_shard"]
+    assert n_left in (0, 1)
+    estimated = finished.snakemake("plan", "--configfile", larger)
+    assert estimated.returncode == 0, estimated.stderr
+    assert finished.planned(larger)["extract_shard"] == n_left
+    lines = json.loads(estimate.read_text())["lines"]
+    assert lines != said_first
+    done = finished.snakemake("--configfile", larger)
+    assert done.returncode == 0, done.stderr
+    assert "estimate_study" not in started(done.stderr)
+    assert all(line in done.stderr.partition("rule ")[0] for line in lines)

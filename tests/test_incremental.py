@@ -100,7 +100,12 @@ def rows_of_the_table() -> list[tuple[list[str], set[str]]]:
 
 
 ROWS = rows_of_the_table()
-RULES = {key: jobs for keys, jobs in ROWS for key in keys}
+# What a study takes is estimated anew whatever changes but the statistics and the page: the table does not repeat it.
+RULES = {
+    key: jobs if key.startswith(("analysis.", "report.")) else jobs | {"estimate_study"}
+    for keys, jobs in ROWS
+    for key in keys
+}
 
 
 def row_of(key: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 from tests.plans import jobs_of, plan_of, stale
 
 Config = dict[str, Any]
-# What a change of anything before it runs: the database, and all that is made of it.
-AFTER = ("load_database", "analyse", "choose_examples", "render_charts", "render_report")
+# What a change of anything before it runs: the estimate; the database, and all that is made of it.
+AFTER = ("estimate_study", "load_database", "analyse", "choose_examples", "render_charts", "render_report")
 OF_A_MODEL = {"extract_shard": 4, "reference_means": 1, "ablate_shard": 1}
 
 

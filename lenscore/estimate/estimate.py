@@ -1,32 +1,36 @@
 """What a study takes: its parts put together, in words, and what of it a machine does not have."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
 from lenscore.contexts.questions import Question
-from lenscore.errors import ContextError
+from lenscore.errors import TooLargeError
 from lenscore.estimate.machine import Machine
-from lenscore.estimate.measure import Speed, measure_beside_one_another
+from lenscore.estimate.measure import Speed, measure, measure_beside_one_another
 from lenscore.estimate.sample import Sampled, Sampler
 from lenscore.estimate.schedule import TimedJob, seconds_until_done
 from lenscore.estimate.work import Counts, Work, ablation_work, extraction_work, means_work, training_work
 from lenscore.lenses.training import STEPS_BETWEEN_LOOKS
 from lenscore.study.lenses import LENSES
-from lenscore.study.models import ModelSpec
 from lenscore.study.study import Study
 
 # Processes that measure at once: more show nothing new.
 _MOST_PROCESSES = 8
+# Seconds in which a job imports what it needs, where that was not measured.
+_IMPORTS = 5.0
 # Bytes of a value of a precision.
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # A job's memory beyond that of a short pass: the tree of a whole question, and tables.
 _MORE_MEMORY = 1.25
 
-# Bytes of a layer record: in its Parquet file and in the cache's, and in the database (`make bench-store`).
-_RECORD_IN_FILES, _RECORD_IN_DATABASE = 200, 55
+# Bytes of a layer record: in its Parquet file and in the cache's together, of which a shard of SmolLM2 on
+# NaturalQuestions-Open took 111 and made-up ones, which compress worse, 200; and in the database (`make bench-store`).
+_RECORD_IN_FILES, _RECORD_IN_DATABASE = 140, 55
 # Bytes of a study that has next to no records: database, charts, tables, page.
 _EMPTY_STUDY = 25_000_000
 # Seconds from the last record to the page: of a small study, and for each record more.
@@ -83,32 +87,36 @@ class Estimate:
         yield (
             f"all: {self.records:,.0f} layer records; about {_duration(self.seconds)} with {self.at_once} jobs at once "
             f"on {machine.processors} processors; memory {_size(self.memory)} of {_size(machine.memory)} free, "
-            f"disk {_size(self.disk)} of {_size(machine.disk)} free"
+            f"disk {_size(self.disk)} of {_size(machine.disk)} free{_held(machine)}"
         )
 
     def refuse_if_too_large(self, machine: Machine) -> None:
         """Refuse a study for which a machine is too small.
 
         Raises:
-            ContextError: there is not enough memory or disk; says what to change.
+            TooLargeError: there is not enough memory or disk; says what to change.
         """
         if self.memory > machine.memory:
             largest = max(self.models, key=lambda name: self.models[name].memory)
             fit = machine.memory // self.models[largest].memory
-            change = f"start it with --cores {fit}" if fit else f"set a smaller dtype for {largest}"
-            raise ContextError(
+            change = (
+                f"start it with --cores {fit}"
+                if fit
+                else (f"set a smaller dtype for {largest}, or take a smaller model or a machine with more memory")
+            )
+            raise TooLargeError(
                 f"memory: {self.at_once} jobs at once need {_size(self.memory)}, and {_size(machine.memory)} are free: "
                 f"{change}"
             )
-        if self.disk > machine.disk:
-            raise ContextError(
-                f"disk: results need {_size(self.disk)}, and {_size(machine.disk)} are free: make room, or ask fewer "
-                "questions or lenses"
+        if self.disk > machine.disk + machine.held:
+            raise TooLargeError(
+                f"disk: results need {_size(self.disk)}, and {_size(machine.disk)} are free{_held(machine)}: "
+                "make room, or ask fewer questions or lenses"
             )
 
-    def as_json(self) -> dict[str, object]:
-        """Return the numbers as JSON."""
-        return asdict(self)
+    def as_json(self, machine: Machine, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the numbers as JSON, the words, and the config of which they were made."""
+        return {**asdict(self), "lines": list(self.lines(machine)), "config": config}
 
 
 def estimate_study(
@@ -124,17 +132,20 @@ def estimate_study(
         machine: what it offers.
 
     Raises:
-        ContextError: a context cannot be built or does not fit its model, or a model's weights alone need more memory
-            than there is.
+        ContextError: a context cannot be built or does not fit its model.
+        TooLargeError: a model's weights alone need more memory than there is.
     """
     sampler = Sampler(study, dataset)
     models: dict[str, ModelEstimate] = {}
     jobs: list[TimedJob] = []
     records = 0.0
-    for name, folder in folders.items():
+    weights = {name: weight_bytes(folder, _BYTES[study.models[name].dtype]) for name, folder in folders.items()}
+    # The smallest first: a process's memory is the most that it ever had.
+    for name in sorted(folders, key=lambda name: weights[name]):
+        folder = folders[name]
         sets = {of_set: sampler.of_set(of_set, name, folder) for of_set in study.context_sets}
         typical = max((sampled.typical for sampled in sets.values()), key=lambda context: len(context.ids))
-        speed = _speed(name, study.models[name], folder, typical.ids, study, at_once, machine)
+        speed = _speed(name, folder, weights[name], typical.ids, study, at_once, machine)
         counts = Counts.sum(sampled.extracted for sampled in sets.values()).times(study.questions)
         trained = [lens for lens in study.lenses if LENSES[lens].training]
         models[name] = ModelEstimate(
@@ -148,7 +159,7 @@ def estimate_study(
         jobs += _jobs(study, name, sets, speed, trained, text_tokens)
     memory = max(model.memory for model in models.values()) * min(at_once, len(jobs))
     return Estimate(
-        models=models,
+        models={name: models[name] for name in folders},
         records=records,
         seconds=seconds_until_done(jobs, at_once) + _AFTERWARDS + _AFTERWARDS_OF_A_RECORD * records,
         memory=memory,
@@ -162,19 +173,20 @@ def estimate_study(
 
 
 def _speed(
-    name: str, spec: ModelSpec, folder: Path, ids: list[int], study: Study, at_once: int, machine: Machine
+    name: str, folder: Path, weights: int, ids: list[int], study: Study, at_once: int, machine: Machine
 ) -> Speed:
-    weights = weight_bytes(folder, _BYTES[spec.dtype])
+    spec, device = study.models[name], study.extraction.device
     if weights > machine.memory:
-        raise ContextError(
+        raise TooLargeError(
             f"models.{name}: its weights need {_size(weights)} in {spec.dtype}, and {_size(machine.memory)} of memory "
             "are free: set its dtype to bfloat16, or take a smaller model or another machine"
         )
+    if not study.is_large:  # a pass in this process is enough, and costs a second
+        begun = time.time() - _IMPORTS
+        return measure(folder, ids, dtype=spec.dtype, matmul=spec.matmul, device=device, threads=1, begun=begun)
     fit = max(1, machine.memory // (2 * weights))
-    return measure_beside_one_another(
-        folder, ids, min(at_once, fit, _MOST_PROCESSES), dtype=spec.dtype, matmul=spec.matmul,
-        device=study.extraction.device,
-    )  # fmt: skip
+    n_processes = min(at_once, fit, _MOST_PROCESSES)
+    return measure_beside_one_another(folder, ids, n_processes, dtype=spec.dtype, matmul=spec.matmul, device=device)
 
 
 def weight_bytes(folder: Path, itemsize: int) -> int:
@@ -224,6 +236,11 @@ def _jobs(
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+
+
+def _held(machine: Machine) -> str:
+    """Say what of a study's results is there, unless it is next to nothing."""
+    return f" beside {_size(machine.held)} that it has" if machine.held >= _EMPTY_STUDY else ""
 
 
 def _size(n_bytes: int | float) -> str:

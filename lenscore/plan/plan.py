@@ -55,7 +55,7 @@ class Plan:
     @property
     def targets(self) -> list[str]:
         """What a run makes."""
-        return [*([self.estimate] if self._jobs.is_large else []), self.page]
+        return [self.estimate, self.page]
 
     def check(self) -> dict[str, int]:
         """Return what the first jobs that read the dataset check it for, as JSON."""

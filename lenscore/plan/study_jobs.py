@@ -37,9 +37,6 @@ Out = TypeVar("Out", bound=Outputs)
 # A context set's fields that concern a model's window: they decide nothing about how contexts are built.
 _OF_THE_WINDOW = ("overflow", "cut")
 
-# Contexts × models from which on a study is estimated before it starts; a smaller one is done as soon.
-_LARGE = 200
-
 
 class StudyJobs:
     """The jobs of a study: a method a rule, named like it, which takes the rule's wildcards; and their versions.
@@ -56,7 +53,6 @@ class StudyJobs:
         self.trained = [name for name in study.lenses if LENSES[name].training]
         self.model_of_folder = {spec.folder_name(name, study.seed): name for name, spec in study.models.items()}
         self.needs_means = "mean" in study.ablation.replacements
-        self.is_large = study.n_contexts * len(study.models) >= _LARGE
         self.versions = RuleVersions(code, study.lenses)
         self._contents = contents
         self._template = cache(lambda prompt: read_template(template_path(prompt)))
@@ -69,7 +65,7 @@ class StudyJobs:
         return {
             "fetch_dataset": [{"dataset": self.study.dataset.name}],
             "fetch_model": [{"model_folder": folder} for folder in self.model_of_folder],
-            "estimate_study": once if self.is_large else [],
+            "estimate_study": once,
             "build_contexts": [{"set": name, "shard": shard_name(shard)} for name, shard in self.shards.of_contexts()],
             "train_lens": [{"model": model, "lens": lens} for model in models for lens in self.trained],
             "extract_shard": [_of_shard(*shard) for shard in self.shards.of_records()],

@@ -20,6 +20,9 @@ from lenscore.study.run_settings import Chat, Overflow, RunSettings
 from lenscore.study.section import MOST_QUESTIONS, Name, Section, Seed, impossible
 from lenscore.study.tuned_lens import TunedLensSpec
 
+# Contexts × models.
+_LARGE = 200
+
 
 class Study(Section):
     """One study: dataset × context sets × models × lenses."""
@@ -92,6 +95,11 @@ class Study(Section):
     def n_contexts(self) -> int:
         """Number of contexts of all sets, read by each model; fewer where questions are left out."""
         return self.questions * sum(contexts.contexts_of_a_question for contexts in self.context_sets.values())
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the time for an estimate is well spent; a smaller study is done as soon."""
+        return self.n_contexts * len(self.models) >= _LARGE
 
     @property
     def questions_of_lens(self) -> int:
