@@ -19,20 +19,23 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
     refinement depth is over all answer tokens at a position, or over the tokens that are right at every position.
 
     Args:
-        depths: rows of view ``token_depths``.
+        depths: rows of view ``token_depths`` with ``n_layers`` (L).
         bootstrap: gives the intervals.
 
     Returns:
         One row a model × context set × lens × condition × number of documents × gold index × measure × selection
         (``tokens``, ``population``: see :class:`lenscore.analysis.populations.Selection`), with
-        ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations).
+        ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations), and the first three
+        divided by L: ``mean_share``, ``low_share``, ``high_share``.
     """
     tables = []
     for selection, right, chosen in selections(depths):
         for measure in DEPTHS:
             rows = chosen if measure == "own_token_refinement_depth" else right
             tables.append(_curve(rows, measure, bootstrap).assign(**selection._asdict()))
-    return _sorted(pd.concat(tables, ignore_index=True), DEPTHS)
+    curve = _sorted(pd.concat(tables, ignore_index=True), DEPTHS)
+    n_layers = curve["model"].map(depths.groupby("model")["n_layers"].first())
+    return curve.assign(**{f"{end}_share": curve[end] / n_layers for end in ("mean", "low", "high")})
 
 
 def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:

@@ -54,7 +54,7 @@ _COVERAGE = """
 
 
 _TOKENS = """
-    select d.*, c.answer, frequency.rank as frequency_rank, flips.n_lost, final.target_logprob
+    select d.*, c.answer, frequency.rank as frequency_rank, flips.n_lost, final.target_logprob, m.n_layers
     from token_depths d
     join contexts c using (context_id)
     join token_flips flips using (model, lens, context_id, answer_index)
@@ -84,16 +84,14 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         coverage = connection.execute(_COVERAGE).df()
     essential = essential_layers(layers, settings.regions)
     effects = block_effects(ablations, bootstrap, settings.regions)
-    shapes = shapes_of_study(
-        tokens, bootstrap, permutations=settings.permutations, smallest_effect=settings.smallest_effect
-    )
+    shapes = shapes_of_study(tokens, settings)
     tables = {
         "refinement_curve": refinement_curve(tokens, bootstrap),
         "shapes": shapes,
         "accuracy_curve": accuracy_curve(tokens, bootstrap),
         "depth_by_group": depth_by_group(tokens, bootstrap),
         "flips": flips_by_layer(layers, bootstrap),
-        "controls": controls(tokens, bootstrap),
+        "controls": controls(tokens, settings.confidence),
         "lens_divergence": lens_divergence(divergence),
         "order_variance": order_variance(tokens, bootstrap),
         "layers_reached": layers_reached(layers, bootstrap),
