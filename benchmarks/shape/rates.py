@@ -114,7 +114,7 @@ def study_rates(outcomes: Sequence[Outcome], curves: int) -> Rates:
 
 
 def power_among(shaped: Sequence[Outcome], flat: Sequence[Outcome], curves: int) -> float:
-    """Return how often the contrast of a curve is significant after Holm's correction, the others of its study being flat.
+    """Return how often the contrast of a curve is significant after correction, the other curves being flat.
 
     Args:
         shaped: of the curve that has the effect, one a study.

@@ -101,7 +101,7 @@ def steps_and_others(run: Run, simulations: int) -> None:
     print("Height is that of the curve's highest point above its lowest, layers; 300 questions.\n")
     _head("shape, height", "simulations")
     for shape, effect in SHAPES.items():
-        if shape != "W":
+        if shape not in ("inverted U", "W"):
             for height in (0.5, 1.0, 2.0):
                 design = replace(FLAT, effect=tuple(height * part for part in effect), questions=300)
                 _row(f"{shape}, {height}", study_rates(run(design, simulations), 1))

@@ -33,9 +33,15 @@ class Others:
     middle: Contrast
     slope: Contrast
 
-    def are_level(self, alpha: float, bound: float) -> bool:
-        """Whether these places neither bend nor tilt: shown by no test, or shown to be within the bound."""
-        return all(one.p > alpha or one.is_within(bound) for one in (self.middle, self.slope))
+    def are_level(self, alpha: float, bound: float, height: float) -> bool:
+        """Whether these places are level beside an end that stands out by ``height`` (layers).
+
+        Bend and tilt are either shown to be within the bound; or no test shows them, and they are shown to be smaller
+        than the height. Without this last, weak studies would call lines and Us steps, because they show nothing.
+        """
+        return all(
+            one.is_within(bound) or (one.p > alpha and one.is_within(height)) for one in (self.middle, self.slope)
+        )
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,9 @@ def _form(test: CurveTests, curved: bool, tilted: bool, turned: bool, step: bool
 
 
 def _is_step(test: CurveTests, end_stands_out: bool, alpha: float, bound: float) -> bool:
-    return end_stands_out and test.others is not None and test.others.are_level(alpha, bound)
+    if test.others is None or not end_stands_out:
+        return False
+    return test.others.are_level(alpha, bound, abs(test.end.estimate))
 
 
 def _size(test: CurveTests, form: str, bound: float) -> str:
