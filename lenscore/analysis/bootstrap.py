@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from lenscore.analysis.linearised import ratio_errors
+from lenscore.analysis.linearised import own_range, ratio_errors
 
 
 class Interval(NamedTuple):
@@ -61,15 +61,12 @@ class Bootstrap:
         t_low, t_high = _quantiles(self._distances(sums, counts, mean), self.confidence)
         with np.errstate(invalid="ignore"):
             low, high = mean - t_high * errors, mean - t_low * errors
-        endless = ~np.isfinite(low + high) & np.isfinite(mean)
+        endless = ~(np.isfinite(low) & np.isfinite(high)) & np.isfinite(mean)
         if endless.any():
             other_low, other_high = self.interval(self.resampled_means(sums[:, endless], counts[:, endless]))
             low[endless] = np.where(np.isfinite(low[endless]), low[endless], other_low)
             high[endless] = np.where(np.isfinite(high[endless]), high[endless], other_high)
-        seen = counts > 0
-        own = np.divide(sums, counts, out=np.zeros_like(sums, dtype=float), where=seen)
-        lowest = np.where(seen, own, np.inf).min(axis=0)
-        highest = np.where(seen, own, -np.inf).max(axis=0)
+        lowest, highest = own_range(sums, counts)
         return Interval(mean, np.minimum(np.maximum(low, lowest), mean), np.maximum(np.minimum(high, highest), mean))
 
     def _distances(

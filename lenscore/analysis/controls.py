@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lenscore.analysis.linearised import corrected, ratio_errors, student_interval
+from lenscore.analysis.linearised import corrected, own_range, ratio_errors, student_interval
 from lenscore.analysis.means import question_sums
 
 CONTROLS = ("closed_book", "shuffled_gold", "oracle")
@@ -20,7 +20,7 @@ def controls(tokens: pd.DataFrame, confidence: float) -> pd.DataFrame:
     ``shuffled_gold``; ``closed_book`` and ``oracle`` have a single value. A token counts where both sides have a value:
     for refinement depth, where it ends right in both. A difference is the value among n documents less the
     control's, paired by token, with Student's interval from its linearised error over questions, as that of a curve's
-    contrasts (docs/shape-tests.md).
+    contrasts (docs/shape-tests.md), within the range of the questions' own differences.
 
     Args:
         tokens: rows of view ``token_depths`` with ``target_logprob`` (of layer L, nats). Only the first order of the
@@ -61,7 +61,7 @@ def _compare(
     n_questions = int(np.count_nonzero(counts))
     estimate = sums.sum(axis=0) / counts.sum(axis=0)
     error = corrected(ratio_errors(sums, counts), n_questions)
-    low, high = student_interval(estimate, error, n_questions, confidence)
+    low, high = np.clip(student_interval(estimate, error, n_questions, confidence), *own_range(sums, counts))
     means = pairs.mean()
     return (
         float(means["among"]), float(means["control"]), float(difference["difference"].mean()),

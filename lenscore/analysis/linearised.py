@@ -48,6 +48,18 @@ def student_interval(
     return np.asarray(estimates - half), np.asarray(estimates + half)
 
 
+def own_range(
+    sums: Float[np.ndarray, "questions cells"], counts: Float[np.ndarray, "questions cells"]
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Return the lowest and the highest of the questions' own means in each cell; ±∞ for a cell without observations.
+
+    Intervals are kept within it: of a share, within 0 and 1; of a depth, from 0 on.
+    """
+    seen = counts > 0
+    own = np.divide(sums, counts, out=np.zeros(sums.shape), where=seen)
+    return np.where(seen, own, np.inf).min(axis=0), np.where(seen, own, -np.inf).max(axis=0)
+
+
 def corrected(
     errors: Float[np.ndarray, " cells"], n_questions: int | Int[np.ndarray, " cells"]
 ) -> Float[np.ndarray, " cells"]:

@@ -36,11 +36,11 @@ class Others:
     def are_level(self, alpha: float, bound: float, height: float) -> bool:
         """Whether these places are level beside an end that stands out by ``height`` (layers).
 
-        Bend and tilt are either shown to be within the bound; or no test shows them, and they are shown to be smaller
-        than the height. Without this last, weak studies would call lines and Us steps, because they show nothing.
+        Bend and tilt are shown to be smaller than the height, and no test shows them, or they are shown to be within
+        the bound. Without the first, weak studies would call lines and Us steps, because they show nothing.
         """
         return all(
-            one.is_within(bound) or (one.p > alpha and one.is_within(height)) for one in (self.middle, self.slope)
+            one.is_within(height) and (one.p > alpha or one.is_within(bound)) for one in (self.middle, self.slope)
         )
 
 
