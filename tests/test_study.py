@@ -110,7 +110,7 @@ def test_defaults() -> None:
             "confidence": 0.95,
             "seed": 0,
             "permutations": 4999,
-            "smallest_effect": 0.5,
+            "smallest_effect": {"share": 0.0167, "layers": None},
             "regions": 3,
         },
         "report": {"title": None, "examples": 1},
