@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--flat", type=int, default=2000, help="simulated studies of three flat curves")
     parser.add_argument("--otherwise", type=int, default=2000, help="of each other kind of flat study")
     parser.add_argument("--power", type=int, default=500, help="of each kind of study that is not flat")
+    parser.add_argument("--shapes", type=int, default=500, help="of each shape other than an inverted U")
     parser.add_argument("--coverage", type=int, default=2000, help="of each kind of study whose intervals are counted")
     parser.add_argument("--processes", type=int, help="by default as many as there are cores")
     arguments = parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> int:
 
         valid = tables.flat(run, arguments.flat, arguments.otherwise)
         tables.power(run, arguments.power)
-        tables.steps_and_others(run, arguments.power)
+        tables.steps_and_others(run, arguments.shapes)
         tables.sizes(run, arguments.power)
         tables.uneven(run, arguments.power)
         tables.coverage_of_intervals(cover, arguments.coverage)
