@@ -34,6 +34,7 @@ def depth_row(
         "gold_index": place,
         "relative_position": place / (n - 1),
         "gold_distance": 100 - 30 * place,
+        "n_layers": 8,
         "answer_index": index,
         "token_class": "word start",
         "first_content_index": 0,
@@ -87,6 +88,18 @@ def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
     assert (middle["mean"], middle["n_tokens"]) == ((5 + 3) / 2, 2)
     assert cell(table, measure="settled_layer", gold_index=2)["mean"] == (3 + 5 + 1) / 3
     assert cell(table, measure="own_token_refinement_depth", gold_index=0)["n_tokens"] == 4
+    # In shares of the model's 8 layers.
+    assert middle["mean_share"] == 0.5
+    assert middle["high_share"] == middle["high"] / 8
+
+
+def test_models_of_different_depths_have_shares_of_their_own() -> None:
+    rows = three_questions()
+    table = refinement_curve(pd.concat([rows, rows.assign(model="deep", n_layers=80)]), BOOTSTRAP)
+    shares = {
+        model: cell(table, model=model, measure="settled_layer", gold_index=2)["mean_share"] for model in ("m", "deep")
+    }
+    assert shares == {"m": pytest.approx(3 / 8), "deep": pytest.approx(3 / 80)}
 
 
 def test_the_curve_has_the_gold_documents_mean_distance_over_contexts() -> None:
@@ -143,6 +156,54 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
         interval = Bootstrap(resamples=400, confidence=0.95, seed=study).means(values, np.ones_like(values))
         covered += bool(interval.low[0] <= 2.0 <= interval.high[0])
     assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_the_interval_is_the_bootstrap_t_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(4)
+    counts = rng.integers(1, 4, size=(30, 1)).astype(float)
+    sums = counts * rng.exponential(3.0, size=(30, 1))
+
+    def error(s: np.ndarray, c: np.ndarray) -> float:
+        return float(np.sqrt(((s - c * s.sum() / c.sum()) ** 2).sum()) / c.sum())
+
+    bootstrap = Bootstrap(resamples=999, confidence=0.9, seed=1)
+    mean = sums.sum() / counts.sum()
+    distances = []
+    for times in _weights(30, 999, 1).astype(int):
+        s, c = np.repeat(sums[:, 0], times), np.repeat(counts[:, 0], times)
+        distances.append((s.sum() / c.sum() - mean) / error(s, c))
+    ascending = sorted(distances)
+    low = mean - ascending[math.ceil(0.95 * 999) - 1] * error(sums, counts)
+    high = mean - ascending[math.ceil(0.05 * 999) - 1] * error(sums, counts)
+    found = bootstrap.means(sums, counts)
+    np.testing.assert_allclose([found.low[0], found.high[0]], [low, high])
+    assert high - mean > mean - low  # skewed to the right, as the values are
+
+
+def test_an_interval_of_skewed_depths_covers_more_often_than_percentiles() -> None:
+    rng = np.random.default_rng(5)
+    studentised, percentile = 0, 0
+    for study in range(300):
+        values = rng.lognormal(sigma=1.2, size=(24, 1))
+        bootstrap = Bootstrap(resamples=400, confidence=0.95, seed=study)
+        found = bootstrap.means(values, np.ones_like(values))
+        (low,), (high,) = bootstrap.interval(bootstrap.resampled_means(values, np.ones_like(values)))
+        studentised += bool(found.low[0] <= math.exp(0.72) <= found.high[0])
+        percentile += bool(low <= math.exp(0.72) <= high)
+    assert percentile / 300 < 0.9
+    assert studentised / 300 > percentile / 300 + 0.02
+
+
+def test_an_end_without_a_limit_is_a_percentile_and_shares_stay_shares() -> None:
+    # One of 20 questions is wrong: without it, which is so in 36% of resamples, nothing varies.
+    sums = np.array([[0.0], *[[1.0]] * 19])
+    found = BOOTSTRAP.means(sums, np.ones_like(sums))
+    (low,), (high,) = BOOTSTRAP.interval(BOOTSTRAP.resampled_means(sums, np.ones_like(sums)))
+    assert found.low[0] == pytest.approx(low)
+    assert found.mean[0] == 0.95
+    assert 0.95 < found.high[0] <= high == 1.0
+    same = BOOTSTRAP.means(np.full((20, 1), 3.0), np.ones((20, 1)))
+    assert (same.low[0], same.high[0]) == (3.0, 3.0)
 
 
 def test_a_cell_without_observations_is_nan() -> None:

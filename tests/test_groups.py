@@ -160,7 +160,7 @@ def control_rows() -> pd.DataFrame:
 
 
 def test_controls_by_hand() -> None:
-    table = controls(control_rows(), BOOTSTRAP)
+    table = controls(control_rows(), confidence=0.95)
     accuracy = cell(table, control="closed_book", measure="accuracy")
     assert (accuracy["mean"], accuracy["control_mean"], accuracy["difference"]) == (1.0, 0.5, 0.5)
     assert (accuracy["n_tokens"], accuracy["n_questions"]) == (2, 2)
@@ -173,7 +173,7 @@ def test_controls_by_hand() -> None:
 
 def test_a_study_without_controls_has_no_rows() -> None:
     rows = control_rows()
-    assert controls(rows[rows["condition"] == "documents"], BOOTSTRAP).empty
+    assert controls(rows[rows["condition"] == "documents"], confidence=0.95).empty
 
 
 @given(arrays.arrays(float, (3, 4, 5), elements=st.floats(-50, 50)))

@@ -10,6 +10,7 @@ from lenscore.analysis.curves import refinement_curve
 from lenscore.analysis.measures import MEASURES, TARGETS, by_tokens_that_count
 from lenscore.analysis.shape.study_shapes import OTHER_MEASURES, shapes_of_study
 from lenscore.report.charts.curves import _OTHER
+from lenscore.study.analysis import AnalysisSpec
 from tests.test_analysis import cell, depth_row, nothing_right, three_questions
 
 BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
@@ -67,9 +68,11 @@ def test_shapes_are_tested_by_every_measure_that_is_named() -> None:
         for place in range(3):
             first = int(rng.integers(0, 9))
             rows.append(depth_row(f"q{question}", place, 0, first, first + int(rng.integers(0, 9))))
-    shapes = shapes_of_study(pd.DataFrame(rows), BOOTSTRAP, permutations=99, smallest_effect=0.5)
+    shapes = shapes_of_study(pd.DataFrame(rows), AnalysisSpec(resamples=100, permutations=99))
     tested = {tuple(row) for row in shapes[["measure", "tokens"]].to_numpy()}
-    assert tested == {(m, t) for m in TARGETS for t in ("all", "content", "first")} | {(m, "all") for m in OTHER_MEASURES}
+    assert tested == {(m, t) for m in TARGETS for t in ("all", "content", "first")} | {
+        (m, "all") for m in OTHER_MEASURES
+    }
     assert not set(TARGETS) & set(OTHER_MEASURES)
     depth = shapes.set_index(["measure", "tokens", "population"])["middle"]
     # The rows' soft depth is their refinement depth.

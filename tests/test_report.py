@@ -40,22 +40,41 @@ pytestmark = pytest.mark.slow
 
 SHAPE: dict[str, Any] = {
     "model": "m", "context_set": "main", "lens": "logit", "n_documents": 5, "n_questions": 40, "n_tokens": 300,
-    "lowest": 1.0, "lowest_position": 0.0, "highest": 2.0, "highest_position": 0.5, "verdict": "inverted U",
+    "lowest": 1.0, "lowest_position": 0.0, "highest": 2.0, "highest_position": 0.5, "verdict": "inverted U, size open",
+    "form": "inverted U", "size": "open", "smallest_effect": 0.5, "first": -0.9, "first_low": -1.6, "first_high": -0.2,
+    "first_p_holm": 0.02, "last": -1.1, "last_low": -1.8, "last_high": -0.4, "last_p_holm": 0.01,
+    "deviation": 0.5, "deviation_position": 0.5, "deviation_most": 0.93,
     "reason": None, "supporting_tests": 3, "middle": 0.8, "middle_low": 0.2, "middle_high": 1.4,
     "middle_p_holm": 0.0004, "slope": -0.1, "slope_low": -0.3, "slope_high": 0.1, "slope_p_holm": 0.4,
     "smallest_middle": 0.61,
 }  # fmt: skip
-RULES = {"confidence": 0.95, "smallest_effect": 0.5}
+RULES = {"confidence": 0.95}
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({}, "The curve is an inverted U; all three tests of that shape say so"),
+        ({}, "It bends; whether by more or by less than the smallest effect, 0.50 layers, is open."),
+        ({"size": "within"}, "It bends, by less than the smallest effect, 0.50 layers."),
+        ({"size": "beyond"}, "It bends by more than the smallest effect, 0.50 layers."),
         ({"supporting_tests": 1}, "The middle lies above the ends (verdict: inverted U), but only 1 of three tests"),
-        ({"verdict": "U", "middle": -0.8, "supporting_tests": 2}, "The middle lies below the ends (verdict: U)"),
-        ({"verdict": "rising"}, "The curve is rising: it tilts, and is not shown to turn"),
-        ({"verdict": "flat"}, "smaller than 0.5 layers"),
+        ({"form": "U", "middle": -0.8, "supporting_tests": 2}, "The middle lies below the ends (verdict: U)"),
+        ({"form": "rising", "size": "within"}, "it tilts, and is not shown to turn. It tilts, by less than"),
+        (
+            {"form": "recency step down", "size": "beyond"},
+            "The last position alone lies below the others (a recency step), by 1.10 layers (−1.80 to −0.40, "
+            "p = 0.010); bend and tilt among these are shown to be smaller. It steps down there by more than the "
+            "smallest effect",
+        ),
+        (
+            {"form": "primacy step up", "first": 0.9},
+            "The first position alone lies above the others (a primacy step)",
+        ),
+        (
+            {"verdict": "flat"},
+            "bend, tilt and the deviation of every position are shown to be smaller than 0.50 layers",
+        ),
         ({"verdict": "undecided"}, "The shape is undecided"),
     ],
 )
@@ -64,18 +83,33 @@ def test_the_verdict_is_put_into_words(changes: dict[str, Any], says: str) -> No
     assert says in sentence
     assert "0.80 layers" in sentence
     assert "p < 0.001" in sentence
-    assert "A difference of middle and ends of 0.61 layers" in sentence
+    assert (
+        "The position furthest from the curve's mean is 0.50 (+0.50); none lies further from it than 0.93" in sentence
+    )
+    assert "A difference of middle and ends of 0.61 layers or more would be found, after correction" in sentence
+
+
+def test_a_bend_that_is_negligible_is_not_plainly_an_inverted_u() -> None:
+    # The case of a finding that overclaimed: +0.20 (+0.04 to +0.35) at p = 0.046, all of it within ±0.5 layers.
+    weak = {"middle": 0.2, "middle_low": 0.04, "middle_high": 0.35, "middle_p_holm": 0.046, "size": "within"}
+    row = {**SHAPE, **weak, "verdict": "inverted U within the bound"}
+    assert "by less than the smallest effect" in about_shape(row, RULES)
+    assert about_verdicts([row]).endswith("is an inverted U (by less than 0.50 layers) with 5 documents.")
 
 
 def test_verdicts_are_put_in_short() -> None:
     shapes = [
         SHAPE,
-        {**SHAPE, "n_documents": 10, "supporting_tests": 2},
+        {**SHAPE, "n_documents": 10, "supporting_tests": 2, "size": "within"},
         {**SHAPE, "n_documents": 20, "verdict": "flat"},
+        {**SHAPE, "n_documents": 30, "form": "recency step down", "size": "beyond", "verdict": "…"},
+        {**SHAPE, "n_documents": 40, "verdict": "undecided"},
     ]
     assert about_verdicts(shapes) == (
-        "m: against the gold document's position, refinement depth is an inverted U with 5 documents, higher in the "
-        "middle, though not shown to turn, with 10 documents and flat with 20 documents."
+        "m: against the gold document's position, refinement depth is an inverted U (by how much is open) with 5 "
+        "documents, higher in the middle, though not shown to turn (by less than 0.50 layers) with 10 documents, "
+        "flat (within ±0.50 layers) with 20 documents, lower at the last position alone (by more than 0.50 layers) "
+        "with 30 documents and of undecided shape with 40 documents."
     )
 
 
@@ -90,11 +124,17 @@ def test_disagreements_name_every_way_of_asking() -> None:
         ("own_token_refinement_depth", "first", "every_position"),
         ("own_token_refinement_depth", "all", "every_position"),
     ]
-    finding = {**SHAPE, "verdicts": [{"verdict": "U", "ways": ways}, {"verdict": "flat", "ways": others}]}
+    finding = {
+        **SHAPE,
+        "verdicts": [
+            {"verdict": "U, size open", "form": "U", "size": "open", "ways": ways},
+            {"verdict": "flat", "form": "none shown", "size": "within", "ways": others},
+        ],
+    }
     sentence = about_disagreement(finding)
-    assert "a U for refinement depth (all tokens, each position's own)" in sentence
+    assert "a U (by how much is open) for refinement depth (all tokens, each position's own)" in sentence
     assert (
-        "flat for own-token refinement depth (first tokens, the same everywhere) "
+        "flat (within ±0.50 layers) for own-token refinement depth (first tokens, the same everywhere) "
         "and own-token refinement depth (all tokens" in sentence
     )
 
@@ -149,7 +189,7 @@ def test_each_model_set_and_lens_has_one_verdict_sentence() -> None:
     sentences = verdict_sentences(shapes)
     names = [(row["model"], row["lens"], row["words"].partition(":")[0]) for row in sentences]
     assert names == [("m", "logit", "m"), ("m", "tuned", "m, tuned lens"), ("m", "logit", "m, short")]
-    assert "with 5 documents and an inverted U with 10 documents" in sentences[0]["words"]
+    assert "with 5 documents and an inverted U (by how much is open) with 10 documents" in sentences[0]["words"]
 
 
 def test_busiest_layers_leave_out_layers_that_do_nothing() -> None:
@@ -296,7 +336,11 @@ def test_the_settings_on_the_page_make_the_study_again(
 ) -> None:
     told = {
         **small_config,
-        "analysis": {**small_config["analysis"], "confidence": 0.9, "smallest_effect": 1e-05},
+        "analysis": {
+            **small_config["analysis"],
+            "confidence": 0.9,
+            "smallest_effect": {"share": 1e-05, "layers": None},
+        },
         "report": {"title": "<b>no</b>: 'é' & \"yes\"", "examples": 3},
     }
     study = small_page_file.parent.parent

@@ -30,15 +30,18 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
     Returns:
         One row a model × context set × lens × condition × number of documents × gold index × measure × selection
         (``tokens``, ``population``: see :class:`lenscore.analysis.populations.Selection`), with
-        ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations), and
-        ``gold_distance``: the mean distance of the gold document over all contexts at that gold index, in tokens.
+        ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations), the first three divided
+        by L: ``mean_share``, ``low_share``, ``high_share``; and ``gold_distance``: the mean distance of the gold
+        document over all contexts at that gold index, in tokens.
     """
     tables = []
     for selection, _, chosen in selections(depths):
         for measures in by_tokens_that_count():
             rows = measures[0].counted(chosen)
             tables.append(_depths(rows, [measure.name for measure in measures], bootstrap, selection))
-    return _sorted(_with_distances(pd.concat(tables, ignore_index=True), depths), tuple(MEASURES))
+    curve = _sorted(_with_distances(pd.concat(tables, ignore_index=True), depths), tuple(MEASURES))
+    n_layers = curve["model"].map(depths.groupby("model")["n_layers"].first())
+    return curve.assign(**{f"{end}_share": curve[end] / n_layers for end in ("mean", "low", "high")})
 
 
 def accuracy_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:

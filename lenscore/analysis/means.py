@@ -11,7 +11,7 @@ from lenscore.analysis.bootstrap import Bootstrap
 def means_with_intervals(
     rows: pd.DataFrame, value: str, keys: list[str], cells: list[str], bootstrap: Bootstrap
 ) -> pd.DataFrame:
-    """Return the mean of a value in each cell, with its percentile bootstrap interval over questions.
+    """Return the mean of a value in each cell, with its studentised bootstrap interval over questions.
 
     Args:
         rows: one an observation, with columns ``question_id``, ``value``, keys and cells.
@@ -35,7 +35,7 @@ def means_with_intervals(
 def ratios_with_intervals(
     rows: pd.DataFrame, numerator: str, denominator: str, keys: list[str], cells: list[str], bootstrap: Bootstrap
 ) -> pd.DataFrame:
-    """Return the ratio of two sums in each cell, with its percentile bootstrap interval over questions.
+    """Return the ratio of two sums in each cell, with its studentised bootstrap interval over questions.
 
     Args:
         rows: with columns ``question_id``, keys and cells, and the two columns to sum.

@@ -76,16 +76,14 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         coverage = connection.execute(_COVERAGE).df()
     essential = essential_layers(layers, settings.regions)
     effects = block_effects(ablations, bootstrap, settings.regions)
-    shapes = shapes_of_study(
-        tokens, bootstrap, permutations=settings.permutations, smallest_effect=settings.smallest_effect
-    )
+    shapes = shapes_of_study(tokens, settings)
     tables = {
         "refinement_curve": refinement_curve(tokens, bootstrap),
         "shapes": shapes,
         "accuracy_curve": accuracy_curve(tokens, bootstrap),
         "depth_by_group": depth_by_group(tokens, bootstrap),
         "flips": flips_by_layer(layers, bootstrap),
-        "controls": controls(tokens, bootstrap),
+        "controls": controls(tokens, settings.confidence),
         "lens_divergence": lens_divergence(divergence),
         "depth_decomposition": depth_decomposition(tokens, bootstrap),
         "order_variance": order_variance(tokens, bootstrap),

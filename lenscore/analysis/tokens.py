@@ -9,7 +9,7 @@ _TOKENS = """
     select
         d.*, case when $first_token = 'any' then 0 else d.first_content_index end as first_index,
         settled.jsd_settled_layer, c.answer,
-        frequency.rank as frequency_rank, flips.n_lost, final.target_logprob
+        frequency.rank as frequency_rank, flips.n_lost, final.target_logprob, m.n_layers
     from token_depths d
     join contexts c using (context_id)
     join jsd_settled_layers($threshold) settled using (model, lens, context_id, answer_index)
@@ -34,6 +34,7 @@ def answer_tokens(connection: duckdb.DuckDBPyConnection, jsd_threshold: float, f
     Returns:
         The rows of view ``token_depths`` with ``first_index`` (the answer index of the answer's first token),
         ``jsd_settled_layer``; ``answer`` (its text), ``frequency_rank`` (null if
-        the token occurs in no document), ``n_lost`` (view ``token_flips``) and ``target_logprob`` (of layer L, nats).
+        the token occurs in no document), ``n_lost`` (view ``token_flips``), ``target_logprob`` (of layer L, nats) and
+        ``n_layers`` (L).
     """
     return connection.execute(_TOKENS, {"threshold": jsd_threshold, "first_token": first_token}).df()

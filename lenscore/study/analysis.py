@@ -2,9 +2,29 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lenscore.study.section import Section, Seed
+from lenscore.study.section import Section, Seed, impossible
+
+
+class SmallestEffect(Section):
+    """The smallest effect of interest, in one of two ways."""
+
+    share: float | None = Field(
+        default=None, gt=0, le=1, description="As a share of the model's layers L, so that models of any depth compare."
+    )
+    layers: float | None = Field(default=None, gt=0, le=1000, description="In layers, the same for every model.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "SmallestEffect":
+        if (self.share is None) == (self.layers is None):
+            raise impossible("share", "give either the share or the layers, as in {share: 0.0167}")
+        return self
+
+    def in_layers(self, n_layers: int) -> float:
+        """Return the bound in layers for a model of ``n_layers`` layers (L)."""
+        return self.share * n_layers if self.share is not None else float(self.layers or 0)
+
 
 FirstToken = Literal["content", "any"]
 
@@ -21,8 +41,9 @@ class AnalysisSpec(Section):
         le=10_000_000,
         description="Random permutations of a permutation test.",
     )
-    smallest_effect: float = Field(
-        default=0.5, gt=0, le=1000, description="Layers: a curve whose interval lies within ± this is called flat."
+    smallest_effect: SmallestEffect = Field(
+        default=SmallestEffect(share=0.0167),
+        description="An effect smaller than this is negligible: what lies within ± this is called flat.",
     )
     first_token: FirstToken = Field(
         default="content",

@@ -1,11 +1,11 @@
-"""Contrasts between the positions of a curve: bootstrap intervals and permutation tests, both over questions."""
+"""Contrasts between the positions of a curve: Student's intervals and permutation tests, both over questions."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from lenscore.analysis.bootstrap import Bootstrap, percentile_interval
+from lenscore.analysis.linearised import corrected, student_interval
 from lenscore.analysis.shape.curve import Curve
 
 _CHUNK = 400_000  # cells of permuted studies in memory at a time, in five arrays of 8 bytes a cell
@@ -19,7 +19,7 @@ class Contrast:
         estimate: in the unit of the values.
         low: lower end of its interval.
         high: upper end.
-        standard_error: by bootstrap.
+        standard_error: linearised, corrected for few questions.
         p: of the two-sided permutation test.
         equivalence_low: lower end of the interval of level 1 − 2α, for two one-sided tests of equivalence.
         equivalence_high: upper end.
@@ -32,6 +32,36 @@ class Contrast:
     p: float
     equivalence_low: float
     equivalence_high: float
+
+    @property
+    def strength(self) -> float:
+        """The estimate over its standard error, without sign; 0 where both are 0."""
+        if self.estimate == 0:
+            return 0.0
+        return abs(self.estimate) / self.standard_error if self.standard_error else np.inf
+
+    def is_within(self, bound: float) -> bool:
+        """Whether it is shown to lie within ± the bound: two one-sided tests of equivalence (Schuirmann 1987)."""
+        return -bound < self.equivalence_low and self.equivalence_high < bound
+
+    def is_beyond(self, bound: float) -> bool:
+        """Whether its interval lies wholly beyond the bound, on either side."""
+        return self.low > bound or self.high < -bound
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The position that lies furthest from the curve's mean.
+
+    Attributes:
+        place: its relative position.
+        estimate: its mean less the mean of all positions' means.
+        most: upper limit, of confidence 1 − α, of how far any position lies from that mean.
+    """
+
+    place: float
+    estimate: float
+    most: float
 
 
 def middle_weights(places: Float[np.ndarray, " positions"]) -> Float[np.ndarray, " positions"]:
@@ -47,34 +77,63 @@ def slope_weights(places: Float[np.ndarray, " positions"]) -> Float[np.ndarray, 
     return np.asarray(centred / (centred**2).sum())
 
 
+def end_weights(n_places: int, end: int) -> Float[np.ndarray, " positions"]:
+    """Return the weights of: the mean at one end (0 the first, −1 the last) less the mean of all other positions."""
+    weights = np.full(n_places, -1 / (n_places - 1))
+    weights[end] = 1
+    return weights
+
+
 def contrasts(
-    curve: Curve, weights: Float[np.ndarray, "contrasts positions"], bootstrap: Bootstrap, permutations: int
+    curve: Curve,
+    weights: Float[np.ndarray, "contrasts positions"],
+    *,
+    confidence: float,
+    permutations: int,
+    seed: int,
 ) -> list[Contrast]:
     """Estimate and test contrasts of a curve.
 
-    Intervals are percentile bootstrap intervals over questions; the standard error is the standard deviation of
-    the same resamples (Efron & Tibshirani 1993). A resample that leaves a position without tokens has no contrast and
-    is ignored. The p-value is that of :func:`permutation_p`.
+    The standard error is the linearised one (:func:`linearised`), which the test uses too; intervals are Student's,
+    with (questions − 1) degrees of freedom, chosen by their coverage (docs/shape-tests.md). The p-value is that of
+    :func:`permutation_p`.
 
     Args:
         curve: has a token at every position.
         weights: of each contrast; each sums to 0.
-        bootstrap: gives intervals and standard errors; its seed also draws the permutations.
+        confidence: of the intervals, 1 − α.
         permutations: number of permutations of the test.
+        seed: of the permutations.
     """
-    draws = bootstrap.resampled_means(curve.sums, curve.counts) @ weights.T
-    low, high = bootstrap.interval(draws)
-    equivalence_low, equivalence_high = percentile_interval(draws, 2 * bootstrap.confidence - 1)
-    columns = (
-        weights @ curve.means,
-        low,
-        high,
-        np.ma.masked_invalid(draws).std(axis=0, ddof=1).filled(np.nan),
-        permutation_p(curve, weights, permutations=permutations, seed=bootstrap.seed),
-        equivalence_low,
-        equivalence_high,
-    )
+    estimates, errors, n_questions = _estimated(curve, weights)
+    low, high = student_interval(estimates, errors, n_questions, confidence)
+    equivalence_low, equivalence_high = student_interval(estimates, errors, n_questions, 2 * confidence - 1)
+    p = permutation_p(curve, weights, permutations=permutations, seed=seed)
+    columns = (estimates, low, high, errors, p, equivalence_low, equivalence_high)
     return [Contrast(*map(float, row)) for row in zip(*columns, strict=True)]
+
+
+def largest_deviation(curve: Curve, confidence: float) -> Deviation:
+    """Return which position lies furthest from the curve's mean, and how far any may lie.
+
+    The limit is the furthest end of all positions' intervals of level 1 − 2α. It is below a bound exactly where two
+    one-sided tests show every single position to be within it. This intersection-union test needs no correction for the
+    number of positions (Berger 1982); it is conservative.
+    """
+    n_places = len(curve.places)
+    weights = np.eye(n_places) - 1 / n_places
+    estimates, errors, n_questions = _estimated(curve, weights)
+    ends = student_interval(estimates, errors, n_questions, 2 * confidence - 1)
+    furthest = np.abs(estimates).argmax()
+    return Deviation(float(curve.places[furthest]), float(estimates[furthest]), float(np.abs(ends).max()))
+
+
+def _estimated(
+    curve: Curve, weights: Float[np.ndarray, "contrasts positions"]
+) -> tuple[Float[np.ndarray, " contrasts"], Float[np.ndarray, " contrasts"], int]:
+    """Return the contrasts, their corrected standard errors, and the number of questions."""
+    estimates, errors = linearised(curve.sums[np.newaxis], curve.counts[np.newaxis], weights)
+    return estimates[0], corrected(errors[0], len(curve.sums)), len(curve.sums)
 
 
 def permutation_p(
@@ -133,11 +192,24 @@ def studentised(
 ) -> Float[np.ndarray, "studies contrasts"]:
     """Return each study's contrasts of its means over their standard errors.
 
-    A mean is a ratio of two sums over questions. Its standard error comes from the questions' linearised contributions
-    (Cochran 1977, §6.3), which respects the correlation of a question's positions.
-
     Returns:
         0 where contrast and error are both 0, infinite where only the error is; NaN where a position has no token.
+    """
+    estimates, errors = linearised(sums, counts, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((estimates == 0) & (errors == 0), 0.0, estimates / errors)
+
+
+def linearised(
+    sums: Float[np.ndarray, "studies questions positions"],
+    counts: Float[np.ndarray, "studies questions positions"],
+    weights: Float[np.ndarray, "contrasts positions"],
+) -> tuple[Float[np.ndarray, "studies contrasts"], Float[np.ndarray, "studies contrasts"]]:
+    """Return each study's contrasts of its means, and their standard errors.
+
+    A mean is a ratio of two sums over questions. Its standard error comes from the questions' linearised contributions
+    (Cochran 1977, §6.3), which respects the correlation of a question's positions. What is of the size of rounding
+    is 0; NaN where a position has no token.
     """
     totals = counts.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -148,5 +220,4 @@ def studentised(
         errors = np.sqrt((parts**2).sum(axis=1))
         rounding = 1e-12 * np.abs(means).max(axis=1, keepdims=True)
         estimates = np.where(np.abs(estimates) <= rounding, 0.0, estimates)
-        errors = np.where(errors <= rounding, 0.0, errors)
-        return np.where((estimates == 0) & (errors == 0), 0.0, estimates / errors)
+        return estimates, np.where(errors <= rounding, 0.0, errors)

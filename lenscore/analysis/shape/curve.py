@@ -65,6 +65,11 @@ class Curve:
         counts = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
         return cls(places, sums, counts, row.astype(np.int64), place, value)
 
+    def without(self, place: float) -> "Curve":
+        """Return the curve of the tokens at all other places."""
+        kept = self.place != place
+        return Curve.from_tokens(self.question[kept], self.place[kept], self.value[kept])
+
     @property
     def means(self) -> Float[np.ndarray, " positions"]:
         """The curve: at each position, the mean over its tokens."""

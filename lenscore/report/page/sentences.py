@@ -21,13 +21,15 @@ Finding = Mapping[str, Any]
 
 NO_CURVE = "No answer token is right at the last layer in a context with documents: there is no refinement depth."
 
-_VERDICTS = {
+_FORMS = {
     "inverted U": "an inverted U",
     "U": "a U",
     "rising": "rising",
     "falling": "falling",
-    "flat": "flat",
-    "undecided": "undecided",
+    "primacy step up": "higher at the first position alone",
+    "primacy step down": "lower at the first position alone",
+    "recency step up": "higher at the last position alone",
+    "recency step down": "lower at the last position alone",
 }
 # Of the table ``order_variance``, the measures that the page has a sentence on, with their units.
 ORDER_MEASURES = {
@@ -75,10 +77,26 @@ def about_verdicts(shapes: Sequence[Finding]) -> str:
 
 
 def _short_verdict(shape: Finding) -> str:
-    if shape["verdict"] in ("inverted U", "U") and shape["supporting_tests"] < 3:
-        side = "higher" if shape["verdict"] == "inverted U" else "lower"
-        return f"{side} in the middle, though not shown to turn,"
-    return {**_VERDICTS, "undecided": "of undecided shape"}[shape["verdict"]]
+    form = shape["form"]
+    if form in ("inverted U", "U") and shape["supporting_tests"] < 3:
+        words = f"{'higher' if form == 'inverted U' else 'lower'} in the middle, though not shown to turn"
+    else:
+        words = _FORMS.get(form, "")
+    return _with_size(words, shape["verdict"], shape["size"], shape["smallest_effect"])
+
+
+def _with_size(words: str, verdict: str, size: str, bound: float) -> str:
+    """Return a form's words with how large it is; a curve without a form is flat or of undecided shape."""
+    if verdict == "undecided":
+        return "of undecided shape"
+    if verdict == "flat":
+        return f"flat (within ±{bound:.2f} layers)"
+    how_much = {
+        "beyond": f"by more than {bound:.2f} layers",
+        "within": f"by less than {bound:.2f} layers",
+        "open": "by how much is open",
+    }[size]
+    return f"{words} ({how_much})"
 
 
 def about_shape(shape: Finding, settings: Finding) -> str:
@@ -86,7 +104,7 @@ def about_shape(shape: Finding, settings: Finding) -> str:
 
     Args:
         shape: the row.
-        settings: ``confidence`` and ``smallest_effect``.
+        settings: with ``confidence``.
     """
     extremes = (
         f"{curve_name(shape)}: refinement depth, over the {shape['n_tokens']} answer tokens, of "
@@ -96,25 +114,47 @@ def about_shape(shape: Finding, settings: Finding) -> str:
     )
     if shape["middle"] is None:
         return f"{extremes} Its shape cannot be tested: {shape['reason']}."
-    return f"{extremes} {_verdict(shape, settings)} {_evidence(shape, settings)}"
+    return f"{extremes} {_verdict(shape)} {_evidence(shape, settings)}"
 
 
-def _verdict(shape: Finding, settings: Finding) -> str:
-    verdict = shape["verdict"]
-    if verdict in ("inverted U", "U"):
+def _verdict(shape: Finding) -> str:
+    bound = f"{shape['smallest_effect']:.2f} layers"
+    if shape["verdict"] == "flat":
+        return (
+            f"The curve is flat: bend, tilt and the deviation of every position are shown to be smaller than {bound}."
+        )
+    if shape["verdict"] == "undecided":
+        return f"The shape is undecided: the data show neither a bend or a tilt, nor that all is within ±{bound}."
+    does, how = _form(shape)
+    size = {
+        "beyond": f"It {does} by more than the smallest effect, {bound}.",
+        "within": f"It {does}, by less than the smallest effect, {bound}.",
+        "open": f"It {does}; whether by more or by less than the smallest effect, {bound}, is open.",
+    }[shape["size"]]
+    return f"{how} {size}"
+
+
+def _form(shape: Finding) -> tuple[str, str]:
+    """Return what the curve does, and the sentence on its form."""
+    form = shape["form"]
+    if form in ("inverted U", "U"):
         supporting = shape["supporting_tests"]
         if supporting == 3:
-            return f"The curve is {_VERDICTS[verdict]}; all three tests of that shape say so."
-        side = "above" if verdict == "inverted U" else "below"
-        return (
-            f"The middle lies {side} the ends (verdict: {verdict}), but only {supporting} of three tests of that shape "
+            return "bends", f"The curve is {_FORMS[form]}; all three tests of that shape say so."
+        side = "above" if form == "inverted U" else "below"
+        return "bends", (
+            f"The middle lies {side} the ends (verdict: {form}), but only {supporting} of three tests of that shape "
             "say so: the curve is not shown to turn."
         )
-    if verdict in ("rising", "falling"):
-        return f"The curve is {verdict}: it tilts, and is not shown to turn."
-    if verdict == "flat":
-        return f"The curve is flat: bend and tilt are shown to be smaller than {settings['smallest_effect']:g} layers."
-    return "The shape is undecided: the data show neither a bend or a tilt, nor that there is none."
+    if form in ("rising", "falling"):
+        return "tilts", f"The curve is {form}: it tilts, and is not shown to turn."
+    name, end = ("primacy", "first") if form.startswith("primacy") else ("recency", "last")
+    step = shape[end]
+    return f"steps {'up' if step > 0 else 'down'} there", (
+        f"The {end} position alone lies {'above' if step > 0 else 'below'} the others (a {name} step), by "
+        f"{abs(step):.2f} layers ({_signed(shape[f'{end}_low'])} to {_signed(shape[f'{end}_high'])}, "
+        f"{_p(shape[f'{end}_p_holm'])}); bend and tilt among these are shown to be smaller."
+    )
 
 
 def _evidence(shape: Finding, settings: Finding) -> str:
@@ -124,8 +164,11 @@ def _evidence(shape: Finding, settings: Finding) -> str:
         f"({settings['confidence']:.0%} interval {_signed(shape['middle_low'])} to {_signed(shape['middle_high'])}, "
         f"{_p(shape['middle_p_holm'])}), and from first to last position the curve "
         f"{'rises' if slope >= 0 else 'falls'} by {abs(slope):.2f} ({_signed(shape['slope_low'])} to "
-        f"{_signed(shape['slope_high'])}, {_p(shape['slope_p_holm'])}). A difference of middle and ends of "
-        f"{shape['smallest_middle']:.2f} layers or more would be found in four of five such studies."
+        f"{_signed(shape['slope_high'])}, {_p(shape['slope_p_holm'])}). The position furthest from the curve's mean is "
+        f"{shape['deviation_position']:.2f} ({_signed(shape['deviation'])}); none lies further from it than "
+        f"{shape['deviation_most']:.2f} ({settings['confidence']:.0%} limit). A difference of middle and "
+        f"ends of {shape['smallest_middle']:.2f} layers or more would be found, after correction, in four of five such "
+        "studies."
     )
 
 
@@ -142,7 +185,10 @@ def about_disagreement(finding: Finding) -> str:
             for measure, tokens, population in verdict["ways"]
         ]
         ways = listed(variants) if len(variants) <= _FEW_WAYS else f"{len(variants)} of {total} of them"
-        parts.append(f"{_VERDICTS[verdict['verdict']]} for {ways}")
+        words = _with_size(
+            _FORMS.get(verdict["form"], ""), verdict["verdict"], verdict["size"], finding["smallest_effect"]
+        )
+        parts.append(f"{words} for {ways}")
     return (
         f"{curve_name(finding)}: the verdict depends on which depth and which tokens are measured. The curve is "
         f"{'; '.join(parts)}."
