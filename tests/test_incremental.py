@@ -71,6 +71,7 @@ CHANGES: dict[str, Any] = {
     "analysis.smallest_effect.share": 0.02,
     "analysis.smallest_effect.layers": 1.0,
     "analysis.first_token": "any",
+    "analysis.jsd_threshold": 0.3,
     "analysis.regions": 2,
     "report.title": "Another title",
     "report.examples": 2,

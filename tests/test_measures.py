@@ -83,7 +83,7 @@ def test_shapes_are_tested_by_every_measure_that_is_named() -> None:
 def test_controls_compare_every_measure() -> None:
     control = depth_row("a", 0, 0, 1, 4, condition="closed_book", gold_index=None, relative_position=None)
     rows = pd.concat([three_questions(), pd.DataFrame([control | {"soft_depth": 1.5}])], ignore_index=True)
-    table = controls(rows.assign(target_logprob=-1.0), BOOTSTRAP)
+    table = controls(rows.assign(target_logprob=-1.0), 0.95)
     assert set(table["measure"]) == {"accuracy", "target_logprob", *MEASURES}
     soft = cell(table, measure="soft_depth")
     assert (soft["mean"], soft["control_mean"], soft["n_tokens"]) == ((2 + 5 + 0) / 3, 1.5, 1)

@@ -148,7 +148,7 @@ def test_first_right_of_first_tokens_would_be_each_positions_own() -> None:
 
 
 def test_every_selection_is_tested_for_its_shape() -> None:
-    shapes = shapes_of_study(years_and_names(), BOOTSTRAP, permutations=99, smallest_effect=0.5)
+    shapes = shapes_of_study(years_and_names(), AnalysisSpec(resamples=300, permutations=99))
     assert set(zip(shapes["tokens"], shapes["population"], strict=True)) >= {
         ("content", "each_position"), ("all", "first_right"), ("all", "answer_right"), ("first", "each_position"),
     }  # fmt: skip
