@@ -11,7 +11,9 @@ import pytest
 from lenscore.analysis.bootstrap import Bootstrap, _weights
 from lenscore.analysis.curves import accuracy_curve, refinement_curve
 from lenscore.analysis.measures import MEASURES
+from lenscore.study.analysis import PrimaryAnalysis
 
+PRIMARY = PrimaryAnalysis()
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.95, seed=0)
 
 
@@ -81,7 +83,7 @@ def cell(table: pd.DataFrame, **where: Any) -> pd.Series:
 
 
 def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
-    table = refinement_curve(three_questions(), BOOTSTRAP)
+    table = refinement_curve(three_questions(), BOOTSTRAP, PRIMARY)
     first = cell(table, measure="refinement_depth", gold_index=0)
     assert (first["mean"], first["n_tokens"], first["n_questions"]) == ((2 + 0 + 0) / 3, 3, 2)
     middle = cell(table, measure="refinement_depth", gold_index=1)
@@ -95,7 +97,7 @@ def test_the_curve_is_the_mean_over_tokens_that_end_right() -> None:
 
 def test_models_of_different_depths_have_shares_of_their_own() -> None:
     rows = three_questions()
-    table = refinement_curve(pd.concat([rows, rows.assign(model="deep", n_layers=80)]), BOOTSTRAP)
+    table = refinement_curve(pd.concat([rows, rows.assign(model="deep", n_layers=80)]), BOOTSTRAP, PRIMARY)
     shares = {
         model: cell(table, model=model, measure="settled_layer", gold_index=2)["mean_share"] for model in ("m", "deep")
     }
@@ -106,13 +108,13 @@ def test_the_curve_has_the_gold_documents_mean_distance_over_contexts() -> None:
     """Of two contexts at place 0, one with two tokens, each counts once; and those whose tokens are wrong count too."""
     rows = three_questions()
     rows.loc[rows["question_id"] == "a", "gold_distance"] += 30
-    table = refinement_curve(rows, BOOTSTRAP)
+    table = refinement_curve(rows, BOOTSTRAP, PRIMARY)
     for place, mean in ((0, 110.0), (1, 80.0), (2, 50.0)):
         assert set(table.loc[table["gold_index"] == place, "gold_distance"]) == {mean}
 
 
 def test_intervals_hold_their_means() -> None:
-    table = refinement_curve(three_questions(), BOOTSTRAP)
+    table = refinement_curve(three_questions(), BOOTSTRAP, PRIMARY)
     assert (table["low"] <= table["mean"]).all()
     assert (table["mean"] <= table["high"]).all()
     assert (table["low"] < table["high"]).any()
@@ -130,13 +132,13 @@ def test_controls_have_rows_of_their_own() -> None:
     control = depth_row("a", 0, 0, 1, 1, condition="closed_book", gold_index=None, relative_position=None)
     table = accuracy_curve(pd.concat([three_questions(), pd.DataFrame([control])]), BOOTSTRAP)
     assert cell(table, measure="first_token", condition="closed_book")["mean"] == 1.0
-    assert len(refinement_curve(pd.DataFrame([control]), BOOTSTRAP)) == 0
+    assert len(refinement_curve(pd.DataFrame([control]), BOOTSTRAP, PRIMARY)) == 0
 
 
 def test_nothing_right_gives_no_depth_but_accuracies() -> None:
     rows = three_questions().assign(final_right=False, **nothing_right())
     own = {name for name, measure in MEASURES.items() if measure.target == "own"}
-    assert set(refinement_curve(rows, BOOTSTRAP)["measure"]) == own
+    assert set(refinement_curve(rows, BOOTSTRAP, PRIMARY)["measure"]) == own
     assert (accuracy_curve(rows, BOOTSTRAP)["mean"] == 0).all()
 
 

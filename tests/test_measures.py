@@ -10,9 +10,10 @@ from lenscore.analysis.curves import refinement_curve
 from lenscore.analysis.measures import MEASURES, TARGETS, by_tokens_that_count
 from lenscore.analysis.shape.study_shapes import OTHER_MEASURES, shapes_of_study
 from lenscore.report.charts.curves import _OTHER
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec, PrimaryAnalysis
 from tests.test_analysis import cell, depth_row, nothing_right, three_questions
 
+PRIMARY = PrimaryAnalysis()
 BOOTSTRAP = Bootstrap(resamples=200, confidence=0.95, seed=0)
 
 
@@ -21,7 +22,7 @@ def test_a_token_counts_at_top_five_that_is_not_right() -> None:
     right = depth_row("a", 0, 0, 2, 4)
     fifth = depth_row("b", 0, 0, 3, None) | nothing_right()
     fifth |= {"first_correct_layer_top5": 1, "settled_layer_top5": 8, "refinement_depth_top5": 7}
-    table = refinement_curve(pd.DataFrame([right, fifth]), BOOTSTRAP)
+    table = refinement_curve(pd.DataFrame([right, fifth]), BOOTSTRAP, PRIMARY)
     assert cell(table, measure="refinement_depth")["n_tokens"] == 1
     top5 = cell(table, measure="refinement_depth_top5")
     assert (top5["n_tokens"], top5["mean"]) == (2, (2 + 7) / 2)
@@ -36,7 +37,7 @@ def test_the_same_everywhere_are_the_tokens_right_at_top_one() -> None:
     rows = [depth_row("a", place, 0, 2, 4) for place in range(3)]
     sometimes = [depth_row("b", place, 0, 2, 4) for place in range(3)]
     sometimes[1] |= {"final_right": False, "settled_layer": None, "refinement_depth": None, "soft_depth": None}
-    table = refinement_curve(pd.DataFrame([*rows, *sometimes]), BOOTSTRAP)
+    table = refinement_curve(pd.DataFrame([*rows, *sometimes]), BOOTSTRAP, PRIMARY)
     everywhere = table[(table["population"] == "every_position") & (table["tokens"] == "all")]
     assert set(everywhere["measure"]) == set(MEASURES)
     assert set(everywhere["n_tokens"]) == {1}

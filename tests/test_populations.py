@@ -17,10 +17,11 @@ from lenscore.analysis.populations import POPULATIONS, selections
 from lenscore.analysis.shape.study_shapes import shapes_of_study
 from lenscore.analysis.tables import study_tables
 from lenscore.analysis.token_classes import token_class_counts
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec, PrimaryAnalysis
 from tests.small_study import TARGET, L, SmallStudy
 from tests.test_analysis import cell, depth_row
 
+PRIMARY = PrimaryAnalysis()
 BOOTSTRAP = Bootstrap(resamples=300, confidence=0.95, seed=0)
 YEAR = ("space", "digit", "digit")  # " 19" as a bare space and two digits
 NAME = ("word start", "word part", "punctuation")
@@ -71,12 +72,12 @@ def counts(table: pd.DataFrame, **where: Any) -> list[int]:
     ],
 )
 def test_populations_by_hand(tokens: str, population: str, wanted: list[int]) -> None:
-    table = refinement_curve(years_and_names(), BOOTSTRAP)
+    table = refinement_curve(years_and_names(), BOOTSTRAP, PRIMARY)
     assert counts(table, tokens=tokens, population=population) == wanted
 
 
 def test_own_tokens_of_an_answer_begun_right_need_not_be_right() -> None:
-    table = refinement_curve(years_and_names(), BOOTSTRAP)
+    table = refinement_curve(years_and_names(), BOOTSTRAP, PRIMARY)
     own = table[(table["measure"] == "own_token_refinement_depth") & (table["tokens"] == "all")]
     at = {
         population: dict(zip(rows["gold_index"], rows["n_tokens"], strict=True))

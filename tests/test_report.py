@@ -31,6 +31,7 @@ from lenscore.report.page.sentences import (
     verdict_sentences,
 )
 from lenscore.report.page.tables import verdict_table
+from lenscore.study.analysis import PrimaryAnalysis
 from lenscore.study.study import read_study
 from tests.made_study import EVIL, write_page
 from tests.small_study import SmallStudy
@@ -287,7 +288,7 @@ def test_the_curve_plots_the_means_of_the_table() -> None:
     from lenscore.analysis.curves import refinement_curve
 
     rows = pd.DataFrame([depth_row("a", place, 0, 1, 1 + place) for place in range(3)])
-    table = refinement_curve(rows, Bootstrap(resamples=100, confidence=0.95, seed=0))
+    table = refinement_curve(rows, Bootstrap(resamples=100, confidence=0.95, seed=0), PrimaryAnalysis())
     spec = CHART_FUNCTIONS["refinement_curve"](table).to_dict()
     plotted = [row for rows in spec["datasets"].values() for row in rows]
     assert {row["measure"] for row in plotted} == {"refinement_depth"}

@@ -6,6 +6,7 @@ from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.means import means_with_intervals, ratios_with_intervals
 from lenscore.analysis.measures import MEASURES, by_tokens_that_count
 from lenscore.analysis.populations import CURVE_KEYS, Selection, is_content, is_first, selections, with_answers
+from lenscore.study.analysis import PrimaryAnalysis
 
 ACCURACIES = ("first_token", "content_tokens", "answer_tokens", "whole_answer")
 # Of the answer tokens that are right, the shares that two of the populations keep.
@@ -17,7 +18,7 @@ _ABOVE = {"mean": "above_closed_book", "low": "above_low", "high": "above_high"}
 _SAME = ["model", "context_set", "lens", "question_id", "answer_index"]
 
 
-def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap, primary: PrimaryAnalysis) -> pd.DataFrame:
     """Return the mean of each measure at each gold index, with its bootstrap interval over questions.
 
     A measure of the answer's token is over the tokens that layer L gets right: at rank 1, or at most 5 or 10. A measure
@@ -26,13 +27,15 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
     Args:
         depths: rows of :func:`lenscore.analysis.tokens.answer_tokens`.
         bootstrap: gives the intervals.
+        primary: the study's primary analysis.
 
     Returns:
         One row a model × context set × lens × condition × number of documents × gold index × measure × selection
         (``tokens``, ``population``: see :class:`lenscore.analysis.populations.Selection`), with
         ``mean``, ``low``, ``high`` (layers), ``n_questions`` and ``n_tokens`` (observations), the first three divided
         by L: ``mean_share``, ``low_share``, ``high_share``; and ``gold_distance``: the mean distance of the gold
-        document over all contexts at that gold index, in tokens.
+        document over all contexts at that gold index, in tokens. ``primary_tokens``: whether the selection is that of
+        the primary analysis; ``primary``: whether the measure is, too.
     """
     tables = []
     for selection, _, chosen in selections(depths):
@@ -40,6 +43,8 @@ def refinement_curve(depths: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame
             rows = measures[0].counted(chosen)
             tables.append(_depths(rows, [measure.name for measure in measures], bootstrap, selection))
     curve = _sorted(_with_distances(pd.concat(tables, ignore_index=True), depths), tuple(MEASURES))
+    curve["primary_tokens"] = (curve["tokens"] == primary.tokens) & (curve["population"] == primary.population)
+    curve["primary"] = curve["primary_tokens"] & (curve["measure"] == primary.measure)
     n_layers = curve["model"].map(depths.groupby("model")["n_layers"].first())
     return curve.assign(**{f"{end}_share": curve[end] / n_layers for end in ("mean", "low", "high")})
 

@@ -44,16 +44,6 @@ class Selection(NamedTuple):
 
 TOKENS = ("all", "content", "first")
 POPULATIONS = ("each_position", "every_position", "first_right", "answer_right")
-HEADLINE = Selection("all", "each_position")
-
-
-def headline_of(shapes: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the headline variant, the paper's."""
-    return shapes[
-        (shapes["measure"] == "refinement_depth")
-        & (shapes["tokens"] == HEADLINE.tokens)
-        & (shapes["population"] == HEADLINE.population)
-    ]
 
 
 def selections(depths: pd.DataFrame) -> Iterator[tuple[Selection, pd.DataFrame, pd.DataFrame]]:

@@ -25,6 +25,7 @@ from lenscore.analysis.layers import (
 )
 from lenscore.analysis.orders import order_variance
 from lenscore.analysis.shape.study_shapes import disagreements, shapes_of_study
+from lenscore.analysis.specification_curve import specification_curve
 from lenscore.analysis.token_classes import token_class_counts
 from lenscore.analysis.tokens import answer_tokens
 from lenscore.databases import opened
@@ -78,8 +79,9 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     effects = block_effects(ablations, bootstrap, settings.regions)
     shapes = shapes_of_study(tokens, settings)
     tables = {
-        "refinement_curve": refinement_curve(tokens, bootstrap),
+        "refinement_curve": refinement_curve(tokens, bootstrap, settings.primary),
         "shapes": shapes,
+        "specification_curve": specification_curve(tokens, settings),
         "accuracy_curve": accuracy_curve(tokens, bootstrap),
         "depth_by_group": depth_by_group(tokens, bootstrap),
         "flips": flips_by_layer(layers, bootstrap),

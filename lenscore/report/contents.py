@@ -20,8 +20,8 @@ class ChartEntry(NamedTuple):
 CHARTS: dict[str, ChartEntry] = {
     "refinement_curve": ChartEntry(
         "refinement_curve",
-        "Refinement depth by the gold document's position",
-        "Refinement depth is the number of layers from the first at which the answer token is the lens's top choice to "
+        "Depth by the gold document's position",
+        "The primary measure, over the tokens that the study's config names. Refinement depth is the number of layers from the first at which the answer token is the lens's top choice to "
         "the one from which it stays so, over the answer tokens that the last layer gets right. Points are means; "
         "bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the last.",
     ),
@@ -103,6 +103,13 @@ CHARTS: dict[str, ChartEntry] = {
         "“First token right”, “answer right”: at each position, tokens of the answers whose first token, or every "
         "token, is right there. Rows: all answer tokens; content tokens, which hold a letter or digit; each answer's "
         "first content token (its very first token if analysis.first_token is any).",
+    ),
+    "specification_curve": ChartEntry(
+        "specification_curve",
+        "Every way of asking",
+        "A point is a way of asking whether the curve bends (middle less ends) or tilts (slope): a measure, a choice of "
+        "tokens, a population, a lens. Ways stand in the order of their estimates, with their own intervals, not "
+        "corrected for their number; the ring marks the primary analysis, which was named before.",
     ),
     "controls": ChartEntry(
         "controls",

@@ -15,6 +15,7 @@ POPULATIONS = {
     "first_right": "first token right",
     "answer_right": "answer right",
 }
+CONTRASTS = {"middle_ends": "middle less ends", "slope": "last less first, by the slope"}
 MEASURE_NAMES = {name: measure.words for name, measure in MEASURES.items()}
 SCOPES = {
     "all": "at every token",

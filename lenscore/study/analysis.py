@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from lenscore.study.lenses import LensName
 from lenscore.study.section import Section, Seed, impossible
 
 
@@ -27,6 +28,35 @@ class SmallestEffect(Section):
 
 
 FirstToken = Literal["content", "any"]
+
+MeasureName = Literal[
+    "refinement_depth", "refinement_depth_top5", "refinement_depth_top10", "soft_depth", "own_token_refinement_depth",
+    "prediction_depth", "own_token_soft_depth", "jsd_settled_layer",
+]  # fmt: skip
+"""The measures whose curves are tested; those of the model's own token need no right answer."""
+
+TokenChoice = Literal["all", "content", "first"]
+Population = Literal["each_position", "every_position", "first_right", "answer_right"]
+
+
+class PrimaryAnalysis(Section):
+    """The one way of asking that makes the headline. It is chosen before the results are seen."""
+
+    measure: MeasureName = Field(default="refinement_depth", description="What is measured, and of which target.")
+    tokens: TokenChoice = Field(default="content", description="Which tokens of an answer.")
+    population: Population = Field(
+        default="every_position", description="Which of these, by what the model gets right."
+    )
+    lens: LensName = Field(default="logit", description="Through which lens; one of the study's.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "PrimaryAnalysis":
+        if self.tokens == "first" and self.population in ("first_right", "answer_right"):
+            raise impossible(
+                "population",
+                f"{self.population} with tokens: first is each_position: set that, or tokens: content",
+            )
+        return self
 
 
 class AnalysisSpec(Section):
@@ -55,5 +85,9 @@ class AnalysisSpec(Section):
         lt=0.69,
         description="Nats: a layer whose Jensen–Shannon divergence from the last one is at most this has settled. At "
         "0.125 the two distributions share at least half of their probability.",
+    )
+    primary: PrimaryAnalysis = Field(
+        default=PrimaryAnalysis(),
+        description="The one way of asking that makes the headline; all others are shown as a specification curve.",
     )
     regions: int = Field(default=3, ge=1, le=10, description="Equal parts of the relative position, for the tables.")

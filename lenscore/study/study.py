@@ -66,6 +66,10 @@ class Study(Section):
             raise impossible(
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
             )
+        if self.analysis.primary.lens not in self.lenses:
+            raise impossible(
+                "analysis.primary.lens", f"{self.analysis.primary.lens} is none of the study's lenses: {self.lenses}"
+            )
         found = sorted({n for contexts in self.context_sets.values() for n in contexts.documents})
         if missing := [n for n in self.ablation.documents or [] if n not in found]:
             raise impossible("ablation.documents", f"{missing} are numbers of no context set; there are {found}")

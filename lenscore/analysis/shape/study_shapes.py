@@ -21,26 +21,32 @@ _VARIANT = ["measure", "tokens", "population"]
 def shapes_of_study(depths: pd.DataFrame, settings: AnalysisSpec) -> pd.DataFrame:
     """Test and name the shape of every curve, in every variant of the analysis.
 
-    A variant is a measure × tokens × population. Within each, the curves of the study are one family of tests. The
-    headline variant is the paper's: refinement depth, all tokens, at each position its own.
+    A variant is a measure × tokens × population × lens. Within each, the curves of the study (models, context sets,
+    numbers of documents) are one family of tests. One variant is the primary analysis, which the study's config names:
+    it alone makes the headline, so that its correction is for all that the headline says.
 
     Args:
         depths: rows of :func:`lenscore.analysis.tokens.answer_tokens`.
         settings: of the statistics.
 
     Returns:
-        The rows of :func:`lenscore.analysis.shape.shape_tests.shape_tests` with ``measure``, ``tokens`` and
-        ``population``.
+        The rows of :func:`lenscore.analysis.shape.shape_tests.shape_tests` with ``measure``, ``tokens``,
+        ``population`` and ``primary``; the primary variant's rows first.
     """
-    parts = []
+    parts, primary = [], settings.primary
     for selection, _, chosen in selections(depths):
-        for measure in (*TARGETS, *(OTHER_MEASURES if selection.tokens == "all" else ())):
+        is_primary = selection == (primary.tokens, primary.population)
+        others = OTHER_MEASURES if selection.tokens == "all" else [primary.measure] if is_primary else []
+        for measure in dict.fromkeys([*TARGETS, *others]):
             rows = MEASURES[measure].counted(chosen)
             placed = rows[rows["condition"] == "documents"]
-            tested = shape_tests(placed, settings, keys=SHAPE_KEYS, value=measure)
-            parts.append(tested.assign(measure=measure, **selection._asdict()))
-    table = pd.concat(parts, ignore_index=True)
-    return table[[*_VARIANT, *(column for column in table.columns if column not in _VARIANT)]]
+            for lens, of_lens in list(placed.groupby("lens")) or [(primary.lens, placed)]:
+                tested = shape_tests(of_lens, settings, keys=SHAPE_KEYS, value=measure)
+                is_headline = is_primary and (measure, lens) == (primary.measure, primary.lens)
+                parts.append(tested.assign(measure=measure, **selection._asdict(), primary=is_headline))
+    table = pd.concat(parts, ignore_index=True).sort_values("primary", ascending=False, kind="stable")
+    first = [*_VARIANT, "primary"]
+    return table[[*first, *(column for column in table.columns if column not in first)]].reset_index(drop=True)
 
 
 def disagreements(shapes: pd.DataFrame) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from lenscore.report.charts.layers import (
     lens_divergence,
     right_by_layer,
 )
+from lenscore.report.charts.specifications import specification_curve
 
 # By the names of ``lenscore.report.contents``.
 CHART_FUNCTIONS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
@@ -32,12 +33,12 @@ CHART_FUNCTIONS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     for chart in (
         refinement_curve, accuracy_curve, depth_curves, other_measures, layers_reached, right_by_layer,
         entropy_by_layer, frequent_top1, lens_grid, essential_layers, populations, controls, depth_by_group, flips,
-        lens_divergence,
+        lens_divergence, specification_curve,
     )
 }  # fmt: skip
 
 __all__ = [
     "CHART_FUNCTIONS", "accuracy_curve", "controls", "depth_by_group", "depth_curves", "entropy_by_layer",
     "essential_layers", "flips", "frequent_top1", "layers_reached", "lens_divergence", "lens_grid", "other_measures",
-    "populations", "refinement_curve", "right_by_layer",
+    "populations", "refinement_curve", "right_by_layer", "specification_curve",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ import pandas as pd
 from altair.typing import ChartType
 
 from lenscore.analysis.measures import TARGETS
-from lenscore.analysis.populations import HEADLINE
 from lenscore.report.charts.parts import (
     DEPTHS,
     FILTERS,
@@ -44,7 +43,7 @@ _LEVELS = ("closed_book", "oracle")
 
 
 def refinement_curve(table: pd.DataFrame) -> ChartType:
-    """Return the headline chart: mean refinement depth against the gold document's relative position, with intervals.
+    """Return the headline chart: the primary measure against the gold document's relative position, with intervals.
 
     A brush over it sets the parameter ``brush``, and a click on its legend ``picked_documents``. The page passes them
     on to all charts as ``shown_positions`` and ``shown_documents``.
@@ -52,12 +51,13 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
     """
-    placed = _placed(table, ["refinement_depth"])
+    measures = table.loc[table["primary"], "measure"].unique()
+    placed = _placed(table, list(measures))
     if placed.empty:
         return empty_chart(_NO_CURVE)
     brush = alt.selection_interval(name="brush", encodings=["x"])
     picked = alt.selection_point(name="picked_documents", fields=["documents"], bind="legend")
-    layers = line_layers(placed, DEPTHS["refinement_depth"], params=[brush, picked])
+    layers = line_layers(placed, DEPTHS[measures[0]], params=[brush, picked])
     columns = 1 if most_curves_of_a_lens(placed) == 1 else 2
     panel = alt.layer(*layers).properties(width=800 // columns, height=300)
     return with_filters(panel_per_curve(panel, placed, columns=columns, without=["shown_positions"]))
@@ -163,14 +163,9 @@ def _on_condition(condition: str, layers: list[alt.Chart]) -> list[alt.Chart]:
 
 
 def _placed(table: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
-    """Return the headline's population of contexts with documents, measure by measure in the given order."""
+    """Return the primary analysis's tokens in contexts with documents, measure by measure in the given order."""
     rows = table.dropna(subset=["relative_position", "mean"])
-    rows = rows[
-        (rows["condition"] == "documents")
-        & (rows["tokens"] == HEADLINE.tokens)
-        & (rows["population"] == HEADLINE.population)
-        & rows["measure"].isin(measures)
-    ]
+    rows = rows[(rows["condition"] == "documents") & rows["primary_tokens"] & rows["measure"].isin(measures)]
     if rows.empty:
         return rows
     ordered = rows.sort_values("measure", key=lambda names: names.map(measures.index), kind="stable")

@@ -13,7 +13,6 @@ import yaml
 from markupsafe import Markup
 
 from lenscore.analysis.measures import TARGETS
-from lenscore.analysis.populations import headline_of
 from lenscore.report.charts.files import VEGA_LITE
 from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.charts.theme import DARK
@@ -33,6 +32,7 @@ from lenscore.report.page.sentences import (
     about_layers,
     about_orders,
     about_shape,
+    about_ways,
     sentences_on,
     verdict_sentences,
 )
@@ -67,7 +67,7 @@ def render_page(
     findings = json.loads((tables / "findings.json").read_text(encoding="utf-8"))
     coverage = _rows(tables, "coverage")
     shapes = pd.read_parquet(tables / "shapes.parquet")
-    main_curves = records(headline_of(shapes))
+    main_curves = records(shapes[shapes["primary"]])
     of_targets = shapes["measure"].isin(TARGETS)
     essential = pd.read_parquet(tables / "essential_layers.parquet")
     specs = _chart_specs(charts)
@@ -91,6 +91,10 @@ def render_page(
             ("verdicts", "The verdict for other targets and tokens", verdict_table(shapes[of_targets])),
             ("other-verdicts", "The verdict by other measures", verdict_table(shapes[~of_targets])),
         ],
+        ways_sentences=sentences_on(
+            about_ways,
+            [{**row, "lens": ""} for row in _rows(tables, "specification_curve") if row["place"] == 0],
+        ),
         decomposition_sentences=sentences_on(
             about_decomposition,
             [row for row in _rows(tables, "depth_decomposition") if row["measure"] == "refinement_depth"],

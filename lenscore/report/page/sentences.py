@@ -73,7 +73,12 @@ def about_verdicts(shapes: Sequence[Finding]) -> str:
     """Return the sentence on the verdicts of one model, context set and lens (rows of the table ``shapes``)."""
     verdicts = listed([f"{_short_verdict(row)} with {documents(row['n_documents'])}" for row in shapes])
     name = f"{model_name(shapes[0])}{lens_name(shapes[0])}"
-    return f"{name}: against the gold document's position, refinement depth is {verdicts}."
+    return f"{name}: against the gold document's position, {_way(shapes[0])} is {verdicts}."
+
+
+def _way(shape: Finding) -> str:
+    """Return in words what a row of the table ``shapes`` measures, and of which tokens."""
+    return f"{MEASURE_NAMES[shape['measure']]} ({TOKENS[shape['tokens']]}, {POPULATIONS[shape['population']]})"
 
 
 def _short_verdict(shape: Finding) -> str:
@@ -100,15 +105,15 @@ def _with_size(words: str, verdict: str, size: str, bound: float) -> str:
 
 
 def about_shape(shape: Finding, settings: Finding) -> str:
-    """Return the sentences on one curve of refinement depth (a row of the table ``shapes``).
+    """Return the sentences on one curve (a row of the table ``shapes``).
 
     Args:
         shape: the row.
         settings: with ``confidence``.
     """
     extremes = (
-        f"{curve_name(shape)}: refinement depth, over the {shape['n_tokens']} answer tokens, of "
-        f"{questions(shape['n_questions'])}, that the last layer gets right, is least with the gold document at "
+        f"{curve_name(shape)}: {_way(shape)}, {shape['n_tokens']} observations of "
+        f"{questions(shape['n_questions'])}, is least with the gold document at "
         f"relative position {shape['lowest_position']:.2f} ({shape['lowest']:.2f} layers) and greatest at "
         f"{shape['highest_position']:.2f} ({shape['highest']:.2f})."
     )
@@ -225,6 +230,17 @@ def about_orders(row: Finding) -> str:
         f"({row['sd_position_low']:.2f} to {row['sd_position_high']:.2f}, a standard deviation over "
         f"{row['n_positions']} positions); drawing the distractors' order anew moves it by {row['sd_order']:.2f} "
         f"({row['sd_order_low']:.2f} to {row['sd_order_high']:.2f}, over {row['n_orders']} orders)."
+    )
+
+
+def about_ways(row: Finding) -> str:
+    """Return the sentence on all ways of asking together (any row of a contrast of ``specification_curve``)."""
+    what = {"middle_ends": "the middle positions less the ends", "slope": "the slope from first to last position"}
+    return (
+        f"{model_name(row)}, {documents(row['n_documents'])}: of {row['n_ways']} ways of asking, the median of "
+        f"{what[row['contrast']]} is {_signed(row['median'])} layers (joint permutation test over all of them, "
+        f"{_p(row['median_p'])}); {row['n_significant']} are beyond 1.96 standard errors in one direction "
+        f"({_p(row['n_significant_p'])})."
     )
 
 
