@@ -12,6 +12,7 @@ from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from benchmarks.shape.__main__ import FLAT, SHAPES, shaped
+from benchmarks.shape.placebo import BRIEF, Placebo, says_something
 from benchmarks.shape.rates import outcome, study_rates
 from benchmarks.shape.simulate import Design
 from lenscore.analysis.bootstrap import Bootstrap
@@ -222,3 +223,12 @@ def test_a_curve_that_levels_off_is_rarely_called_a_u() -> None:
     found = study_rates(simulated(replace(FLAT, effect=effect), 60), 1)
     assert found.verdicts["rising"] > 0.6
     assert found.supported < 0.15
+
+
+@pytest.mark.slow
+def test_a_lens_without_a_tie_to_any_cause_seldom_points_anywhere() -> None:
+    """The placebo of make validate-shape, smaller: 5% of 150 and three standard errors are 10.3%."""
+    for profile in (BRIEF["labels shuffled"], BRIEF["neighbours correlate by 0.8"]):
+        assert np.mean([says_something(Placebo(profile), seed) for seed in range(150)]) < 0.103
+    tied = Placebo(BRIEF["neighbours correlate by 0.5"], tie=0.95)
+    assert np.mean([says_something(tied, seed) for seed in range(30)]) > 0.9

@@ -1,7 +1,8 @@
 """Validation of the shape tests: how often each test and each verdict is right on simulated studies.
 
 Prints tables in Markdown, which are copied to docs/shape-tests.md. Seeded: the same numbers on every machine, up to
-rounding. The exit status is 1 if a rate on flat, exchangeable studies is outside its 95% band.
+rounding. The exit status is 1 if a rate on flat, exchangeable studies is outside its 95% band, or if a lens is said to
+point to blocks that matter in more placebos than such a band allows.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.shape.placebo import ALPHA, BRIEF, LONG, Placebo, Profile, says_something
 from benchmarks.shape.rates import Outcome, Rates, band, outcome, study_rates
 from benchmarks.shape.simulate import Design
 
@@ -46,6 +48,7 @@ def main() -> int:
     parser.add_argument("--otherwise", type=int, default=2000, help="of each other kind of flat study")
     parser.add_argument("--power", type=int, default=500, help="of each kind of study that is not flat")
     parser.add_argument("--processes", type=int, help="by default as many as there are cores")
+    parser.add_argument("--placebos", type=int, default=2000, help="studies whose lens has no tie to any cause")
     arguments = parser.parse_args()
     started = time.monotonic()
     with ProcessPoolExecutor(arguments.processes) as pool:
@@ -55,6 +58,12 @@ def main() -> int:
 
         valid = _flat_tables(run, arguments.flat, arguments.otherwise)
         _power_tables(run, arguments.power)
+
+        def share(placebo: Placebo) -> float:
+            said = pool.map(partial(says_something, placebo), range(arguments.placebos), chunksize=50)
+            return float(np.mean(list(said)))
+
+        valid &= _placebo_table(share, arguments.placebos)
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     return 0 if valid else 1
 
@@ -115,6 +124,30 @@ def _power_tables(run: Callable[[Design, int], list[Outcome]], simulations: int)
         for height in (0.5, 1.0, 2.0):
             effect = tuple(height * part for part in SHAPES[shape])
             _row(f"{shape}, {height}", study_rates(run(replace(FLAT, effect=effect, questions=300), simulations), 1))
+
+
+def _placebo_table(share: Callable[[Placebo], float], simulations: int) -> bool:
+    _, high = band(ALPHA, simulations)
+    print("\n### Where a lens points: placebos, and ties that are there\n")
+    print("How often any of a study's four sentences says that a lens points to, or away from, the blocks that matter.")
+    print(f"The upper end of the 95% band of {simulations:,} simulations around 5% is {high:.1%}.\n")
+    depths = (12, 30, 48)
+    print(f"| profiles | correlation of lens and cost | {' | '.join(f'{depth} blocks' for depth in depths)} |")
+    print(f"|---|--:|{'--:|' * len(depths)}")
+
+    def row(name: str, profile: Profile, tie: float) -> list[float]:
+        shares = [share(Placebo(profile, depth, tie)) for depth in depths]
+        print(f"| {name} | {tie:g} | {' | '.join(f'{found:.1%}' for found in shares)} |", flush=True)
+        return shares
+
+    # All rows are printed, whatever the first says.
+    brief = [found for name, profile in BRIEF.items() for found in row(name, profile, 0.0)]
+    for name, profile in LONG.items():
+        row(name, profile, 0.0)
+    ties = "neighbours correlate by 0.8"
+    for tie in (0.6, 0.9):
+        row(ties, BRIEF[ties], tie)
+    return max(brief) <= high
 
 
 def _mean_smallest(outcomes: Sequence[Outcome]) -> float:

@@ -12,6 +12,7 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
+from lenscore.analysis.ablation import STATED_CAUSE, STATED_OBSERVATIONS
 from lenscore.analysis.populations import headline_of
 from lenscore.report.charts.files import VEGA_LITE
 from lenscore.report.charts.grid import Colour, lens_grid
@@ -84,7 +85,9 @@ def render_page(
         verdicts=verdict_table(shapes),
         order_sentences=sentences_on(about_orders, _rows(tables, "order_variance")),
         layer_sentences=sentences_on(about_layers, findings["busiest_layers"]),
-        cause_sentences=sentences_on(about_cause, _causes_on_page(_rows(tables, "lens_against_cause"))),
+        cause_sentences=sentences_on(
+            lambda row: about_cause(row, findings["settings"]), _causes_on_page(_rows(tables, "lens_against_cause"))
+        ),
         coverage_sentences=about_coverage(coverage),
         charts={name: {**chart._asdict(), "pooled": _pooled(specs.get(name))} for name, chart in CHARTS.items()},
         chart_specs=script_json(within_budget(specs)),
@@ -120,9 +123,7 @@ def _rows(tables: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _causes_on_page(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [
-        row for row in rows if row["cause"] == "logprob_drop" and row["observation"] in ("mean_rise", "share_settled")
-    ]
+    return [row for row in rows if row["cause"] == STATED_CAUSE and row["observation"] in STATED_OBSERVATIONS]
 
 
 def _chart_specs(charts: Path) -> dict[str, dict[str, Any]]:
