@@ -51,16 +51,18 @@ def ring_p(observations: Float[np.ndarray, "pairs blocks"], causes: Float[np.nda
     largest = np.where(np.isnan(sizes), -1, sizes).max(axis=0)
 
     def share_from(others: Float[np.ndarray, "#pairs orders"]) -> Float[np.ndarray, " pairs"]:
-        share: Float[np.ndarray, " pairs"] = np.mean(others >= sizes[:, :1] - _ROUNDING, axis=1)
-        return np.where(known, share, np.nan)
+        share = np.mean(others >= sizes[:, :1] - _ROUNDING, axis=1)
+        return np.asarray(np.where(known, share, np.nan))
 
     return RingP(share_from(sizes), share_from(largest[np.newaxis]))
 
 
-def _sizes(observation: Float[np.ndarray, " blocks"], cause: Float[np.ndarray, " blocks"]) -> np.ndarray:
+def _sizes(
+    observation: Float[np.ndarray, " blocks"], cause: Float[np.ndarray, " blocks"]
+) -> Float[np.ndarray, " orders"]:
     """Return |τ| at each order of the ring."""
     orders = ring_orders(len(observation))
     signs = pair_signs(observation[orders])
     of_cause: Int8[np.ndarray, "orders pairs"] = np.broadcast_to(pair_signs(cause[np.newaxis]), signs.shape)
     unknown = np.full(len(orders), np.isnan(observation + cause).any())
-    return np.abs(tau_of_signs(signs, of_cause, unknown))
+    return np.asarray(np.abs(tau_of_signs(signs, of_cause, unknown)))

@@ -78,7 +78,11 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     with opened(database) as connection:
         tokens = connection.execute(_TOKENS).df()
         layers = with_rises(connection.execute("select * from context_layers order by all").df())
-        divergence = connection.execute("select * from lens_divergences order by all").df()
+        held_out = connection.execute("select * from lens_divergences order by all").df()
+        at_answers = connection.execute("select * from answer_divergences order by all").df()
+        overlap = connection.execute(
+            "select *, n_trained_on / n_places as share_trained_on from lens_overlap order by all"
+        ).df()
         ablations = connection.execute("select * from ablation_sums order by all").df()
         ablated = connection.execute("select distinct model, context_id from ablations").df()
         coverage = connection.execute(_COVERAGE).df()
@@ -94,7 +98,8 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "depth_by_group": depth_by_group(tokens, bootstrap),
         "flips": flips_by_layer(layers, bootstrap),
         "controls": controls(tokens, bootstrap),
-        "lens_divergence": lens_divergence(divergence),
+        "lens_divergence": lens_divergence(held_out, at_answers, bootstrap),
+        "lens_overlap": overlap,
         "order_variance": order_variance(tokens, bootstrap),
         "layers_reached": layers_reached(layers, bootstrap),
         "right_by_layer": right_by_layer(layers, bootstrap),

@@ -23,7 +23,7 @@ DATASET = f"{RESOURCES}/datasets/{{dataset}}/manifest.json"
 TABLES = (
     "refinement_curve", "accuracy_curve", "layers_reached", "right_by_layer", "essential_layers", "controls",
     "depth_by_group", "flips", "lens_divergence", "shapes", "order_variance", "block_effects", "lens_against_cause",
-    "coverage",
+    "lens_overlap", "coverage",
 )  # fmt: skip
 
 # By rule, what tells its jobs apart: it names their logs and benchmark files.

@@ -250,6 +250,7 @@ class StudyJobs:
                 answer_tokens=[shard.answer_tokens for shard in records],
                 fits=[shard.fits for shard in records],
                 divergences=[lens.divergence for lens in lenses],
+                lens_manifests=[lens.manifest for lens in lenses],
                 ablations=[shard.ablations for shard in ablations],
                 hashes=[
                     self._hashes_of_dataset,

@@ -11,6 +11,7 @@ TARGETS = {
     "own_token_refinement_depth": "own-token refinement depth",
 }
 SCOPES = {"all": "at every token", "answer": "at the answer alone"}
+MEASURED_ON = {"answers": "at the answers", "held_out": "on held-out documents"}
 ABLATED_BLOCK = {"skip": "the block is skipped", "mean": "the block adds its mean"}
 
 

@@ -22,6 +22,7 @@ from lenscore.report.names import curve_name, listed
 from lenscore.report.page.design import filter_choices, summary
 from lenscore.report.page.explorer import explorer_data
 from lenscore.report.page.inline_data import packed_spec, script_json, within_budget
+from lenscore.report.page.lens_sentences import about_lenses
 from lenscore.report.page.provenance import read_provenance
 from lenscore.report.page.sentences import (
     about_cause,
@@ -87,6 +88,9 @@ def render_page(
         layer_sentences=sentences_on(about_layers, findings["busiest_layers"]),
         cause_sentences=sentences_on(
             lambda row: about_cause(row, findings["settings"]), _causes_on_page(_rows(tables, "lens_against_cause"))
+        ),
+        divergence_sentences=about_lenses(
+            pd.read_parquet(tables / "lens_divergence.parquet"), _rows(tables, "lens_overlap")
         ),
         coverage_sentences=about_coverage(coverage),
         charts={name: {**chart._asdict(), "pooled": _pooled(specs.get(name))} for name, chart in CHARTS.items()},
