@@ -55,6 +55,7 @@ CHANGES: dict[str, Any] = {
     "tuned_lens.batch": 128,
     "tuned_lens.learning_rate": 0.01,
     "tuned_lens.seed": 1,
+    "tuned_lens.seeds": 2,
     "ablation.questions": 3,
     "ablation.documents": [4],
     "ablation.replacements": ["mean"],

@@ -181,9 +181,9 @@ def train_lens(
 
 def _fit(
     loaded: LoadedModel,
-    train: States,
-    validation: States,
-    held_out: States,
+    train: Float[Tensor, "layers tokens width"],
+    validation: Float[Tensor, "layers looked_at width"],
+    held_out: Float[Tensor, "layers measured width"],
     settings: TunedLensSpec,
     generator: torch.Generator,
 ) -> tuple[Translators, OneSeed]:
