@@ -12,6 +12,7 @@ from lenscore.analysis.means import question_sums, ratios_with_intervals
 from lenscore.analysis.pooling import ALL_CONTEXTS, PER_N_DOCUMENTS, PER_POSITION, POSITION, at_pooling_levels
 from lenscore.analysis.regions import region_order, with_regions
 from lenscore.analysis.ring import ring_p
+from lenscore.analysis.stated import STATED_CAUSE, STATED_OBSERVATIONS
 
 _GROUP = ["model", "context_set"]
 _ABLATION = ["scope", "replacement"]
@@ -25,9 +26,6 @@ _AGREEMENT = [
     *_GROUP, "lens", *_ABLATION, "observation", "cause", "tau", "low", "high", "tau_without_first", "p", "p_corrected",
     "n_blocks", "n_questions",
 ]  # fmt: skip
-
-# The comparisons that the page has a sentence on, which are therefore corrected together.
-STATED_CAUSE, STATED_OBSERVATIONS = "logprob_drop", ("mean_rise", "share_settled")
 
 
 def block_effects(ablations: pd.DataFrame, bootstrap: Bootstrap, regions: int) -> pd.DataFrame:

@@ -12,8 +12,8 @@ import vl_convert
 import yaml
 from markupsafe import Markup
 
-from lenscore.analysis.ablation import STATED_CAUSE, STATED_OBSERVATIONS
 from lenscore.analysis.populations import headline_of
+from lenscore.analysis.stated import STATED_CAUSE, STATED_OBSERVATIONS
 from lenscore.report.charts.files import VEGA_LITE
 from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.charts.theme import DARK
