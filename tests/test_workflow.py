@@ -61,8 +61,8 @@ def test_the_trained_lens_is_measured_and_named_in_the_page(finished: Checkout) 
     assert divergence["kl"].notna().all()
     overlap = pd.read_parquet(finished.folder / "results/tiny/tables/lens_overlap.parquet")
     assert overlap["lens"].tolist() == ["tuned"]
-    # 4 questions, at 2 places of 2 and of 3 documents.
-    assert overlap["n_places"].tolist() == [4 * 2 * (1 + 2)]
+    # 4 questions, at 2 places of 2 and of 4 documents.
+    assert overlap["n_places"].tolist() == [4 * 2 * (1 + 3)]
     page = (finished.folder / "results/tiny/report/index.html").read_text(encoding="utf-8")
     assert "through the logit and tuned lens" in page
 

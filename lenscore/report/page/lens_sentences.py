@@ -56,8 +56,15 @@ def about_seeds(model: str, lens: str, inner: pd.DataFrame) -> str:
 
 def about_overlap(row: Finding) -> str:
     """Return the sentence on how many of a context set's distractors the lens was trained on."""
-    start = f"{model_name(row)}: of {row['n_places']:,} places of distractors, "
-    if not row["n_trained_on"]:
-        return f"{start}none holds a passage that the {row['lens']} lens was trained on."
-    share = f"{row['n_trained_on']:,} ({row['share_trained_on']:.0%}) hold a passage"
-    return f"{start}{share} that the {row['lens']} lens was trained on."
+    start, lens = f"{model_name(row)}: of {row['n_places']:,} places of distractors, ", f"the {row['lens']} lens"
+    others = row["n_stopped_by"] + row["n_measured_on"]
+    if not row["n_trained_on"] + others:
+        return f"{start}none holds a passage that {lens} was trained, stopped or measured on."
+    return (
+        f"{start}{_share(row, row['n_trained_on'])} hold a passage that {lens} was trained on, and {_share(row, others)} "
+        "one that said when to stop its training or on which it was measured."
+    )
+
+
+def _share(row: Finding, count: int) -> str:
+    return f"{count:,} ({count / row['n_places']:.0%})"
