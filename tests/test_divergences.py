@@ -74,8 +74,8 @@ def test_the_sentences_say_what_the_rows_say() -> None:
     overlap = {"model": "m", "lens": "tuned", "context_set": "main", "n_places": 2000, "n_trained_on": 1700,
                "n_stopped_by": 60, "n_measured_on": 40}  # fmt: skip
     assert about_overlap(overlap) == (
-        "m: of 2,000 places of distractors, 1,700 (85%) hold a passage that the tuned lens was trained on, and 100 (5%) "
-        "one that said when to stop its training or on which it was measured."
+        "m: of 2,000 places of distractors, 1,700 (85%) hold a passage that the tuned lens was trained on, and "
+        "100 (5%) one that said when to stop its training or on which it was measured."
     )
     assert "none holds" in about_overlap({**overlap, "n_trained_on": 0, "n_stopped_by": 0, "n_measured_on": 0})
 

@@ -96,6 +96,7 @@ def test_defaults() -> None:
             "batch": 256,
             "learning_rate": 1e-3,
             "seed": 0,
+            "seeds": 1,
         },
         "ablation": {
             "questions": 0,

@@ -61,8 +61,8 @@ def about_overlap(row: Finding) -> str:
     if not row["n_trained_on"] + others:
         return f"{start}none holds a passage that {lens} was trained, stopped or measured on."
     return (
-        f"{start}{_share(row, row['n_trained_on'])} hold a passage that {lens} was trained on, and {_share(row, others)} "
-        "one that said when to stop its training or on which it was measured."
+        f"{start}{_share(row, row['n_trained_on'])} hold a passage that {lens} was trained on, and "
+        f"{_share(row, others)} one that said when to stop its training or on which it was measured."
     )
 
 
