@@ -44,12 +44,21 @@ class MadeStudy(SmallStudy):
         tokenizer.save(str(folder / "models/tiny/tokenizer.json"))
         divergence = folder / "divergence.parquet"
         rows = [
-            {"layer": layer, "logit_kl": 9.0 - 3 * layer, "lens_kl": 3.0 - layer, "best_step": layer, "n_tokens": 20}
+            {
+                "training": 0,
+                "layer": layer,
+                "logit_kl": 9.0 - 3 * layer,
+                "lens_kl": 3.0 - layer,
+                "best_step": layer,
+                "n_tokens": 20,
+            }
             for layer in range(L + 1)
         ]
         write_table(pa.Table.from_pylist(rows, schema=LENS_DIVERGENCES), divergence)
+        texts = folder / "tuned.json"
+        texts.write_text(json.dumps({"train": ["q0", "q1"], "validation": ["q2"], "held_out": ["q3"]}))
         self.models = [
-            ModelEntry(name, "float32", "exact", folder / "models/tiny", {"tuned": divergence})
+            ModelEntry(name, "float32", "exact", folder / "models/tiny", {"tuned": divergence}, {"tuned": texts})
             for name in ("tiny", "twin")
         ]
         self.questions = [

@@ -33,33 +33,56 @@ SAYS = {
 }
 
 
+SETTINGS = {"confidence": 0.95}
+
+
 @pytest.mark.parametrize(
-    ("tau", "low", "high", "says"),
+    ("tau", "low", "high", "without", "p", "says"),
     [
-        (0.7, 0.5, 0.8, "agrees"),
-        (0.31, 0.1, 0.45, "agrees in part"),
-        (0.31, 0.0, 0.45, "nothing"),
-        (-0.2, -0.4, 0.0, "nothing"),
-        (-0.4, -0.6, -0.1, "the other way"),
+        (0.7, 0.5, 0.8, 0.6, 0.03, "agrees"),
+        (0.7, 0.5, 0.8, 0.4, 0.03, "agrees in part"),
+        (0.31, 0.1, 0.45, 0.31, 0.03, "agrees in part"),
+        (0.31, 0.0, 0.45, 0.31, 0.05, "agrees in part"),
+        # However narrow the interval over questions is.
+        (0.7, 0.6, 0.8, 0.7, 0.051, "nothing"),
+        (-0.4, -0.6, -0.1, -0.4, 0.2, "nothing"),
+        (-0.4, -0.6, -0.1, -0.4, 0.03, "the other way"),
+        # Block 1 alone makes it.
+        (0.1, 0.05, 0.2, -0.4, 0.03, "the other way"),
     ],
 )
-def test_the_words_on_cause_follow_the_interval(tau: float, low: float, high: float, says: str) -> None:
-    sentence = about_cause({**ROW, "tau": tau, "low": low, "high": high})
+def test_the_words_on_cause_follow_p_over_blocks(
+    tau: float, low: float, high: float, without: float, p: float, says: str
+) -> None:
+    sentence = about_cause(
+        {**ROW, "tau": tau, "low": low, "high": high, "tau_without_first": without, "p_corrected": p}, SETTINGS
+    )
     assert sentence.startswith("m: over the 30 blocks and 50 questions, the order by how much")
     assert f"τ = {tau:+.2f}".replace("-", "−") in sentence
+    assert f"without block 1, τ = {without:+.2f} (corrected p = {p:.3f}".replace("-", "−") in sentence
     assert [words for words, text in SAYS.items() if sentence.endswith(text)] == [says]
 
 
 def test_the_words_name_lens_scope_and_replacement() -> None:
-    row = ROW | {"tau": 0.7, "low": 0.6, "high": 0.8, "lens": "tuned", "scope": "answer", "replacement": "mean"}
-    sentence = about_cause({**row, "observation": "share_settled", "context_set": "short"})
+    row = ROW | {
+        "tau": 0.7,
+        "low": 0.6,
+        "high": 0.8,
+        "tau_without_first": 0.7,
+        "p_corrected": 0.02,
+        "lens": "tuned",
+        "scope": "answer",
+        "replacement": "mean",
+    }
+    sentence = about_cause({**row, "observation": "share_settled", "context_set": "short"}, SETTINGS)
     assert "m, short: " in sentence
     assert "settle at their outputs in the tuned lens" in sentence
     assert "replacing a block's contribution by its mean at the answer alone costs in log-probability" in sentence
 
 
 def test_what_cannot_be_compared_is_said() -> None:
-    sentence = about_cause({**ROW, "tau": None, "low": None, "high": None})
+    unknown = dict.fromkeys(("tau", "low", "high", "tau_without_first", "p_corrected"))
+    sentence = about_cause({**ROW, **unknown}, SETTINGS)
     assert "cannot be compared" in sentence
 
 

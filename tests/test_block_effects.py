@@ -17,6 +17,7 @@ from lenscore.analysis.ablation import block_effects, lens_against_cause
 from lenscore.analysis.bootstrap import Bootstrap
 from lenscore.analysis.kendall import kendall_tau
 from lenscore.analysis.layers import with_causes
+from lenscore.analysis.ring import ring_orders, ring_p
 
 BOOTSTRAP = Bootstrap(resamples=300, confidence=0.95, seed=0)
 REGIONS = 2
@@ -274,3 +275,89 @@ def test_without_ablation_the_causes_are_unknown() -> None:
     table = with_causes(essential_rows(), block_effects(summed([]), BOOTSTRAP, REGIONS))
     assert len(table) == len(essential_rows())
     assert table[["accuracy_drop", "logprob_drop_low"]].isna().all(axis=None)
+
+
+def test_the_orders_of_a_ring_by_hand() -> None:
+    assert ring_orders(3).tolist() == [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 2, 1], [1, 0, 2]]
+
+
+def test_p_over_a_ring_by_hand() -> None:
+    """Profiles 1 2 3 5 4 and 1 2 3 4 5: τ = 0.8; of the ten orders, only the own and its mirror image agree so far."""
+    observation, cause = np.array([1.0, 2, 3, 5, 4]), np.array([1.0, 2, 3, 4, 5])
+    turns = [np.roll(side, -start) for side in (observation, observation[::-1]) for start in range(5)]
+    sizes = [abs(plain_tau(turn.tolist(), cause.tolist())) for turn in turns]
+    assert sizes[0] == pytest.approx(0.8)
+    assert sum(size >= 0.8 - 1e-9 for size in sizes) == 2
+    p = ring_p(observation[np.newaxis], cause[np.newaxis])
+    assert p.alone == pytest.approx([0.2])
+    assert p.corrected == pytest.approx([0.2])
+
+
+PROFILES = arrays.arrays(float, (2, 3, 7), elements=VALUES)
+
+
+@given(PROFILES)
+@settings(max_examples=30, deadline=None)
+def test_p_over_a_ring_is_that_of_plain_code(profiles: np.ndarray) -> None:
+    sizes = [
+        [
+            abs(plain_tau(np.roll(side, -start).tolist(), cause.tolist()))
+            for side in (observation, observation[::-1])
+            for start in range(7)
+        ]
+        for observation, cause in zip(*profiles, strict=True)
+    ]
+    largest = [max((size for size in at if not math.isnan(size)), default=-1) for at in zip(*sizes, strict=True)]
+    p = ring_p(*profiles)
+    for own, alone, corrected in zip(sizes, *p, strict=True):
+        if math.isnan(own[0]):
+            assert math.isnan(alone)
+            assert math.isnan(corrected)
+            continue
+        assert alone == pytest.approx(sum(size >= own[0] - 1e-9 for size in own) / 14)
+        assert corrected == pytest.approx(sum(size >= own[0] - 1e-9 for size in largest) / 14)
+        assert corrected >= alone
+
+
+def smooth(rng: np.random.Generator, n_blocks: int) -> np.ndarray:
+    """A profile each of whose values is 0.8 of the one before, plus noise."""
+    profile = [rng.normal()]
+    for _ in range(n_blocks - 1):
+        profile.append(0.8 * profile[-1] + 0.6 * rng.normal())
+    return np.array(profile)
+
+
+def test_smooth_profiles_without_a_tie_seldom_have_a_small_p_and_tied_ones_often() -> None:
+    rng = np.random.default_rng(0)
+    unrelated = [ring_p(*np.array([[smooth(rng, 29)], [smooth(rng, 29)]])).alone[0] for _ in range(300)]
+    # 5% of 300, and three standard errors.
+    assert np.mean(np.array(unrelated) <= 0.05) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+    bases = [smooth(rng, 29) for _ in range(50)]
+    tied = [ring_p(base[np.newaxis], (base + 0.3 * rng.normal(size=29))[np.newaxis]).alone[0] for base in bases]
+    assert np.mean(np.array(tied) <= 0.05) > 0.9
+
+
+def test_block_one_alone_makes_no_agreement() -> None:
+    """Block 1 rises and costs most by far; the others' orders are opposite."""
+    rises = [rise_row(q, b, 0, 1, 4 * (100.0 if b == 1 else b)) for q in "ab" for b in range(1, 5)]
+    drops = [drop_row(q, b, (True, 0.0), (True, -100.0 if b == 1 else b - 9.0)) for q in "ab" for b in range(1, 5)]
+    row = found(
+        lens_against_cause(pd.DataFrame(rises), summed(drops), BOOTSTRAP), observation="mean_rise", cause="logprob_drop"
+    )
+    assert row["tau"] == pytest.approx(0)  # three pairs with block 1 agree, three do not
+    assert row["tau_without_first"] == pytest.approx(-1)
+    # Of the six orders of three blocks, the own and its mirror image.
+    assert row["p"] == pytest.approx(1 / 3)
+
+
+def test_p_is_corrected_over_what_is_stated_and_over_models() -> None:
+    rises, drops = simulated(10, 20, 0.9)
+    one = lens_against_cause(rises, drops, BOOTSTRAP)
+    stated = one[(one["cause"] == "logprob_drop") & one["observation"].isin(["mean_rise", "share_settled"])]
+    assert one["p_corrected"].notna().sum() == len(stated) == 2
+    assert (stated["p_corrected"] >= stated["p"]).all()
+    both = [pd.concat([rows, rows.assign(model="other")]) for rows in (rises, drops)]
+    two = lens_against_cause(*both, BOOTSTRAP)
+    again = two[(two["model"] == "m")].reset_index(drop=True)
+    np.testing.assert_allclose(again["p"], one["p"])
+    np.testing.assert_allclose(again["p_corrected"], (2 * one["p_corrected"]).clip(upper=1))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
+from benchmarks.shape.placebo import BRIEF, Placebo, says_something
 from benchmarks.shape.rates import outcome, power_among, study_rates
 from benchmarks.shape.simulate import Design
 from benchmarks.shape.tables import FLAT, SHAPES, shaped
@@ -369,3 +370,12 @@ def test_an_effect_at_the_bound_is_rarely_called_more_or_less() -> None:
     found = study_rates(simulated(shaped("inverted U", BOUND, 200), 120), 1)
     assert found.sizes["beyond"] <= binom.ppf(0.999, 120, 0.025) / 120
     assert found.sizes["within"] + found.flat <= binom.ppf(0.999, 120, 0.05) / 120
+
+
+@pytest.mark.slow
+def test_a_lens_without_a_tie_to_any_cause_seldom_points_anywhere() -> None:
+    """The placebo of make validate-shape, smaller: 5% of 150 and three standard errors are 10.3%."""
+    for profile in (BRIEF["labels shuffled"], BRIEF["neighbours correlate by 0.8"]):
+        assert np.mean([says_something(Placebo(profile), seed) for seed in range(150)]) < 0.103
+    tied = Placebo(BRIEF["neighbours correlate by 0.5"], tie=0.95)
+    assert np.mean([says_something(tied, seed) for seed in range(30)]) > 0.9

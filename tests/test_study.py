@@ -98,6 +98,7 @@ def test_defaults() -> None:
             "batch": 256,
             "learning_rate": 1e-3,
             "seed": 0,
+            "seeds": 1,
         },
         "ablation": {
             "questions": 0,
@@ -115,6 +116,12 @@ def test_defaults() -> None:
             "smallest_effect": {"share": 0.0167, "layers": None},
             "first_token": "content",
             "jsd_threshold": 0.125,
+            "primary": {
+                "measure": "refinement_depth",
+                "tokens": "content",
+                "population": "every_position",
+                "lens": None,
+            },
             "regions": 3,
         },
         "report": {"title": None, "examples": 1},

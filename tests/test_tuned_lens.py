@@ -1,6 +1,7 @@
 """The tuned lens: translators that lower KL on texts never seen, kept apart from the study's questions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from lenscore.files import write_json
 from lenscore.lenses.divergences import LENS_DIVERGENCES
 from lenscore.lenses.files import TrainedLens, read_lens
 from lenscore.lenses.overlap import refuse_overlap
-from lenscore.lenses.texts import lens_texts
-from lenscore.lenses.training import _Fitter, divergences, least_squares
+from lenscore.lenses.texts import LensTexts, lens_texts
+from lenscore.lenses.training import _Fitter, divergences, least_squares, train_lens
 from lenscore.lenses.tuned import Translators, TunedLens, load
 from lenscore.models.loading import LoadedModel
 from lenscore.models.unembedding import Unembedding
 from lenscore.study.tuned_lens import TunedLensSpec
 from tests.tiny_models import tiny_model, token_ids
+from tests.tiny_tokenizers import of_characters
 
 SETTINGS = TunedLensSpec(steps=16, batch=64)
 
@@ -44,6 +46,42 @@ def test_texts_are_apart_and_stay_as_the_study_grows() -> None:
         refuse_overlap(texts.question_ids, [question.question_id for question in questions])
     with pytest.raises(ConfigError, match=r"has 26 gold documents that belong to one question alone; lower tuned_lens"):
         lens_texts(questions, 0, 20, 7)
+
+
+def test_texts_that_are_distractors_of_some_question_are_taken_last() -> None:
+    """Of 36 single passages, the last 18 of the order come first; every other of them is a distractor of question 0."""
+    plain = dataset(40)
+    shared = {"q0", "q1", "q2", "q3"}
+    single = [question.question_id for question in study_order(plain, 0) if question.question_id not in shared]
+    last = single[18:]
+    drawn = set(last[::2])
+    own = tuple(Document(f"q0/{name}", "t", question.gold.text)
+                for name in drawn for question in plain if question.question_id == name and question.gold)  # fmt: skip
+    questions = [replace(plain[0], distractors=own), *plain[1:]]
+    free = [name for name in last if name not in drawn]
+    few = lens_texts(questions, 0, 3, 2)
+    assert set(few.question_ids) == set(free[-5:])
+    # More than are free: all that are, and the last of the others.
+    many = lens_texts(questions, 0, len(free), 2)
+    assert set(many.question_ids) == {*free, *[name for name in last if name in drawn][-2:]}
+
+
+def test_other_seeds_are_measured_beside_the_lens_and_leave_it_as_it_is() -> None:
+    loaded = LoadedModel.of(tiny_model("llama"))
+    tokenizer = of_characters()
+    documents = [Document(f"d{i}", "t", "abc cab bca"[i % 5 :] + " bac" * (i % 3 + 1)) for i in range(30)]
+    texts = LensTexts(documents[:20], documents[20:25], documents[25:])
+    settings = TunedLensSpec(steps=8, batch=16, tokens_per_document=4)
+    alone = train_lens(loaded, tokenizer, texts, settings)
+    three = train_lens(loaded, tokenizer, texts, settings.model_copy(update={"seeds": 3}))
+    assert alone.others == ()
+    assert torch.equal(three.translators.weights, alone.translators.weights)
+    assert torch.equal(three.lens_kl, alone.lens_kl)
+    first, second = (other.lens_kl for other in three.others)
+    assert not torch.equal(first, alone.lens_kl)
+    assert not torch.equal(first, second)
+    # At L every lens is the model.
+    assert first[-1] == second[-1] == 0
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama", "gemma2"])

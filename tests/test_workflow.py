@@ -54,8 +54,15 @@ def test_every_lens_has_its_rows(finished: Checkout, table: str) -> None:
 
 def test_the_trained_lens_is_measured_and_named_in_the_page(finished: Checkout) -> None:
     divergence = pd.read_parquet(finished.folder / "results/tiny/tables/lens_divergence.parquet")
-    assert divergence["layer"].tolist() == [0, 1, 2]
-    assert divergence["tuned_kl"].notna().all()
+    parts = [(lens, where) for lens in sorted(LENSES) for where in ("answers", "held_out")]
+    assert [tuple(row) for row in divergence[["lens", "measured_on", "layer"]].to_numpy()] == [
+        (*part, layer) for part in parts for layer in (0, 1, 2)
+    ]
+    assert divergence["kl"].notna().all()
+    overlap = pd.read_parquet(finished.folder / "results/tiny/tables/lens_overlap.parquet")
+    assert overlap["lens"].tolist() == ["tuned"]
+    # 4 questions, at 2 places of 2 and of 4 documents.
+    assert overlap["n_places"].tolist() == [4 * 2 * (1 + 3)]
     page = (finished.folder / "results/tiny/report/index.html").read_text(encoding="utf-8")
     assert "through the logit and tuned lens" in page
 

@@ -26,9 +26,15 @@ def run(job: LoadJob, threads: int, memory_mb: float) -> None:
 
     files = job.inputs
     dataset = read_questions(read_table(files.questions, QUESTIONS).to_pylist())
-    divergences: dict[str, dict[str, Path]] = {model.name: {} for model in job.models}
-    for (model, lens), file in zip(job.divergences, files.divergences, strict=True):
-        divergences[model][lens] = file
+
+    def of_lenses(given: list[Path]) -> dict[str, dict[str, Path]]:
+        """Return the files that each model's trained lenses have, by model and lens."""
+        found: dict[str, dict[str, Path]] = {model.name: {} for model in job.models}
+        for (model, lens), file in zip(job.divergences, given, strict=True):
+            found[model][lens] = file
+        return found
+
+    divergences, manifests = of_lenses(files.divergences), of_lenses(files.lens_manifests)
     load_database(
         job.outputs.database,
         study={
@@ -41,7 +47,7 @@ def run(job: LoadJob, threads: int, memory_mb: float) -> None:
         questions=dataset,
         documents=documents_of(dataset),
         models=[
-            ModelEntry(model.name, model.dtype, model.matmul, folder, divergences[model.name])
+            ModelEntry(model.name, model.dtype, model.matmul, folder, divergences[model.name], manifests[model.name])
             for model, folder in zip(job.models, files.models, strict=True)
         ],
         lenses=job.lenses,

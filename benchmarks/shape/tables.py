@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.shape.coverage import METHODS, QUANTITIES, Intervals, coverage, true_values
+from benchmarks.shape.placebo import ALPHA, BRIEF, LONG, Placebo, Profile
 from benchmarks.shape.rates import SMALLEST_EFFECT, Outcome, Rates, band, power_among, study_rates
 from benchmarks.shape.simulate import Design
 
@@ -187,3 +188,28 @@ def _row(name: str, rates: Rates) -> None:
 
 def _line(name: str, count: int, shares: Sequence[float]) -> str:
     return f"| {name} | {count:,} | {' | '.join(f'{share:.1%}' for share in shares)} |"
+
+
+def placebos(share: Callable[[Placebo], float], simulations: int) -> bool:
+    """Print how often a lens is said to point to blocks; return whether that is rare enough in brief placebos."""
+    _, high = band(ALPHA, simulations)
+    print("\n### Where a lens points: placebos, and ties that are there\n")
+    print("How often any of a study's four sentences says that a lens points to, or away from, the blocks that matter.")
+    print(f"The upper end of the 95% band of {simulations:,} simulations around 5% is {high:.1%}.\n")
+    depths = (12, 30, 48)
+    print(f"| profiles | correlation of lens and cost | {' | '.join(f'{depth} blocks' for depth in depths)} |")
+    print(f"|---|--:|{'--:|' * len(depths)}")
+
+    def row(name: str, profile: Profile, tie: float) -> list[float]:
+        shares = [share(Placebo(profile, depth, tie)) for depth in depths]
+        print(f"| {name} | {tie:g} | {' | '.join(f'{found:.1%}' for found in shares)} |", flush=True)
+        return shares
+
+    # All rows are printed, whatever the first says.
+    brief = [found for name, profile in BRIEF.items() for found in row(name, profile, 0.0)]
+    for name, profile in LONG.items():
+        row(name, profile, 0.0)
+    ties = "neighbours correlate by 0.8"
+    for tie in (0.6, 0.9):
+        row(ties, BRIEF[ties], tie)
+    return max(brief) <= high

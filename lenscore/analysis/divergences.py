@@ -1,23 +1,54 @@
-"""How far each lens is from its model, layer by layer."""
+"""How far each lens is from its model, layer by layer: on documents outside the study, and at its answers."""
 
 import pandas as pd
 
+from lenscore.analysis.bootstrap import Bootstrap
+from lenscore.analysis.means import ratios_with_intervals
 
-def lens_divergence(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the divergences with a row a model × layer, and a column a lens.
+_COLUMNS = [
+    "model", "lens", "measured_on", "layer", "kl", "low", "high", "n_tokens", "n_questions", "best_step", "sd_seeds",
+    "n_seeds",
+]  # fmt: skip
+
+
+def lens_divergence(held_out: pd.DataFrame, answers: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Return KL(model ‖ lens) of every layer, where it is held out and where it matters.
 
     Args:
-        rows: of the database's ``lens_divergences``: a row a model × trained lens × layer.
+        held_out: the database's ``lens_divergences``: a row a model × trained lens × training × layer. Empty without a
+            trained lens.
+        answers: view ``answer_divergences``: sums a question × layer.
+        bootstrap: gives the intervals.
 
     Returns:
-        ``model``, ``layer``, ``logit_kl``; of each trained lens ``<lens>_kl`` (KL(model ‖ lens), nats) and
-        ``<lens>_best_step``; ``n_tokens``. All lenses of a model are measured on the same held-out tokens. Sorted by
-        model and layer.
+        One row a model × lens × ``measured_on`` × layer, with ``kl`` (mean over ``n_tokens`` tokens, nats).
+        ``measured_on`` is ``held_out``, tokens of documents outside the study, with ``best_step`` (of the training;
+        null in the logit lens and at L) and ``sd_seeds`` (standard deviation of kl over ``n_seeds`` trainings with
+        different seeds; null where there is one); or ``answers``, the answer tokens of all contexts with documents,
+        with an interval ``low`` to ``high`` over ``n_questions`` questions. All lenses of a model have the same
+        held-out tokens.
     """
-    keys = ["model", "layer"]
-    wide = rows[[*keys, "logit_kl", "n_tokens"]].drop_duplicates(keys)
-    for lens, of_lens in rows.groupby("lens", sort=True):
-        named = of_lens.rename(columns={"lens_kl": f"{lens}_kl", "best_step": f"{lens}_best_step"})
-        wide = wide.merge(named[[*keys, f"{lens}_kl", f"{lens}_best_step"]], on=keys, how="left")
-    ordered = wide.sort_values(keys, ignore_index=True)
-    return ordered[[*[name for name in ordered if name != "n_tokens"], "n_tokens"]]
+    tables = [table for table in (_held_out(held_out), _at_answers(answers, bootstrap)) if not table.empty]
+    if not tables:
+        return pd.DataFrame(columns=_COLUMNS)
+    table = pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS)
+    counts = ["n_tokens", "n_questions", "best_step", "n_seeds"]
+    ordered = table.sort_values(["model", "lens", "measured_on", "layer"], ignore_index=True)
+    return ordered.astype({name: "Int64" for name in counts} | {name: float for name in ("low", "high", "sd_seeds")})
+
+
+def _held_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the study's lenses, the first training of each, and of the logit lens beside them."""
+    keys = ["model", "lens", "layer"]
+    first = rows[rows["training"] == 0].rename(columns={"lens_kl": "kl"})
+    # The standard deviation of one value is NaN.
+    spread = rows.groupby(keys, as_index=False).agg(sd_seeds=("lens_kl", "std"), n_seeds=("lens_kl", "size"))
+    trained = first.merge(spread, on=keys)
+    logit = first.drop_duplicates(["model", "layer"]).assign(lens="logit", kl=lambda one: one["logit_kl"])
+    logit = logit.drop(columns="best_step")
+    return pd.concat([trained, logit], ignore_index=True).assign(measured_on="held_out")
+
+
+def _at_answers(answers: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
+    table = ratios_with_intervals(answers, "sum_kl", "n_tokens", ["model", "lens"], ["layer"], bootstrap)
+    return table.rename(columns={"ratio": "kl"}).assign(measured_on="answers")

@@ -70,7 +70,11 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
     with opened(database) as connection:
         tokens = answer_tokens(connection, settings.jsd_threshold, settings.first_token)
         layers = with_rises(connection.execute("select * from context_layers order by all").df())
-        divergence = connection.execute("select * from lens_divergences order by all").df()
+        held_out = connection.execute("select * from lens_divergences order by all").df()
+        at_answers = connection.execute("select * from answer_divergences order by all").df()
+        overlap = connection.execute(
+            "select *, n_trained_on / n_places as share_trained_on from lens_overlap order by all"
+        ).df()
         frequent = connection.execute("select * from frequent_top1 order by all").df()
         ablations = connection.execute("select * from ablation_sums order by all").df()
         ablated = connection.execute("select distinct model, context_id from ablations").df()
@@ -86,7 +90,8 @@ def study_tables(database: Path, settings: AnalysisSpec) -> tuple[dict[str, pd.D
         "depth_by_group": depth_by_group(tokens, bootstrap),
         "flips": flips_by_layer(layers, bootstrap),
         "controls": controls(tokens, settings.confidence),
-        "lens_divergence": lens_divergence(divergence),
+        "lens_divergence": lens_divergence(held_out, at_answers, bootstrap),
+        "lens_overlap": overlap,
         "depth_decomposition": depth_decomposition(tokens, bootstrap),
         "order_variance": order_variance(tokens, bootstrap),
         "layers_reached": layers_reached(layers, bootstrap),

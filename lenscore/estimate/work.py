@@ -111,7 +111,9 @@ def training_work(text_tokens: float, n_layers: int, spec: TunedLensSpec, steps_
     half = spec.held_out // 2
     looks = 1 + -(-spec.steps // steps_between_looks)
     looked_at = spec.tokens_per_document * (looks * half + 2 * (spec.held_out - half))
-    return Work(text_tokens * n_layers, float(n_layers) * (spec.steps * spec.batch * _ROWS_OF_A_STEP + looked_at))
+    rows = n_layers * (spec.steps * spec.batch * _ROWS_OF_A_STEP + looked_at)
+    # Trainings with further seeds read the held-out documents once only; that little is counted for each.
+    return Work(spec.seeds * text_tokens * n_layers, float(spec.seeds * rows))
 
 
 def _read(counts: Counts, shares: bool) -> float:

@@ -2,9 +2,10 @@
 
 import pyarrow as pa
 
-# results/<study>/lenses/<model>/<lens>-divergence.parquet: one row a layer, 0 to L.
+# results/<study>/lenses/<model>/<lens>-divergence.parquet: one row a training × layer, 0 to L.
 LENS_DIVERGENCES = pa.schema(
     [
+        ("training", pa.int32()),  # 0: that of the study's lens; 1, 2, …: with other seeds, measured on the same tokens
         ("layer", pa.int32()),
         ("logit_kl", pa.float32()),  # KL(model ‖ logit lens) on the held-out tokens, nats
         ("lens_kl", pa.float32()),  # KL(model ‖ this lens) on the same

@@ -29,9 +29,14 @@ class LensTexts:
 
 
 def lens_texts(dataset: Sequence[Question], seed: int, n_train: int, n_held_out: int) -> LensTexts:
-    """Choose the last questions of the study's order, so that a study of more questions is trained on the same texts.
+    """Choose among the last questions of the study's order, so that a study of more questions has the same texts.
 
-    A passage that is the gold document of several questions is left out: one of them may be the study's.
+    A passage that is the gold document of several questions is left out: one of them may be the study's. In the last
+    half of the order (or in as many as are needed, where these are more), passages that are among no question's own
+    distractors are taken first: with ``distractors: dataset`` they stand in no other question's context, whatever a
+    study asks. The dataset decides this, and no context: a study that is given another context set has the same lens.
+    Where distractors are drawn from the gold documents, any text may be drawn; view ``lens_overlap`` counts those that
+    were.
 
     Args:
         dataset: all questions.
@@ -45,12 +50,17 @@ def lens_texts(dataset: Sequence[Question], seed: int, n_train: int, n_held_out:
     golds = [question.gold for question in reversed(study_order(dataset, seed)) if question.gold is not None]
     n_uses = Counter(gold.text for gold in golds)
     single = [gold for gold in golds if n_uses[gold.text] == 1]
-    if len(single) < n_train + n_held_out:
+    wanted = n_train + n_held_out
+    if len(single) < wanted:
         raise ConfigError(
             f"tuned_lens: {n_train} questions to train on and {n_held_out} held_out are asked for, but the dataset has "
             f"{len(single)} gold documents that belong to one question alone; lower tuned_lens.questions or "
             "tuned_lens.held_out"
         )
+    distractors = {document.text for question in dataset for document in question.distractors}
+    last = single[: max(wanted, len(single) // 2)]
+    # The sort is stable: within either kind, the last of the order come first.
+    chosen = sorted(last, key=lambda gold: gold.text in distractors)
     n_validation = n_held_out // 2
-    held_out, rest = single[: n_held_out - n_validation], single[n_held_out - n_validation :]
+    held_out, rest = chosen[: n_held_out - n_validation], chosen[n_held_out - n_validation :]
     return LensTexts(rest[n_validation : n_validation + n_train], rest[:n_validation], held_out)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
@@ -62,6 +63,7 @@ class LensTraining:
         lens_kl: KL(model ‖ tuned lens), the same.
         steps: the step at which each layer's translator was best on the validation tokens; 0: least squares.
         n_tokens: how many tokens were trained on, validated on, held out.
+        others: trainings with other seeds, where the settings ask for some.
     """
 
     translators: Translators
@@ -69,6 +71,19 @@ class LensTraining:
     lens_kl: Float[Tensor, " layers"]
     steps: list[int]
     n_tokens: tuple[int, int, int]
+    others: "tuple[OneSeed, ...]" = ()
+
+
+class OneSeed(NamedTuple):
+    """What comes of a training with one seed, measured on held-out tokens that all seeds share.
+
+    Attributes:
+        lens_kl: as in :class:`LensTraining`.
+        steps: as in :class:`LensTraining`.
+    """
+
+    lens_kl: Float[Tensor, " layers"]
+    steps: list[int]
 
 
 def train(
@@ -94,16 +109,19 @@ def train(
     tokenizer = load_tokenizer(model_folder)
     training = train_lens(loaded, tokenizer, texts, settings)
     n_layers, n_held_out = training.translators.n_layers, training.n_tokens[2]
-    table = pa.Table.from_pydict(
+    trainings = [OneSeed(training.lens_kl, training.steps), *training.others]
+    columns = [
         {
+            "training": [number] * (n_layers + 1),
             "layer": list(range(n_layers + 1)),
             "logit_kl": training.logit_kl.tolist(),
-            "lens_kl": training.lens_kl.tolist(),
-            "best_step": [*training.steps, None],
+            "lens_kl": made.lens_kl.tolist(),
+            "best_step": [*made.steps, None],
             "n_tokens": [n_held_out] * (n_layers + 1),
-        },
-        schema=LENS_DIVERGENCES,
-    )
+        }
+        for number, made in enumerate(trainings)
+    ]
+    table = pa.concat_tables(pa.Table.from_pydict(of_one, schema=LENS_DIVERGENCES) for of_one in columns)
     facts = {
         "model": json.loads((model_folder / "manifest.json").read_text(encoding="utf-8")),
         "settings": settings.model_dump(mode="json"),
@@ -128,14 +146,13 @@ def train_lens(
         loaded: the model, in the precision and on the device in which it is to be studied; its weights do not change.
         tokenizer: the model's.
         texts: what to train on, to stop by, and to measure on.
-        settings: steps, batch, learning rate, tokens a document, seed.
+        settings: steps, batch, learning rate, tokens a document, seed, and how many seeds.
 
     Raises:
         ContextError: the texts have no tokens.
         NotFiniteError: states, or what the lens makes of them, have NaN or infinity.
     """
     loaded.model.requires_grad_(False)
-    unembedding = loaded.unembedding
     generator = torch.Generator().manual_seed(settings.seed)
     parts = [
         _states(loaded, tokenizer, part, settings, generator)
@@ -143,18 +160,44 @@ def train_lens(
     ]
     train, validation, held_out = parts
     _log.info("%d tokens to train on, %d to stop by, %d held out", *(part.shape[1] for part in parts))
-    fitter = _Fitter(unembedding, train, validation, settings)
     with spent_on("lens", loaded.device):
-        translators = fitter.fit(generator)
-        logit_kl = divergences(unembedding, None, held_out)
-        lens_kl = divergences(unembedding, translators, held_out)
-    for kl in (logit_kl, lens_kl):
-        if held_out.shape[1] and (at := first_not_finite(kl)) is not None:
-            raise not_finite(loaded.name, loaded.dtype, f"in a lens's distribution at layer {at[0]}")
+        logit_kl = _held_out_kl(loaded, None, held_out)
+        translators, made = _fit(loaded, train, validation, held_out, settings, generator)
+    others = []
+    for number in range(1, settings.seeds):
+        # Tokens and batches are drawn anew; the held-out tokens stay, so that all are measured on the same.
+        other = torch.Generator().manual_seed(settings.seed + number)
+        train, validation = (
+            _states(loaded, tokenizer, part, settings, other) for part in (texts.train, texts.validation)
+        )
+        with spent_on("lens", loaded.device):
+            others.append(_fit(loaded, train, validation, held_out, settings, other)[1])
     n_train, n_validation, n_held_out = (part.shape[1] for part in parts)
+    n_tokens = (n_train, n_validation, n_held_out)
     return LensTraining(
-        translators.to(torch.device("cpu")), logit_kl, lens_kl, fitter.best_steps, (n_train, n_validation, n_held_out)
+        translators.to(torch.device("cpu")), logit_kl, made.lens_kl, made.steps, n_tokens, tuple(others)
     )
+
+
+def _fit(
+    loaded: LoadedModel,
+    train: Float[Tensor, "layers tokens width"],
+    validation: Float[Tensor, "layers looked_at width"],
+    held_out: Float[Tensor, "layers measured width"],
+    settings: TunedLensSpec,
+    generator: torch.Generator,
+) -> tuple[Translators, OneSeed]:
+    """Return translators that are fitted with one seed, and what is found of them."""
+    fitter = _Fitter(loaded.unembedding, train, validation, settings)
+    translators = fitter.fit(generator)
+    return translators, OneSeed(_held_out_kl(loaded, translators, held_out), fitter.best_steps)
+
+
+def _held_out_kl(loaded: LoadedModel, translators: Translators | None, held_out: States) -> Float[Tensor, " layers"]:
+    kl = divergences(loaded.unembedding, translators, held_out)
+    if held_out.shape[1] and (at := first_not_finite(kl)) is not None:
+        raise not_finite(loaded.name, loaded.dtype, f"in a lens's distribution at layer {at[0]}")
+    return kl
 
 
 def _states(

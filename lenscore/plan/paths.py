@@ -23,7 +23,8 @@ DATASET = f"{RESOURCES}/datasets/{{dataset}}/manifest.json"
 TABLES = (
     "refinement_curve", "accuracy_curve", "layers_reached", "right_by_layer", "essential_layers", "controls",
     "depth_by_group", "flips", "lens_divergence", "shapes", "order_variance", "block_effects", "lens_against_cause",
-    "token_classes", "coverage", "depth_decomposition", "specification_curve", "entropy_by_layer", "frequent_top1",
+    "lens_overlap", "token_classes", "coverage", "depth_decomposition", "specification_curve", "entropy_by_layer",
+    "frequent_top1",
 )  # fmt: skip
 
 # By rule, what tells its jobs apart: it names their logs and benchmark files.

@@ -247,6 +247,7 @@ class StudyJobs:
                 answer_tokens=[shard.answer_tokens for shard in records],
                 fits=[shard.fits for shard in records],
                 divergences=[lens.divergence for lens in lenses],
+                lens_manifests=[lens.manifest for lens in lenses],
                 ablations=[shard.ablations for shard in ablations],
                 hashes=[
                     self._hashes_of_dataset,
@@ -273,7 +274,7 @@ class StudyJobs:
         return AnalyseJob(
             inputs=AnalyseInputs(database=self._database.database, hashes=[self._database.hashes]),
             outputs=self._outputs("analyse", AnalyseOutputs),
-            settings=self.study.analysis,
+            settings=self.study.statistics,
         )
 
     def choose_examples(self, wildcards: Wildcards) -> ExamplesJob:

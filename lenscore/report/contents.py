@@ -137,9 +137,10 @@ CHARTS: dict[str, ChartEntry] = {
     "lens_divergence": ChartEntry(
         "lens_divergence",
         "How far the lens is from the model",
-        "KL divergence of the lens's distribution from the model's final one, layer by layer, on held-out documents of "
-        "questions outside the study. The tuned lens applies a trained affine map to a layer first; at the last "
-        "layer both lenses are the model.",
+        "KL divergence of the lens's distribution from the model's final one, layer by layer: at the study's answer "
+        "tokens, in contexts with documents, with bootstrap intervals over questions; and, where a lens is trained, on "
+        "held-out documents of questions outside the study. The tuned lens applies a trained affine map to a layer "
+        "first; at the last layer both lenses are the model.",
     ),
 }
 

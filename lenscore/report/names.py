@@ -30,6 +30,7 @@ ABLATED_BLOCK = {
     "mean": "the block adds its mean",
     "resample": "the block adds what it adds without the gold document",
 }
+MEASURED_ON = {"answers": "at the answers", "held_out": "on held-out documents"}
 
 
 def curve_name(row: Mapping[str, Any]) -> str:

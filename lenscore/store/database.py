@@ -17,9 +17,9 @@ from lenscore.databases import WRITE_AHEAD_LOG
 from lenscore.errors import StoreError, shown_name
 from lenscore.extraction.tables import ANSWER_TOKENS, FITS, LAYER_RECORDS
 from lenscore.files import written_whole
-from lenscore.lenses.divergences import LENS_DIVERGENCES
 from lenscore.records import MOST_BLOCKS, identity_mismatch, made_from, read_schema, read_table, shard_facts
 from lenscore.store.ablations import AblationShard, check_ablation_shards, check_ablations, insert_ablations
+from lenscore.store.lenses import insert_divergences, insert_lens_texts
 from lenscore.store.rows import insert_rows
 from lenscore.store.texts import insert_documents, insert_token_counts, insert_vocabulary, set_token_classes
 
@@ -62,6 +62,7 @@ class ModelEntry:
         matmul: how its matrices were multiplied.
         folder: its files and manifest.
         divergences: by trained lens, the file of its divergences.
+        lens_manifests: by trained lens, its manifest, which names its texts.
     """
 
     model: str
@@ -69,6 +70,7 @@ class ModelEntry:
     matmul: str
     folder: Path
     divergences: Mapping[str, Path] = field(default_factory=dict)
+    lens_manifests: Mapping[str, Path] = field(default_factory=dict)
 
 
 def load_database(
@@ -123,8 +125,11 @@ def load_database(
         connection.execute((_HERE / "schema.sql").read_text(encoding="utf-8"))
         connection.executemany("insert into study values (?, ?)", [(k, json.dumps(v)) for k, v in study.items()])
         _insert_models(connection, models, record_shards)
-        _insert_divergences(connection, models)
-        _insert_questions(connection, questions, context_shards)
+        dataset = list(questions)
+        for model in models:
+            insert_divergences(connection, model.model, model.divergences)
+            insert_lens_texts(connection, model.model, model.lens_manifests, dataset)
+        _insert_questions(connection, dataset, context_shards)
         for contexts in context_shards:
             _insert_contexts(connection, contexts)
         for records in record_shards:
@@ -188,16 +193,6 @@ def _insert_models(
             "insert into models values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [model.model, *row, model.dtype, model.matmul, manifest["source"], json.dumps(manifest)],
         )
-
-
-def _insert_divergences(connection: duckdb.DuckDBPyConnection, models: Sequence[ModelEntry]) -> None:
-    for model in models:
-        for lens, file in model.divergences.items():
-            connection.register("new_divergences", read_table(file, LENS_DIVERGENCES))
-            connection.execute(
-                "insert into lens_divergences by name select $model as model, $lens as lens, * from new_divergences",
-                {"model": model.model, "lens": lens},
-            )
 
 
 def _insert_questions(

@@ -21,12 +21,22 @@ create table models (
 create table lens_divergences (      -- how far each trained lens is from the model, on documents outside the study
     model varchar not null references models,
     lens varchar not null,
+    training integer not null,       -- 0: the study's lens; 1, 2, …: the same with other seeds
     layer integer not null,
     logit_kl float not null,         -- KL(model ‖ logit lens), nats, mean over n_tokens held-out tokens
     lens_kl float not null,          -- KL(model ‖ this lens) on the same
     best_step integer,               -- of the training, at which it was best; 0: its start; null at L
     n_tokens integer not null,
-    primary key (model, lens, layer)
+    primary key (model, lens, training, layer)
+);
+
+create table lens_texts (            -- the documents of each trained lens: gold documents of questions outside the study
+    model varchar not null references models,
+    lens varchar not null,
+    part varchar not null check (part in ('train', 'validation', 'held_out')),
+    document_id varchar not null,    -- its question's id
+    document_text varchar not null,
+    primary key (model, lens, document_id)
 );
 
 create table questions (

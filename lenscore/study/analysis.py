@@ -47,7 +47,7 @@ class PrimaryAnalysis(Section):
     population: Population = Field(
         default="every_position", description="Which of these, by what the model gets right."
     )
-    lens: LensName = Field(default="logit", description="Through which lens; one of the study's.")
+    lens: LensName | None = Field(default=None, description="Through which of the study's lenses; else its first.")
 
     @model_validator(mode="after")
     def _possible(self) -> "PrimaryAnalysis":

@@ -66,9 +66,10 @@ class Study(Section):
             raise impossible(
                 "ablation.questions", f"{self.ablation.questions} are asked for, but the study has {self.questions}"
             )
-        if self.analysis.primary.lens not in self.lenses:
+        if self.analysis.primary.lens not in (None, *self.lenses):
             raise impossible(
-                "analysis.primary.lens", f"{self.analysis.primary.lens} is none of the study's lenses: {self.lenses}"
+                "analysis.primary.lens",
+                f"{self.analysis.primary.lens} is not one of the study's lenses, {', '.join(self.lenses)}",
             )
         found = sorted({n for contexts in self.context_sets.values() for n in contexts.documents})
         if missing := [n for n in self.ablation.documents or [] if n not in found]:
@@ -83,6 +84,14 @@ class Study(Section):
                         "from those contexts",
                     )
         return self
+
+    @property
+    def statistics(self) -> AnalysisSpec:
+        """The settings of the statistics, in which the primary analysis names its lens."""
+        primary = self.analysis.primary
+        return self.analysis.model_copy(
+            update={"primary": primary.model_copy(update={"lens": primary.lens or self.lenses[0]})}
+        )
 
     def run_settings(self, model: str, context_set: str) -> RunSettings:
         """Return how a model runs over the contexts of a set."""

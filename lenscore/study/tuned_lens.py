@@ -35,3 +35,10 @@ class TunedLensSpec(Section):
         description="Of Adam at the first step; falls to 0 at the last.",
     )
     seed: Seed = Field(default=0, description="Seed of the choice of tokens and batches.")
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=20,
+        description="Times the lens is trained, with the seed and those after it, to see how far its KL depends on the "
+        "seed; the study's lens is the first.",
+    )

@@ -22,6 +22,7 @@ class LoadInputs(Inputs):
     answer_tokens: list[Path]
     fits: list[Path]
     divergences: list[Path]
+    lens_manifests: list[Path]
     ablations: list[Path]
 
 
@@ -49,7 +50,7 @@ class LoadJob(Job):
         config: the whole config but for the settings of statistics and report, which the database does not depend on.
         models: in the order of their folders.
         lenses: names of the study's lenses.
-        divergences: (model, lens) of each file of divergences.
+        divergences: (model, lens) of each file of divergences, and of each manifest.
         context_shards: (context set, shard) of each file of contexts.
         record_shards: (model, context set, shard) of each file of records.
         ablation_shards: (model, context set, shard) of each file of ablations.

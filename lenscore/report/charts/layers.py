@@ -24,7 +24,7 @@ from lenscore.report.charts.parts import (
     with_filters,
 )
 from lenscore.report.charts.theme import QUIET, REFERENCE
-from lenscore.report.names import ABLATED_BLOCK, SCOPES
+from lenscore.report.names import ABLATED_BLOCK, MEASURED_ON, SCOPES
 
 _WIDTH = 800
 _NONE_RIGHT = "No answer token is right at the last layer."
@@ -234,33 +234,49 @@ def flips(table: pd.DataFrame) -> ChartType:
 
 
 def lens_divergence(table: pd.DataFrame) -> ChartType:
-    """Return KL(model ‖ lens) of each layer, for the logit lens and every trained one.
+    """Return KL(model ‖ lens) of each layer, for every lens, on held-out documents and at the study's answers.
 
     Args:
         table: of :func:`lenscore.analysis.divergences.lens_divergence`.
     """
     if table.empty:
-        return empty_chart("The study has no trained lens.")
-    names = {column: f"{column.removesuffix('_kl')} lens" for column in table if column.endswith("_kl")}
-    long = table.melt(id_vars=["model", "layer", "n_tokens"], value_vars=list(names), var_name="lens", value_name="kl")
+        return empty_chart("No context has documents.")
+    # Not named lens: that is what the page filters by, and the lenses are to be seen beside one another.
+    named = table.assign(
+        read_by=table["lens"] + " lens", curve=table["model"], where=table["measured_on"].map(MEASURED_ON)
+    )
     long = chart_data(
-        long.assign(read_by=long["lens"].map(names), curve=long["model"]),
-        "model", "curve", "read_by", "layer", "kl", "n_tokens",
+        named, "model", "curve", "read_by", "where", "layer", "kl", "low", "high", "n_tokens", "sd_seeds"
     )  # fmt: skip
+    colour = alt.Color("read_by:N", title=None, sort=sorted(set(named["read_by"])), legend=alt.Legend(orient="top"))
+    x = alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1))
+    # Not linear: under the logit lens the divergence of layer 0 dwarfs all others.
+    title, scale = "KL from the model (nats)", alt.Scale(type="symlog")
     lines = (
         alt.Chart()
         .mark_line(point=True)
         .encode(
-            x=alt.X("layer:Q", title="layer", axis=alt.Axis(tickMinStep=1)),
-            # Not linear: under the logit lens the divergence of layer 0 dwarfs all others.
-            y=alt.Y("kl:Q", title="KL from the model (nats)", scale=alt.Scale(type="symlog")),
-            color=alt.Color("read_by:N", title=None, sort=list(names.values()), legend=alt.Legend(orient="top")),
-            tooltip=["model:N", alt.Tooltip("read_by:N", title="lens"), "layer:Q",
-                     alt.Tooltip("kl:Q", format=".3f"), alt.Tooltip("n_tokens:Q", title="tokens")],
+            x=x,
+            y=alt.Y("kl:Q", title=title, scale=scale),
+            color=colour,
+            strokeDash=alt.StrokeDash("where:N", title=None, sort=list(MEASURED_ON.values()),
+                                      legend=alt.Legend(orient="top")),
+            tooltip=["model:N", alt.Tooltip("read_by:N", title="lens"), alt.Tooltip("where:N", title="measured"),
+                     "layer:Q", alt.Tooltip("kl:Q", format=".3f"),
+                     alt.Tooltip("low:Q", title="interval from", format=".3f"),
+                     alt.Tooltip("high:Q", title="to", format=".3f"),
+                     alt.Tooltip("sd_seeds:Q", title="standard deviation over seeds", format=".3f"),
+                     alt.Tooltip("n_tokens:Q", title="tokens")],
         )
-        .properties(width=_WIDTH, height=180)
     )  # fmt: skip
-    return with_filters(panel_per_curve(lines, long, columns=1))
+    bands = (
+        alt.Chart()
+        .transform_filter("isValid(datum.low)")
+        .mark_area(opacity=0.2)
+        .encode(x=x, y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q", color=colour)
+    )
+    panel = alt.layer(bands, lines).properties(width=_WIDTH, height=200)
+    return with_filters(panel_per_curve(panel, long, columns=1))
 
 
 def essential_layers(table: pd.DataFrame) -> ChartType:

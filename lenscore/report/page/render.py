@@ -13,6 +13,7 @@ import yaml
 from markupsafe import Markup
 
 from lenscore.analysis.measures import TARGETS
+from lenscore.analysis.stated import STATED_CAUSE, STATED_OBSERVATIONS
 from lenscore.report.charts.files import VEGA_LITE
 from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.charts.theme import DARK
@@ -22,6 +23,7 @@ from lenscore.report.page.accuracy_sentences import accuracy_sentences, white_sp
 from lenscore.report.page.design import filter_choices, summary
 from lenscore.report.page.explorer import explorer_data
 from lenscore.report.page.inline_data import packed_spec, script_json, within_budget
+from lenscore.report.page.lens_sentences import about_lenses
 from lenscore.report.page.provenance import read_provenance
 from lenscore.report.page.sentences import (
     ORDER_MEASURES,
@@ -103,7 +105,12 @@ def render_page(
             about_orders, [row for row in _rows(tables, "order_variance") if row["measure"] in ORDER_MEASURES]
         ),
         layer_sentences=sentences_on(about_layers, findings["busiest_layers"]),
-        cause_sentences=sentences_on(about_cause, _causes_on_page(_rows(tables, "lens_against_cause"))),
+        cause_sentences=sentences_on(
+            lambda row: about_cause(row, findings["settings"]), _causes_on_page(_rows(tables, "lens_against_cause"))
+        ),
+        divergence_sentences=about_lenses(
+            pd.read_parquet(tables / "lens_divergence.parquet"), _rows(tables, "lens_overlap")
+        ),
         coverage_sentences=about_coverage(coverage)
         + white_space_sentences(_rows(tables, "token_classes"), findings["settings"]),
         charts={name: {**chart._asdict(), "pooled": _pooled(specs.get(name))} for name, chart in CHARTS.items()},
@@ -140,9 +147,7 @@ def _rows(tables: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _causes_on_page(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [
-        row for row in rows if row["cause"] == "logprob_drop" and row["observation"] in ("mean_rise", "share_settled")
-    ]
+    return [row for row in rows if row["cause"] == STATED_CAUSE and row["observation"] in STATED_OBSERVATIONS]
 
 
 def _chart_specs(charts: Path) -> dict[str, dict[str, Any]]:

@@ -260,7 +260,7 @@ def about_layers(finding: Finding) -> str:
     return f"{model_name(finding)}{lens_name(finding)}: {what} {layers}, of {last}."
 
 
-def about_cause(row: Finding) -> str:
+def about_cause(row: Finding, settings: Finding) -> str:
     """Return the sentence on whether a lens points to the blocks that matter (a row of ``lens_against_cause``)."""
     observation = {
         "mean_rise": "how much the target's log-probability rises at their outputs",
@@ -278,21 +278,28 @@ def about_cause(row: Finding) -> str:
         f"{model_name(row)}: over the {row['n_blocks']} blocks and {questions(row['n_questions'])}, the order by "
         f"{observation} in the {row['lens']} lens"
     )
-    if any(row[key] is None for key in ("tau", "low", "high")):
+    if any(row[key] is None for key in ("tau", "low", "high", "tau_without_first", "p_corrected")):
         return f"{start} cannot be compared with the order by what {change} {where} costs in {cost}: one has only ties."
-    tau = f"τ = {_signed(row['tau'])} ({_signed(row['low'])} to {_signed(row['high'])})"
-    if row["low"] > 0:
-        part = "the lens points to the blocks that matter" + ("" if row["low"] >= _STRONG else ", but only in part")
-        says = f"agrees with the order by what {change} {where} costs in {cost}, by {tau}: {part}"
-    elif row["high"] < 0:
+    without = row["tau_without_first"]
+    tau = (
+        f"τ = {_signed(row['tau'])} ({_signed(row['low'])} to {_signed(row['high'])}); without block 1, "
+        f"τ = {_signed(without)} (corrected {_p(row['p_corrected'])}, over shifts of the blocks)"
+    )
+    if row["p_corrected"] > 1 - settings["confidence"]:
         says = (
-            f"runs against the order by what {change} {where} costs in {cost}, by {tau}: the lens points away from the "
-            "blocks that matter"
+            f"is not shown to agree with the order by what {change} {where} costs in {cost}: {tau}. The lens is not "
+            "shown to point to the blocks that matter"
+        )
+    elif without > 0:
+        part = "" if row["low"] >= _STRONG and without >= _STRONG else ", but only in part"
+        says = (
+            f"agrees with the order by what {change} {where} costs in {cost}: {tau}. The lens points to the blocks "
+            f"that matter{part}"
         )
     else:
         says = (
-            f"is not shown to agree with the order by what {change} {where} costs in {cost} ({tau}): the lens is not "
-            "shown to point to the blocks that matter"
+            f"runs against the order by what {change} {where} costs in {cost}: {tau}. The lens points away from the "
+            "blocks that matter"
         )
     return f"{start} {says}."
 
