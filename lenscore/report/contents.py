@@ -21,9 +21,10 @@ CHARTS: dict[str, ChartEntry] = {
     "refinement_curve": ChartEntry(
         "refinement_curve",
         "Depth by the gold document's position",
-        "The primary measure, over the tokens that the study's config names. Refinement depth is the number of layers from the first at which the answer token is the lens's top choice to "
-        "the one from which it stays so, over the answer tokens that the last layer gets right. Points are means; "
-        "bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the last.",
+        "The primary measure, over the tokens that the study's config names. Refinement depth is the number of layers "
+        "from the first at which the answer token is the lens's top choice to the one from which it stays so. Points "
+        "are means; bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the "
+        "last.",
     ),
     "accuracy_curve": ChartEntry(
         "accuracy_curve",
@@ -107,8 +108,8 @@ CHARTS: dict[str, ChartEntry] = {
     "specification_curve": ChartEntry(
         "specification_curve",
         "Every way of asking",
-        "A point is a way of asking whether the curve bends (middle less ends) or tilts (slope): a measure, a choice of "
-        "tokens, a population, a lens. Ways stand in the order of their estimates, with their own intervals, not "
+        "A point is a way of asking whether the curve bends (middle less ends) or tilts (slope): a measure, a choice "
+        "of tokens, a population, a lens. Ways stand in the order of their estimates, with their own intervals, not "
         "corrected for their number; the ring marks the primary analysis, which was named before.",
     ),
     "controls": ChartEntry(
