@@ -9,7 +9,7 @@ from lenscore.analysis.specification_curve import specification_curve
 from lenscore.study.analysis import AnalysisSpec, PrimaryAnalysis
 from tests.test_analysis import depth_row
 
-SETTINGS = AnalysisSpec(resamples=100, permutations=199, primary=PrimaryAnalysis(tokens="all"))
+SETTINGS = AnalysisSpec(resamples=100, permutations=199, primary=PrimaryAnalysis(tokens="all", lens="logit"))
 WAY = ["lens", "measure", "tokens", "population"]
 
 
