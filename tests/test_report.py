@@ -28,6 +28,7 @@ from lenscore.report.page.sentences import (
     about_layers,
     about_shape,
     about_verdicts,
+    about_ways,
     verdict_sentences,
 )
 from lenscore.report.page.tables import verdict_table
@@ -164,6 +165,16 @@ def test_verdicts_have_a_row_per_curve_and_tokens_and_a_column_per_population() 
         for n in (5, 10)
         for tokens, words, third in (("all", "all tokens", f"all first_right {n}"), ("first", "first tokens", None))
     ]
+
+
+def test_all_ways_of_asking_are_put_in_words() -> None:
+    row = {**SHAPE, "contrast": "slope", "n_ways": 152, "median": -0.002, "median_p": 0.6434, "n_significant": 12,
+           "n_significant_p": 0.0004}  # fmt: skip
+    assert about_ways(row) == (
+        "m, 5 documents: of 152 ways of asking, the median of the slope from first to last position is +0.00 layers "
+        "(joint permutation test over all of them, p = 0.643); 12 are beyond 1.96 standard errors in one direction "
+        "(p < 0.001)."
+    )
 
 
 def test_what_a_difference_is_made_of_is_put_in_words() -> None:

@@ -37,6 +37,7 @@ from lenscore.report.page.sentences import (
     about_ways,
     sentences_on,
     verdict_sentences,
+    way_in_words,
 )
 from lenscore.report.page.tables import MAX_ROWS, ablation, essential_table, records, verdict_table
 from lenscore.report.run_times import RuleTimes, in_words
@@ -88,6 +89,7 @@ def render_page(
         accuracy_sentences=accuracy_sentences(_rows(tables, "accuracy_curve"), findings["settings"]),
         curve_sentences=sentences_on(lambda curve: about_shape(curve, findings["settings"]), main_curves)
         + sentences_on(about_disagreement, findings["disagreements"]),
+        primary=way_in_words(findings["settings"]["primary"]),
         shapes=[{**row, "curve": curve_name(row)} for row in main_curves],
         verdict_tables=[
             ("verdicts", "The verdict for other targets and tokens", verdict_table(shapes[of_targets])),

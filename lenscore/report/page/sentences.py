@@ -73,12 +73,12 @@ def about_verdicts(shapes: Sequence[Finding]) -> str:
     """Return the sentence on the verdicts of one model, context set and lens (rows of the table ``shapes``)."""
     verdicts = listed([f"{_short_verdict(row)} with {documents(row['n_documents'])}" for row in shapes])
     name = f"{model_name(shapes[0])}{lens_name(shapes[0])}"
-    return f"{name}: against the gold document's position, {_way(shapes[0])} is {verdicts}."
+    return f"{name}: against the gold document's position, {way_in_words(shapes[0])} is {verdicts}."
 
 
-def _way(shape: Finding) -> str:
-    """Return in words what a row of the table ``shapes`` measures, and of which tokens."""
-    return f"{MEASURE_NAMES[shape['measure']]} ({TOKENS[shape['tokens']]}, {POPULATIONS[shape['population']]})"
+def way_in_words(way: Finding) -> str:
+    """Return in words what is measured and of which tokens: of a row of the table ``shapes``, or a primary analysis."""
+    return f"{MEASURE_NAMES[way['measure']]} ({TOKENS[way['tokens']]}, {POPULATIONS[way['population']]})"
 
 
 def _short_verdict(shape: Finding) -> str:
@@ -112,7 +112,7 @@ def about_shape(shape: Finding, settings: Finding) -> str:
         settings: with ``confidence``.
     """
     extremes = (
-        f"{curve_name(shape)}: {_way(shape)}, {shape['n_tokens']} observations of "
+        f"{curve_name(shape)}: {way_in_words(shape)}, {shape['n_tokens']} observations of "
         f"{questions(shape['n_questions'])}, is least with the gold document at "
         f"relative position {shape['lowest_position']:.2f} ({shape['lowest']:.2f} layers) and greatest at "
         f"{shape['highest_position']:.2f} ({shape['highest']:.2f})."
@@ -344,4 +344,4 @@ def _value(finding: Finding, value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")  # no −0.00
