@@ -22,8 +22,7 @@ from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.report.contents import CHARTS
 from lenscore.report.page.render import render_page
 from lenscore.store.database import ContextShard, ModelEntry
-from lenscore.study.analysis import AnalysisSpec
-from lenscore.study.study import Study
+from lenscore.study.study import Study, read_study
 from tests.small_study import OTHER, TARGET, WRONG, L, SmallStudy, ablation_rows, layer_rows
 
 # Text that would run, load or break out, were it taken for anything but text.
@@ -150,7 +149,7 @@ def write_page(study: SmallStudy, folder: Path) -> Path:
     Its whole config lies beside them, as ``config.json``.
     """
     config = made_config(study)
-    tables, findings = study_tables(study.target, AnalysisSpec.model_validate(config["analysis"]))
+    tables, findings = study_tables(study.target, read_study(config).statistics)
     tables["examples"] = study_examples(study.target, 1)
     facts = {
         "study": "small",

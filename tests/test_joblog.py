@@ -144,7 +144,7 @@ rule fetch_dataset:
 MODEL = FetchModelJob(
     inputs=Files(), model="tiny",
     outputs=FetchModelOutputs(folder=Path("resources/models/tiny"), hashes=Path("resources/hashes/model.json")),
-    source=ModelSpec(source="path:gpt2"), contents={},
+    source=ModelSpec(source="path:gpt2"), contents={}, seed=None,
 )  # fmt: skip
 DATASET = FetchDatasetJob(
     inputs=Files(),

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 
 from lenscore.analysis.shape.study_shapes import shapes_of_study
 from lenscore.analysis.specification_curve import specification_curve
+from lenscore.report.charts import CHART_FUNCTIONS
 from lenscore.study.analysis import AnalysisSpec, PrimaryAnalysis
 from tests.test_analysis import depth_row
 
@@ -62,3 +64,13 @@ def test_controls_and_ways_without_a_token_somewhere_are_left_out() -> None:
     nothing = specification_curve(rows[rows["condition"] == "oracle"], SETTINGS)
     assert nothing.empty
     assert set(table.columns) == set(nothing.columns)
+
+
+def test_the_chart_draws_every_way_and_marks_the_primary_one() -> None:
+    table = specification_curve(a_study(bend=2.0), SETTINGS)
+    chart = CHART_FUNCTIONS["specification_curve"]
+    svg = vl_convert.vegalite_to_svg(chart(table).to_dict())
+    # A point for each way, a ring for the primary one in each of two panels, and the symbols of two legends.
+    assert svg.count('aria-roledescription="point"') == len(table) + 2
+    assert "NaN" not in svg
+    assert "No context set has three positions" in vl_convert.vegalite_to_svg(chart(table.iloc[:0]).to_dict())

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lenscore.study.lenses import LensName
-from lenscore.study.section import Section, Seed, impossible
+from lenscore.study.section import Name, Section, Seed, impossible
 
 
 class SmallestEffect(Section):
@@ -47,7 +46,7 @@ class PrimaryAnalysis(Section):
     population: Population = Field(
         default="every_position", description="Which of these, by what the model gets right."
     )
-    lens: LensName | None = Field(default=None, description="Through which of the study's lenses; else its first.")
+    lens: Name | None = Field(default=None, description="Through which of the study's lenses; else its first.")
 
     @model_validator(mode="after")
     def _possible(self) -> "PrimaryAnalysis":

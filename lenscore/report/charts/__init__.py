@@ -32,8 +32,8 @@ CHART_FUNCTIONS: dict[str, Callable[[pd.DataFrame], ChartType]] = {
     chart.__name__: chart
     for chart in (
         refinement_curve, accuracy_curve, depth_curves, other_measures, layers_reached, right_by_layer,
-        entropy_by_layer, frequent_top1, lens_grid, essential_layers, populations, controls, depth_by_group, flips,
-        lens_divergence, specification_curve,
+        entropy_by_layer, frequent_top1, lens_grid, essential_layers, populations,
+        specification_curve, controls, depth_by_group, flips, lens_divergence,
     )
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ def specification_curve(table: pd.DataFrame) -> ChartType:
         table: of :func:`lenscore.analysis.specification_curve.specification_curve`.
     """
     if table.empty:
-        return empty_chart("No curve has tokens at every position.")
+        return empty_chart("No context set has three positions of the gold document with right tokens at each.")
     # All lenses stand in one panel: they are ways, not curves.
     named = with_document_labels(with_curve_names(table.assign(lens="")))
     named = named.assign(
@@ -39,16 +39,22 @@ def specification_curve(table: pd.DataFrame) -> ChartType:
         population=named["population"].map(POPULATIONS),
     )
     data = chart_data(named, *_COLUMNS)
-    base = alt.Chart().encode(x=alt.X("place:Q", title="ways of asking, by estimate", axis=alt.Axis(labels=False)))
+    # With a domain of their own the axes need no data: a filter may leave none.
+    places = alt.Scale(domain=[-1, int(data["place"].max()) + 1])
+    x = alt.X("place:Q", title="ways of asking, by estimate", scale=places, axis=alt.Axis(labels=False, ticks=False))
+    base = alt.Chart().encode(x=x)
     zero = alt.Chart().mark_rule(style=QUIET).encode(y=alt.datum(0))
-    y = alt.Y("estimate:Q", title="layers", axis=alt.Axis(format=".2~f", tickCount=5))
-    interval = base.mark_rule(opacity=0.35).encode(y=alt.Y("low:Q", title="layers"), y2="high:Q", color=_measure(data))
+    axis = alt.Axis(format=".2~f", tickCount=5)
+    layers = alt.Scale(domain=[float(data["low"].min()), float(data["high"].max())], nice=True)
+    y = alt.Y("estimate:Q", title="layers", axis=axis, scale=layers)
+    low = alt.Y("low:Q", title="layers", axis=axis, scale=layers)
+    interval = base.mark_rule(opacity=0.35).encode(y=low, y2="high:Q", color=_measure(data))
     points = base.mark_point(size=32, filled=True, opacity=1).encode(
         y=y, color=_measure(data), shape=_population(data), tooltip=_tooltips()
     )
     ring = base.transform_filter("datum.primary").mark_point(size=220, strokeWidth=2, filled=False).encode(y=y)
     panel = alt.layer(zero, interval, points, ring).properties(width=360, height=200)
-    return with_filters(panel_per_curve_and_value(panel, data, by="over", columns=2).resolve_scale(y="independent"))
+    return with_filters(panel_per_curve_and_value(panel, data, by="over", columns=2))
 
 
 def _measure(data: pd.DataFrame) -> alt.Color:

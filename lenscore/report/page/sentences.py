@@ -19,7 +19,7 @@ from lenscore.report.names import (
 
 Finding = Mapping[str, Any]
 
-NO_CURVE = "No answer token is right at the last layer in a context with documents: there is no refinement depth."
+NO_CURVE = "The primary analysis has no curve: no answer token that it asks about is right in contexts with documents."
 
 _FORMS = {
     "inverted U": "an inverted U",
