@@ -209,6 +209,7 @@ def test_every_job_but_the_downloads_went_through_slurm_and_small_ones_together(
     jobs = Counter(job.comment for job in jobs_of_slurm(runs["there"].said))
     report = "_".join(sorted(["load_database", "analyse", "choose_examples", "render_charts", "render_report"]))
     assert jobs == {
+        "rule_estimate_study_wildcards_tiny": 1,
         "rule_train_lens_wildcards_tiny_tiny_tuned": 1,
         "rule_reference_means_wildcards_tiny_tiny_main": 1,
         "rule_contexts_build_contexts": 1,
