@@ -83,7 +83,7 @@ soak: $(MADE)
 
 # Fifty contexts of the real model beside plain transformers, every layer of every answer token. Some minutes.
 real-contexts: $(MADE)
-	@QUESTIONS=10 $(BIN)/python -m pytest -s tests/test_real_model.py -k plain_transformers
+	@QUESTIONS=10 $(BIN)/python -m pytest -s tests/test_real_model.py -k "plain_transformers or divided"
 
 # The share of a study's time that is not the model's: BENCH='--dataset <nq-open-oracle.jsonl.gz>'. A quarter of an hour.
 bench-overhead: $(MADE)

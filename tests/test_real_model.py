@@ -96,6 +96,7 @@ def extracted(contexts: list[Context], model: Path, threads: int) -> pd.DataFram
     return records.set_index(["context_id", "answer_index", "layer"]).sort_index()
 
 
+@pytest.mark.soak  # of a tiny model, tests/test_same_output.py shows it in make test
 def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkout, tmp_path: Path) -> None:
     """Two questions as one shard with two threads, and as two with one thread."""
     model = finished.folder / "resources/models/smollm2-135m-54c0cfce"
