@@ -282,6 +282,7 @@ def has_ended(process: int) -> bool:
 
 
 @pytest.mark.usefixtures("stand_ins")
+@pytest.mark.slow
 def test_a_part_out_of_time_is_ended_with_all_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_GRACE_SECONDS", 0.2)
     start = time.monotonic()

@@ -43,6 +43,7 @@ def test_p_is_the_share_of_all_exchanges_that_say_as_much() -> None:
     assert found.n_significant_p == pytest.approx(np.mean(np.array(numbers) >= found.n_significant), abs=0.015)
 
 
+@pytest.mark.slow
 def test_flat_studies_are_found_as_often_as_promised_however_many_ways_there_are() -> None:
     draw = np.random.default_rng(0)
     found = []

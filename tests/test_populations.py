@@ -208,6 +208,7 @@ def test_each_answer_is_counted_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_setting_says_which_token_is_first(tmp_path: Path) -> None:
     """Of a database whose answers begin with a space that is always right."""
     study = SmallStudy(tmp_path)

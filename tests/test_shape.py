@@ -326,6 +326,7 @@ def simulated(design: Design, simulations: int, permutations: int = 199) -> list
     return [outcome(design, seed, permutations=permutations) for seed in range(simulations)]
 
 
+@pytest.mark.slow
 def test_flat_studies_get_a_shape_as_often_as_they_may() -> None:
     found = simulated(replace(FLAT, questions=40), 402)
     alone, together = study_rates(found, 1), study_rates(found, 3)
@@ -341,6 +342,7 @@ def test_flat_studies_get_a_shape_as_often_as_they_may() -> None:
     assert together.tilted <= binom.ppf(0.999, 134, 0.05) / 134
 
 
+@pytest.mark.slow
 def test_what_is_there_is_found_about_as_often_as_promised() -> None:
     design = replace(FLAT, questions=60)
     flat = simulated(design, 100, 599)  # with 199, no p is small enough for a sixth of the level
@@ -354,6 +356,7 @@ def test_what_is_there_is_found_about_as_often_as_promised() -> None:
     assert power_among(found[1], flat, 6) < power_among(found[6], flat, 6) - 0.05
 
 
+@pytest.mark.slow
 def test_steps_are_told_from_lines_and_us() -> None:
     design = replace(FLAT, questions=200)
     named_step = {
