@@ -1,6 +1,6 @@
 """The workflow is killed at any instant, again and again, and goes on to the same end as an undisturbed run.
 
-`make soak` kills it a hundred times, spread over the rules; `make test` ends it five times, by each signal.
+`make soak` kills it a hundred times, spread over the rules; `make test` ends it four times, by each signal.
 """
 
 import hashlib
@@ -162,7 +162,6 @@ def test_ended_by_any_signal_it_leaves_no_process_and_goes_on_to_the_same_end(
         (signal.SIGKILL, "all", "train_lens"),
         (signal.SIGTERM, "Snakemake", "ablate_shard"),
         (signal.SIGTERM, "all", "extract_shard"),
-        (signal.SIGINT, "all", "load_database"),
     ):
         # Jobs of a rule may have been done beside those that were ended: they are to do again.
         for made in place.folder.glob(f"results/tiny/{MAKES.get(rule, 'nothing')}/**/shard-*.parquet"):
@@ -177,7 +176,7 @@ def test_ended_by_any_signal_it_leaves_no_process_and_goes_on_to_the_same_end(
             run.process.send_signal(sent)
         status, said = run.ended()
         assert status != 0
-        assert ("rule load_database:" in said) == (rule == "load_database")
+        assert "rule load_database:" not in said
         assert left_of_session(run.process.pid) == []
         if sent == signal.SIGKILL:
             resumable(place)

@@ -113,7 +113,7 @@ def test_how_the_work_is_divided_changes_no_choice_and_no_rank(finished: Checkou
 
 
 # Each has five contexts. `make real-contexts` compares fifty contexts, which takes minutes.
-QUESTIONS = int(os.environ.get("QUESTIONS", "2"))
+QUESTIONS = int(os.environ.get("QUESTIONS", "1"))
 
 
 def test_contexts_agree_with_plain_transformers(finished: Checkout, tmp_path: Path) -> None:
