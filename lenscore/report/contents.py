@@ -22,9 +22,10 @@ CHARTS: dict[str, ChartEntry] = {
         "refinement_curve",
         "Depth by the gold document's position",
         "The primary measure, over the tokens that the study's config names. Refinement depth is the number of layers "
-        "from the first at which the answer token is the lens's top choice to the one from which it stays so. Points "
-        "are means; bands are bootstrap intervals over questions. Relative position 0 is the first document, 1 the "
-        "last.",
+        "from the first at which the answer token is the lens's top choice to the one from which it stays so; soft "
+        "depth adds up, over the layers, the share of its final probability that it still lacks; docs/definitions.md "
+        "has the others. Points are means; bands are bootstrap intervals over questions. Relative position 0 is the "
+        "first document, 1 the last.",
     ),
     "accuracy_curve": ChartEntry(
         "accuracy_curve",
