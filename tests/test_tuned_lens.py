@@ -1,8 +1,10 @@
 """The tuned lens: translators that lower KL on texts never seen, kept apart from the study's questions."""
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lenscore.contexts.questions import Document, Question, study_order
+from lenscore.contexts.distractors import DistractorSource
+from lenscore.contexts.questions import Document, Question, reserved_golds, study_order
 from lenscore.errors import ConfigError, SourceError
 from lenscore.files import write_json
 from lenscore.lenses.divergences import LENS_DIVERGENCES
@@ -64,6 +67,31 @@ def test_texts_that_are_distractors_of_some_question_are_taken_last() -> None:
     # More than are free: all that are, and the last of the others.
     many = lens_texts(questions, 0, len(free), 2)
     assert set(many.question_ids) == {*free, *[name for name in last if name in drawn][-2:]}
+
+
+@pytest.mark.parametrize("distractors", ["bm25", "random"])
+def test_texts_of_a_large_dataset_stand_in_no_context(distractors: Literal["bm25", "random"]) -> None:
+    """A thousand gold documents: the last 250 are the lens's alone; one fewer, and none are reserved."""
+    words = ["ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine", "rowan", "willow", "yew"]
+    golds = [Document(f"q{i}", "t", f"{words[i % 13]} {words[i % 11]} a{i} b") for i in range(1000)]
+    rows = [Question(gold.document_id, f"where is {words[i % 13]} {words[i % 7]}", (f"a{i} b",), None, gold, ())
+            for i, gold in enumerate(golds)]  # fmt: skip
+    order = [question.question_id for question in study_order(rows, 3)]
+    assert reserved_golds(rows, 3) == set(order[-250:])
+    assert reserved_golds(rows[1:], 3) == frozenset()
+    texts = lens_texts(rows, 3, 200, 50)
+    assert set(texts.question_ids) == set(order[-250:])
+
+    def drawn(reserved: Collection[str]) -> set[str]:
+        source = DistractorSource(distractors, rows, 0, reserved=reserved)
+        return {document.document_id for question in study_order(rows, 3)[:100]
+                for document in source.distractors_of(question, 19).documents}  # fmt: skip
+
+    assert not drawn(reserved_golds(rows, 3)) & set(texts.question_ids)
+    # Without them reserved, many are drawn.
+    assert len(drawn(()) & set(texts.question_ids)) > 100
+    # More than are reserved: the last others too.
+    assert set(order[-250:]) < set(lens_texts(rows, 3, 300, 50).question_ids) == set(order[-350:])
 
 
 def test_other_seeds_are_measured_beside_the_lens_and_leave_it_as_it_is() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def run(job: ContextsJob, check: StudyCheck) -> None:
     """Read and check the dataset, build the shard's contexts, write the tables."""
     from lenscore.contexts.build import build_contexts
-    from lenscore.contexts.questions import questions_of_shard, read_questions
+    from lenscore.contexts.questions import questions_of_shard, read_questions, reserved_golds
     from lenscore.contexts.tables import answers_in_distractors_to_table, contexts_to_table, left_out_to_table
     from lenscore.lenses.overlap import check_study
     from lenscore.records import read_table, write_table
@@ -30,6 +30,7 @@ def run(job: ContextsJob, check: StudyCheck) -> None:
         template=job.template,
         missing_answer=job.missing_answer,
         answer_in_distractors=job.answer_in_distractors,
+        reserved=reserved_golds(dataset, job.order),
     )
     write_table(left_out_to_table(built.left_out), job.outputs.left_out)
     write_table(answers_in_distractors_to_table(built.answers_in_distractors), job.outputs.answers_in_distractors)

@@ -1,7 +1,7 @@
 """The contexts of one shard: every question × number of documents × gold index, and the controls."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -36,6 +36,7 @@ def build_contexts(
     template: Template,
     missing_answer: Literal["error", "skip"],
     answer_in_distractors: AnswerInDistractors = "keep",
+    reserved: Collection[str] = (),
 ) -> ShardContexts:
     """Build a shard's contexts.
 
@@ -48,13 +49,14 @@ def build_contexts(
         template: the wording.
         missing_answer: what to do with a question none of whose answers is in its gold document.
         answer_in_distractors: what to do with a distractor of the dataset's own that holds an accepted answer.
+        reserved: ids of gold documents that are drawn as no distractor (``contexts.questions.reserved_golds``).
 
     Raises:
         ContextError: a question has no gold document, too few distractors, or (unless
             ``missing_answer`` is ``skip``) no answer in its gold document; or a distractor of the dataset's own holds
             an answer, and ``answer_in_distractors`` is ``error``.
     """
-    source = DistractorSource(spec.distractors, dataset, spec.seed, answer_in_distractors)
+    source = DistractorSource(spec.distractors, dataset, spec.seed, answer_in_distractors, reserved)
     context_set = _ContextSet(set_name, spec, template, source)
     shard_contexts = ShardContexts([], [], [])
     for place, question in enumerate(shard, start=first_place):

@@ -6,7 +6,7 @@ longer context has every document of a shorter one.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -44,6 +44,7 @@ class DistractorSource:
         seed: of the method random, and of orders that are drawn.
         answer_in_distractors: what to do with a distractor of the dataset's own that holds an accepted answer. The
             other methods never take one.
+        reserved: ids of gold documents that bm25 and random do not draw.
 
     Attributes:
         method: dataset, bm25 or random; where the config says auto, the one that was chosen.
@@ -55,13 +56,14 @@ class DistractorSource:
         dataset: Sequence[Question],
         seed: int,
         answer_in_distractors: AnswerInDistractors = "keep",
+        reserved: Collection[str] = (),
     ):
         if method == "auto":
             method = "dataset" if any(question.distractors for question in dataset) else "bm25"
         self.method = method
         self._seed = seed
         self._answer_in_distractors = answer_in_distractors
-        self._pool = [question.gold for question in dataset if question.gold]
+        self._pool = [question.gold for question in dataset if question.gold and question.question_id not in reserved]
         self._ranking: Ranking | None = None
         if method == "bm25":
             self._ranking = _bm25_ranking(self._pool)

@@ -79,6 +79,17 @@ def study_order(questions: Sequence[Question], seed: int) -> list[Question]:
     return sorted(questions, key=sort_key)
 
 
+def reserved_golds(questions: Sequence[Question], seed: int) -> frozenset[str]:
+    """Return the ids of the gold documents that are drawn as nobody's distractor: a lens is trained on those.
+
+    They are the last quarter of the study's order, where the dataset has a thousand gold documents or more; a smaller
+    one has none to spare, and none are reserved. The dataset alone decides, so that a lens that is added, or trained
+    on more documents, changes no context.
+    """
+    golds = [question.question_id for question in study_order(questions, seed) if question.gold is not None]
+    return frozenset(golds[-(len(golds) // 4) :] if len(golds) >= 1000 else ())
+
+
 def questions_of_shard(dataset: Sequence[Question], seed: int, first: int, end: int) -> list[Question]:
     """Return the questions at the places ``first`` to ``end`` (not included) of the study's order.
 

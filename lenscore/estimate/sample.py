@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import mean
 
 from lenscore.contexts.build import build_contexts
-from lenscore.contexts.questions import Question, study_order
+from lenscore.contexts.questions import Question, reserved_golds, study_order
 from lenscore.errors import ContextError
 from lenscore.estimate.work import Counts
 from lenscore.extraction.fitting import FittedContext, fit_contexts, group_by_question, window_of
@@ -99,6 +99,7 @@ class Sampler:
             template=read_template(template_path(spec.prompt)),
             missing_answer=self._study.missing_answer,
             answer_in_distractors=self._study.answer_in_distractors,
+            reserved=reserved_golds(self._dataset, self._study.seed),
         )
         config = load_config(folder, model).get_text_config()
         window = window_of(getattr(config, "max_position_embeddings", None), settings.window)

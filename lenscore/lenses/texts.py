@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lenscore.contexts.questions import Document, Question, study_order
+from lenscore.contexts.questions import Document, Question, reserved_golds, study_order
 from lenscore.errors import ConfigError
 
 
@@ -32,11 +32,11 @@ def lens_texts(dataset: Sequence[Question], seed: int, n_train: int, n_held_out:
     """Choose among the last questions of the study's order, so that a study of more questions has the same texts.
 
     A passage that is the gold document of several questions is left out: one of them may be the study's. In the last
-    half of the order (or in as many as are needed, where these are more), passages that are among no question's own
-    distractors are taken first: with ``distractors: dataset`` they stand in no other question's context, whatever a
-    study asks. The dataset decides this, and no context: a study that is given another context set has the same lens.
-    Where distractors are drawn from the gold documents, any text may be drawn; view ``lens_overlap`` counts those that
-    were.
+    half of the order (or in as many as are needed, where these are more), passages that stand in no other question's
+    context are taken first: those that are reserved (``contexts.questions.reserved_golds``), which ``bm25`` and
+    ``random`` do not draw, and those that are among no question's own distractors. The dataset decides this, and no
+    context: a study that is given another context set has the same lens. Where there are too few such passages, view
+    ``lens_overlap`` counts the others' places in contexts.
 
     Args:
         dataset: all questions.
@@ -58,9 +58,10 @@ def lens_texts(dataset: Sequence[Question], seed: int, n_train: int, n_held_out:
             "tuned_lens.held_out"
         )
     distractors = {document.text for question in dataset for document in question.distractors}
+    reserved = reserved_golds(dataset, seed)
     last = single[: max(wanted, len(single) // 2)]
-    # The sort is stable: within either kind, the last of the order come first.
-    chosen = sorted(last, key=lambda gold: gold.text in distractors)
+    # The sort is stable: among equals, the last of the order come first.
+    chosen = sorted(last, key=lambda gold: (gold.text in distractors) + (gold.document_id not in reserved))
     n_validation = n_held_out // 2
     held_out, rest = chosen[: n_held_out - n_validation], chosen[n_held_out - n_validation :]
     return LensTexts(rest[n_validation : n_validation + n_train], rest[:n_validation], held_out)
