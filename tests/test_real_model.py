@@ -37,7 +37,7 @@ def finished(checkout: Checkout) -> Checkout:
     config |= {"questions": 3, "shard_size": 2}
     config["context_sets"]["main"] |= {"documents": [2], "positions": 2, "controls": ["oracle"]}
     config["ablation"] |= {"questions": 1, "documents": [2]}
-    config["tuned_lens"] |= {"questions": 16, "held_out": 4, "steps": 1}
+    config["tuned_lens"] |= {"questions": 16, "held_out": 4, "steps": 1, "tokens_per_document": 8}
     checkout.run(checkout.write_config(config, "small.yaml"))
     return checkout
 
