@@ -31,9 +31,10 @@ from lenscore.report.findings.sentences import (
     about_model,
     about_prompts,
     about_right_tokens,
+    about_space,
     about_whole_answers,
 )
-from lenscore.report.names import CONTROLS, FIRST_TOKEN, condition_name, listed
+from lenscore.report.names import CONTROLS, FIRST_TOKEN, SCOPES, condition_name, listed, questions
 from lenscore.report.page.accuracy_sentences import about_white_space, accuracy_sentences
 from lenscore.report.page.design import summary
 from lenscore.report.page.sentences import about_coverage
@@ -51,7 +52,7 @@ _UNITS: dict[str, tuple[Callable[[float], str], Callable[[float], str], str]] = 
 def study(results: Results) -> Block:
     """Return what the study was: its design and its size."""
     config, provenance = results.config(), results.provenance()
-    counts = provenance["counts"]
+    counts, trained = provenance["counts"], set(config["lenses"]) - {"logit"}
     facts = [
         ("questions", f"{counts['questions']}, of {config['questions']} that were asked for"),
         ("contexts", f"{counts['contexts']:,}"),
@@ -60,7 +61,7 @@ def study(results: Results) -> Block:
         ("seed of the questions", str(config["seed"])),
         *((f"context set {name}", _design(spec)) for name, spec in config["context_sets"].items()),
         *((f"model {row['model']}", f"{row['n_layers']} layers, {row['dtype']}") for row in provenance["models"]),
-        ("trainings of each trained lens", str(config["tuned_lens"]["seeds"])),
+        *([("trainings of the trained lens", str(config["tuned_lens"]["seeds"]))] if trained else []),
         ("ablation", _ablation(config["ablation"])),
         *(
             (f"jobs of {job['model']}, {job['context_set']}", f"{job['shards']}, {job['device']}; the lens at the last "
@@ -89,8 +90,8 @@ def _ablation(spec: Row) -> str:
         return "none"
     among = "all numbers of" if spec["documents"] is None else listed(list(map(str, spec["documents"])))
     return (
-        f"first {spec['questions']} questions, {among} documents; {listed(spec['replacements'])}; at "
-        f"{listed(spec['scopes'])}"
+        f"first {questions(spec['questions'])}, {among} documents; {listed(spec['replacements'])}; "
+        f"{listed([SCOPES[scope] for scope in spec['scopes']])}"
     )
 
 
@@ -158,7 +159,7 @@ def _by_position(findings: list[Finding], title: str, counted: str) -> Block:
 def controls(results: Results) -> Block:
     """Return contexts with documents against each control."""
     primary = results.settings()["primary"]
-    table = results.rows("controls")
+    table = [row for row in results.rows("controls") if row["difference"] is not None]
     rows = _of_one_lens([row for row in table if row["measure"] in _UNITS])
     rows += [row for row in table if row["measure"] in {primary["measure"], "refinement_depth"}]
 
@@ -166,8 +167,9 @@ def controls(results: Results) -> Block:
         of_mean, of_difference, unit = _UNITS.get(row["measure"], (plain, signed, "layers"))
         if name != "difference":
             return of_mean(row[name])
-        low, high = of_difference(row["low"]), of_difference(row["high"])
-        return f"{of_difference(row[name])} ({low} to {high}) {unit}"
+        if row["low"] is None:
+            return f"{of_difference(row[name])} {unit}"
+        return f"{of_difference(row[name])} ({of_difference(row['low'])} to {of_difference(row['high'])}) {unit}"
 
     return Block(
         [
@@ -201,10 +203,8 @@ def white_space(results: Results) -> Block:
 
 def groups(results: Results) -> Block:
     """Return depth by frequency, class and place of the token and by kind of answer, over all contexts."""
-    interval, measure = level(results.settings()), results.settings()["primary"]["measure"]
-    table = [row for row in results.rows("depth_by_group", n_documents=None) if row["grouping"] in GROUPINGS]
-    shown = measure if any(row["measure"] == measure for row in table) else "refinement_depth"
-    rows = chosen(table, measure=shown)
+    interval, table = level(results.settings()), _groups(results)
+    rows = [row for row in chosen(table, measure=_group_measure(results, table)) if row["mean"] is not None]
     found = []
     for group in grouped(rows, "model", "context_set", "lens", "grouping"):
         if len(group) > 1:
@@ -216,9 +216,42 @@ def groups(results: Results) -> Block:
 def groups_right(results: Results) -> Block:
     """Return by the same groups how many tokens are right, and how many right ones are lost again."""
     interval, names = level(results.settings()), {"accuracy": "right", "lost_again": "right, then lost again"}
-    table = [row for row in results.rows("depth_by_group", n_documents=None) if row["grouping"] in GROUPINGS]
-    rows = [row for row in table if row["measure"] in names]
+    rows = [row for row in _groups(results) if row["measure"] in names]
     return Block([*_GROUP, named("measure", "share", names), mean(f"mean ({interval})", share)], rows=rows)
+
+
+def space_tokens(results: Results) -> Block:
+    """Return how often white space is right, and how deep it is, beside the starts of words."""
+    interval, table = level(results.settings()), _groups(results)
+    shown = _group_measure(results, table)
+    found = []
+    for of_lens in grouped(chosen(table, grouping="token_class"), "model", "context_set", "lens"):
+        right = {row["group"]: row for row in chosen(of_lens, measure="accuracy")}
+        depth = {row["group"]: row for row in chosen(of_lens, measure=shown) if row["mean"] is not None}
+        if {"space", "word start"} <= set(right) & set(depth):
+            space, start = (
+                {**depth[group], "accuracy": right[group]["mean"], "n_all": right[group]["n_tokens"]}
+                for group in ("space", "word start")
+            )
+            found.append(Finding(about_space(space, start), [space, start]))
+    return Block(
+        [
+            *_GROUP, cell("accuracy", "right", share), cell("n_all", "tokens"), MEASURE,
+            mean(f"mean, layers ({interval})"), cell("n_tokens", "of tokens"),
+        ],
+        found,
+    )  # fmt: skip
+
+
+def _groups(results: Results) -> list[dict[str, Any]]:
+    """Return the rows of ``depth_by_group`` over all contexts."""
+    return [row for row in results.rows("depth_by_group", n_documents=None) if row["grouping"] in GROUPINGS]
+
+
+def _group_measure(results: Results, table: list[dict[str, Any]]) -> str:
+    """Return the primary measure if groups have it, else refinement depth."""
+    measure: str = results.settings()["primary"]["measure"]
+    return measure if any(row["measure"] == measure for row in table) else "refinement_depth"
 
 
 def models(results: Results) -> Block:

@@ -61,12 +61,10 @@ def curves(results: Results) -> Block:
 
 
 def divergence_curves(results: Results) -> Block:
-    """Return the tests of the divergence-settled layer, over the primary analysis's tokens, through every lens."""
-    primary = results.settings()["primary"]
-    return _shapes(
-        results,
-        results.rows("shapes", measure="jsd_settled_layer", tokens=primary["tokens"], population=primary["population"]),
-    )
+    """Return the tests of the divergence-settled layer over all tokens of the primary population, by every lens."""
+    # The analysis tests measures that are neither primary nor the paper's over all tokens alone.
+    population = results.settings()["primary"]["population"]
+    return _shapes(results, results.rows("shapes", measure="jsd_settled_layer", tokens="all", population=population))
 
 
 def _shapes(results: Results, shapes: list[dict[str, Any]]) -> Block:

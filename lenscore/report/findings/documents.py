@@ -23,13 +23,15 @@ BLOCKS: Mapping[str, Callable[[Results], Block]] = {
     block.__name__: block
     for block in (
         accuracy_blocks.study, accuracy_blocks.coverage, accuracy_blocks.accuracy, accuracy_blocks.right_tokens,
-        accuracy_blocks.whole_answers, accuracy_blocks.controls, accuracy_blocks.white_space, accuracy_blocks.groups,
-        accuracy_blocks.groups_right, accuracy_blocks.models, accuracy_blocks.aliases, accuracy_blocks.prompts,
+        accuracy_blocks.whole_answers, accuracy_blocks.controls, accuracy_blocks.white_space,
+        accuracy_blocks.space_tokens, accuracy_blocks.groups, accuracy_blocks.groups_right, accuracy_blocks.models,
+        accuracy_blocks.aliases, accuracy_blocks.prompts,
         depth_blocks.headline, depth_blocks.curves, depth_blocks.means, depth_blocks.populations,
         depth_blocks.primary_measure_by_population, depth_blocks.ways, depth_blocks.decomposition,
         depth_blocks.distance, depth_blocks.divergence_curves,
-        layer_blocks.busiest_layers, layer_blocks.causes, layer_blocks.costs, layer_blocks.all_layers,
-        layer_blocks.lens_error, layer_blocks.overlap, layer_blocks.entropy, layer_blocks.frequent_top1,
+        layer_blocks.busiest_layers, layer_blocks.causes, layer_blocks.costs, layer_blocks.costs_by_scope,
+        layer_blocks.all_layers, layer_blocks.lens_error, layer_blocks.lens_error_in_short, layer_blocks.overlap,
+        layer_blocks.entropy, layer_blocks.frequent_top1,
     )
 }  # fmt: skip
 

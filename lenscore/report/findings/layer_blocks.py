@@ -1,6 +1,6 @@
 """Blocks on layers: where a lens points, what a block's ablation costs, how far a lens is from the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,15 +20,15 @@ from lenscore.report.findings.columns import (
     signed,
 )
 from lenscore.report.findings.finding import Block, Column, Finding, Row
-from lenscore.report.findings.results import Results, grouped
-from lenscore.report.findings.sentences import about_costs, about_entropy, about_frequent
+from lenscore.report.findings.results import Results, chosen, grouped
+from lenscore.report.findings.sentences import about_block, about_costs, about_entropy, about_frequent
 from lenscore.report.names import SCOPES
 from lenscore.report.page.lens_sentences import about_divergence, about_overlap, about_seeds
 from lenscore.report.page.sentences import about_cause, about_layers
 from lenscore.report.page.tables import records
 
-# The blocks that a sentence on costs names.
-_COSTLIEST = 3
+# How many blocks the sentences on costs are on.
+_COSTLIEST = 5
 _MODEL_AND_LENS = ("model", "context_set", "lens")
 
 
@@ -66,27 +66,49 @@ def causes(results: Results) -> Block:
 
 def costs(results: Results) -> Block:
     """Return the blocks that cost most, at each part of the prompt."""
-    settings = results.settings()
-    rows = results.rows("block_effects", region="all", n_documents=None)
     found = []
-    for way in grouped(rows, "model", "context_set", "scope", "replacement"):
-        costliest = sorted(way, key=lambda row: -row["logprob_drop"])[:_COSTLIEST]
-        found.append(Finding(about_costs(costliest), costliest))
-    return Block(
-        [
-            MODEL, SCOPE, cell("replacement", "replacement"), cell("block", "block"),
-            estimate("logprob_drop", f"log p lost, nats ({level(settings)})"),
-            estimate("accuracy_drop", f"accuracy lost, percentage points ({level(settings)})", points),
-            cell("mean_kl", "KL from the intact model, nats", plain), cell("n_questions", "questions"),
-        ],
-        found,
-    )  # fmt: skip
+    for way in grouped(_effects(results), "model", "context_set", "scope", "replacement"):
+        costliest = _costliest(way)
+        if costliest:
+            found.append(Finding(about_costs(costliest), costliest))
+    return Block(_cost_columns(results), found)
+
+
+def costs_by_scope(results: Results) -> Block:
+    """Return, of the blocks that cost most at every token, what each costs at each part of the prompt."""
+    found = []
+    for way in grouped(_effects(results), "model", "context_set", "replacement"):
+        if len({row["scope"] for row in way}) > 1:
+            for costly in _costliest(chosen(way, scope="all")):
+                of_block = chosen(way, block=costly["block"])
+                found.append(Finding(about_block(of_block), of_block))
+    return Block(_cost_columns(results), found)
+
+
+def _effects(results: Results) -> list[dict[str, Any]]:
+    """Return what each block costs, over all ablated contexts."""
+    return results.rows("block_effects", region="all", n_documents=None)
+
+
+def _costliest(rows: Sequence[Row]) -> list[Row]:
+    costly = [row for row in rows if row["logprob_drop"] > 0]
+    return sorted(costly, key=lambda row: -row["logprob_drop"])[:_COSTLIEST]
+
+
+def _cost_columns(results: Results) -> list[Column]:
+    interval = level(results.settings())
+    return [
+        MODEL, SCOPE, cell("replacement", "replacement"), cell("block", "block"),
+        estimate("logprob_drop", f"log p lost, nats ({interval})"),
+        estimate("accuracy_drop", f"accuracy lost, percentage points ({interval})", points),
+        cell("mean_kl", "KL from the intact model, nats", plain), cell("n_questions", "questions"),
+    ]  # fmt: skip
 
 
 def all_layers(results: Results) -> Block:
     """Return what each lens shows at every layer, beside what its block costs at each part of the prompt."""
     shown = results.rows("essential_layers", region="all", n_documents=None)
-    cost = results.rows("block_effects", region="all", n_documents=None)
+    cost = _effects(results)
     lenses = list(dict.fromkeys(row["lens"] for row in shown))
     ways = list(dict.fromkeys((row["scope"], row["replacement"]) for row in cost))
     columns = [MODEL, cell("layer", "layer, block")]
@@ -121,7 +143,7 @@ def lens_error(results: Results) -> Block:
         own = _errors_by_layer(str(model), str(lens), inner)
         rows += own
         words = [about_divergence(str(model), str(lens), inner), about_seeds(str(model), str(lens), inner)]
-        found += [Finding(sentence, own) for sentence in words if sentence]
+        found += [Finding(sentence, _outstanding(own)) for sentence in words if sentence]
     interval = level(results.settings())
     return Block(
         [
@@ -149,6 +171,21 @@ def _errors_by_layer(model: str, lens: str, inner: pd.DataFrame) -> list[Row]:
         "model": model, "lens": lens, "layer": layers, "kl": mean.get("answers"), "held_out": mean.get("held_out"),
     }  # fmt: skip
     return [*rows.values(), over_all]
+
+
+def _outstanding(errors: list[Row]) -> list[Row]:
+    """Return the row of the means, and those at which answers and held-out documents, or seeds, differ most."""
+    *layers, over_all = errors
+    both = [row for row in layers if row.get("kl") is not None and row.get("held_out") is not None]
+    seeds = [row for row in layers if row.get("sd_seeds") is not None]
+    furthest = [max(both, key=lambda row: abs(row["kl"] - row["held_out"]))] if both else []
+    return [*furthest, *([max(seeds, key=lambda row: row["sd_seeds"])] if seeds else []), over_all]
+
+
+def lens_error_in_short(results: Results) -> Block:
+    """Return the sentences of :func:`lens_error` with the layers that they name alone."""
+    whole = lens_error(results)
+    return Block(whole.columns, whole.findings)
 
 
 def overlap(results: Results) -> Block:

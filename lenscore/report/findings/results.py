@@ -13,6 +13,9 @@ from lenscore.report.findings.finding import Row
 from lenscore.report.page.provenance import read_provenance
 from lenscore.report.page.tables import records
 
+# Whole numbers, though a column of them is one of floats where another row of the table has none.
+_WHOLE = ("n_documents", "gold_index", "n_tokens", "layer", "block")
+
 _ALIASES = """
     select count(*) as n_questions, count(*) filter (where len(answers) > 1) as n_several,
         max(len(answers)) as most, avg(len(answers)) as mean_answers
@@ -34,7 +37,8 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of the analysis."""
-        return pd.read_parquet(self.tables / f"{name}.parquet")
+        table = pd.read_parquet(self.tables / f"{name}.parquet")
+        return table.astype({column: "Int64" for column in _WHOLE if column in table})
 
     def rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of a table that have these values, missing ones as None."""

@@ -97,12 +97,37 @@ def about_groups(least: Row, greatest: Row) -> str:
     )
 
 
+def about_space(space: Row, start: Row) -> str:
+    """Return the sentence on tokens that are white space beside starts of words.
+
+    Args:
+        space: of the group of white space: ``accuracy`` of its tokens, and the ``mean`` of a ``measure`` with its ends.
+        start: the same of the starts of words.
+    """
+    return (
+        f"{model_name(space)}{lens_name(space)}: white space is right in {share(space['accuracy'])} of its tokens, a "
+        f"word's start in {share(start['accuracy'])}; mean {MEASURE_NAMES[space['measure']]} is {_layers(space)}, "
+        f"against {_layers(start)}."
+    )
+
+
 def about_costs(rows: Sequence[Row]) -> str:
     """Return the sentence on the blocks whose ablation costs most (rows of ``block_effects``, the costliest first)."""
-    blocks = listed([f"{row['block']} ({_nats(row)})" for row in rows])
+    blocks = listed([f"{row['block']} by {_nats(row)}" for row in rows])
     return (
         f"{model_name(rows[0])}: when {ABLATED_BLOCK[rows[0]['replacement']]} {SCOPES[rows[0]['scope']]}, the answer "
-        f"token's log-probability falls most at blocks {blocks}, in nats, over {questions(rows[0]['n_questions'])}."
+        f"token's log-probability falls most at block{'s' * (len(rows) > 1)} {blocks}, in nats, over "
+        f"{questions(rows[0]['n_questions'])}."
+    )
+
+
+def about_block(rows: Sequence[Row]) -> str:
+    """Return the sentence on what one block's ablation costs at each part of the prompt (rows of ``block_effects``)."""
+    costs = listed([f"{_nats(row)} {SCOPES[row['scope']]}" for row in rows])
+    replaced = ABLATED_BLOCK[rows[0]["replacement"]].replace("the block", f"block {rows[0]['block']}")
+    return (
+        f"{model_name(rows[0])}: when {replaced}, the answer token's log-probability falls by {costs}, in nats, over "
+        f"{questions(rows[0]['n_questions'])}."
     )
 
 
@@ -132,12 +157,18 @@ def _contexts(row: Row) -> str:
 
 
 def _difference(row: Row, write: Callable[[float], str]) -> str:
-    return f"{write(row['difference'])} ({write(row['low'])} to {write(row['high'])})"
+    return f"{write(row['difference'])}{_interval(row, 'low', 'high', write, ' (', ')')}"
 
 
 def _layers(row: Row) -> str:
-    return f"{plain(row['mean'])} layers, {plain(row['low'])} to {plain(row['high'])}"
+    return f"{plain(row['mean'])} layers{_interval(row, 'low', 'high', plain, ', ')}"
 
 
 def _nats(row: Row) -> str:
-    return f"{signed(row['logprob_drop'])}, {signed(row['logprob_drop_low'])} to {signed(row['logprob_drop_high'])}"
+    interval = _interval(row, "logprob_drop_low", "logprob_drop_high", signed, " (", ")")
+    return f"{signed(row['logprob_drop'])}{interval}"
+
+
+def _interval(row: Row, low: str, high: str, write: Callable[[float], str], before: str, after: str = "") -> str:
+    """Return an interval in words; nothing where there are too few questions for one."""
+    return "" if row[low] is None else f"{before}{write(row[low])} to {write(row[high])}{after}"
