@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lenscore.report.contents import CHARTS
 from lenscore.report.findings import __main__ as command
 from lenscore.report.findings.columns import plain, shape_columns, signed
 from lenscore.report.findings.documents import BLOCKS, DOCUMENTS, TEMPLATES, rendered, write_documents
@@ -278,6 +279,7 @@ def raised(*columns: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
         ("white_space", "token_classes", lambda table: table.assign(n_tokens=table["n_tokens"] + 1)),
         ("groups", "depth_by_group", raised("mean")),
         ("space_tokens", "depth_by_group", raised("mean")),
+        ("depth_by_lens", "depth_by_group", raised("high")),
         ("causes", "lens_against_cause", raised("tau_without_first")),
         ("costs_by_scope", "block_effects", raised("logprob_drop")),
         ("lens_error_in_short", "lens_divergence", lambda table: table.assign(n_seeds=4)),
@@ -324,6 +326,15 @@ def test_templates_have_no_number_of_their_own(document: str, rich: Results) -> 
     assert not re.search(r"\{\{(?! (block\(\"\w+\"\)|study|changes) \}\})", (TEMPLATES / f"{document}.j2").read_text())
 
 
+def test_templates_link_to_documents_and_charts_that_there_are() -> None:
+    text = "".join((TEMPLATES / f"{document}.j2").read_text(encoding="utf-8") for document in DOCUMENTS)
+    links = set(re.findall(r"\]\(([^)]*)\)", text))
+    charts = {link for link in links if link.startswith("findings/")}
+    assert {Path(chart).stem for chart in charts} <= set(CHARTS)
+    there = {file.name for file in (ROOT / "docs").glob("*.md")} | set(DOCUMENTS)
+    assert links - charts <= there
+
+
 def test_a_study_that_ablates_nothing_has_findings_too(small_page_file: Path) -> None:
     study = small_page_file.parent.parent
     results = Results(study / "study.duckdb", study / "tables")
@@ -337,12 +348,14 @@ def test_the_command_writes_documents_and_the_charts_that_they_show(
 ) -> None:
     study, docs = tmp_path / "small", tmp_path / "docs"
     shutil.copytree(made.tables, study / "tables")
-    shutil.copy(made.database, study / "small.duckdb")
     (study / "charts").mkdir()
     (docs / "findings").mkdir(parents=True)
     (docs / "findings/changes.md").write_text(f"{BY_HAND}, and why\n\nOld: 0.20.\n")
     monkeypatch.setattr("sys.argv", ["findings", str(study), str(docs)])
     assert command.main() == 1
+    assert "small.duckdb is not there; is the study finished?" in capsys.readouterr().err
+    shutil.copy(made.database, study / "small.duckdb")
+    assert command.main() == 1  # nor are the charts
     assert "no findings were written" in capsys.readouterr().err
     assert not (docs / "findings.md").exists()
     for place in ("refinement_curve.svg", "accuracy_curve.svg", "specification_curve.svg", "lens_divergence.svg"):
@@ -375,5 +388,6 @@ def test_nothing_is_written_where_a_sentence_has_no_row(
 def test_the_project_s_own_findings_have_their_numbers_in_their_rows(document: str) -> None:
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     assert len(list(statements(text.partition(BY_HAND)[0]))) > 15
+    assert all((ROOT / "docs" / chart).is_file() for chart in re.findall(r"\]\((findings/[^)]*)\)", text))
     assert not unsupported(text)
     assert not numbers(prose(text))

@@ -15,9 +15,13 @@ def main() -> int:
     parser.add_argument("study", type=Path, help="the folder of a finished study")
     parser.add_argument("docs", type=Path, help="the folder to write to")
     given = parser.parse_args()
-    results = Results(given.study / f"{given.study.resolve().name}.duckdb", given.study / "tables")
+    database = given.study / f"{given.study.resolve().name}.duckdb"
+    tables, charts = given.study / "tables", given.study / "charts"
     try:
-        written = write_documents(results, given.study / "charts", given.docs)
+        for needed in (database, tables, charts):
+            if not needed.exists():
+                raise FileNotFoundError(f"{needed} is not there; is the study finished?")
+        written = write_documents(Results(database, tables), charts, given.docs)
     except (LenscoreError, FileNotFoundError) as error:
         print(f"{given.study}: no findings were written: {error}", file=sys.stderr)
         return 1

@@ -27,6 +27,7 @@ from lenscore.report.findings.sentences import (
     GROUPINGS,
     about_aliases,
     about_control,
+    about_depth_by_lens,
     about_groups,
     about_model,
     about_prompts,
@@ -241,6 +242,18 @@ def space_tokens(results: Results) -> Block:
         ],
         found,
     )  # fmt: skip
+
+
+def depth_by_lens(results: Results) -> Block:
+    """Return the settled layer and the primary measure of the right tokens of all contexts, through every lens."""
+    rows = [row for row in results.rows("depth_by_group", n_documents=None, grouping="all") if row["mean"] is not None]
+    measures = dict.fromkeys(["settled_layer", _group_measure(results, rows)])
+    found = []
+    for measure in measures:
+        for lenses in grouped(chosen(rows, measure=measure), "model", "context_set"):
+            found.append(Finding(about_depth_by_lens(lenses), lenses))
+    interval = level(results.settings())
+    return Block([MODEL, LENS, MEASURE, mean(f"mean, layers ({interval})"), cell("n_tokens", "tokens")], found)
 
 
 def _groups(results: Results) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ BLOCKS: Mapping[str, Callable[[Results], Block]] = {
         accuracy_blocks.study, accuracy_blocks.coverage, accuracy_blocks.accuracy, accuracy_blocks.right_tokens,
         accuracy_blocks.whole_answers, accuracy_blocks.controls, accuracy_blocks.white_space,
         accuracy_blocks.space_tokens, accuracy_blocks.groups, accuracy_blocks.groups_right, accuracy_blocks.models,
-        accuracy_blocks.aliases, accuracy_blocks.prompts,
+        accuracy_blocks.aliases, accuracy_blocks.prompts, accuracy_blocks.depth_by_lens,
         depth_blocks.headline, depth_blocks.curves, depth_blocks.means, depth_blocks.populations,
         depth_blocks.primary_measure_by_population, depth_blocks.ways, depth_blocks.decomposition,
         depth_blocks.distance, depth_blocks.divergence_curves,

@@ -97,6 +97,12 @@ def about_groups(least: Row, greatest: Row) -> str:
     )
 
 
+def about_depth_by_lens(rows: Sequence[Row]) -> str:
+    """Return the sentence on one measure through every lens (rows of ``depth_by_group``, one a lens)."""
+    through = listed([f"{_layers(row)}, through the {row['lens']} lens" for row in rows])
+    return f"{model_name(rows[0])}: mean {MEASURE_NAMES[rows[0]['measure']]} is {through}."
+
+
 def about_space(space: Row, start: Row) -> str:
     """Return the sentence on tokens that are white space beside starts of words.
 
