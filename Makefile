@@ -9,7 +9,7 @@ MADE := $(VENV)/.made
 BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 
 .DELETE_ON_ERROR:
-.PHONY: run plan open verify test test-cluster test-fast real-contexts bad-input check format schema bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
+.PHONY: run plan open verify test test-cluster test-fast real-contexts bad-input check format schema findings bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
 
 run: $(MADE)
 	$(BIN)/snakemake --cores $(CORES)
@@ -63,6 +63,13 @@ format: $(MADE)
 
 schema: $(MADE)
 	$(BIN)/python -m lenscore.study.schema
+
+# docs/findings.md and docs/limits.md with their charts, from the folder of a finished study.
+# RESULTS=results/my-study DOCS=my-docs for another study, to another folder.
+RESULTS ?= results/smollm2-nq-open
+DOCS ?= docs
+findings: $(MADE)
+	@$(BIN)/python -m lenscore.report.findings "$(RESULTS)" "$(DOCS)"
 
 # The lens's speed beside other libraries', and how it grows; benchmarks/README.md has the options that BENCH may hold.
 bench: $(MADE)

@@ -153,6 +153,7 @@ def write_page(study: SmallStudy, folder: Path) -> Path:
     tables["examples"] = study_examples(study.target, 1)
     facts = {
         "study": "small",
+        "config": config,
         "dataset": {"source": EVIL, "files": {"questions.parquet": "d1935"}},
         "extraction_code": "c0de",
         "versions": {"snakemake": "9.27.1"},
