@@ -23,6 +23,7 @@ class LensEntry(NamedTuple):
 LENSES: Mapping[str, LensEntry] = {
     "logit": LensEntry("lenscore.lenses.logit"),
     "tuned": LensEntry("lenscore.lenses.tuned", training="lenscore.lenses.training"),
+    "trimmed": LensEntry("lenscore.lenses.trimmed"),
 }
 
 

@@ -4,12 +4,14 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from lenscore.analysis.measures import TARGETS
+from lenscore.analysis.measures import MEASURES, TARGETS
 from lenscore.report.charts.parts import (
     DEPTHS,
     FILTERS,
     LINE_COLUMNS,
     chart_data,
+    curve_order,
+    document_order,
     empty_chart,
     filtered,
     line_layers,
@@ -61,6 +63,32 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
     columns = 1 if most_curves_of_a_lens(placed) == 1 else 2
     panel = alt.layer(*layers).properties(width=800 // columns, height=300)
     return with_filters(panel_per_curve(panel, placed, columns=columns, without=["shown_positions"]))
+
+
+def depth_shares(table: pd.DataFrame) -> ChartType:
+    """Return the primary measure as a share of each model's layers L: a panel a number of documents, a line a model.
+
+    Models of different depths stand on one axis, from 0 (the embedding output) to 100% (layer L).
+
+    Args:
+        table: of :func:`lenscore.analysis.curves.refinement_curve`.
+    """
+    measures = table.loc[table["primary"], "measure"].unique()
+    ends = ("mean", "low", "high")
+    placed = _placed(table.assign(**{end: table[f"{end}_share"] for end in ends}), list(measures))
+    if placed.empty:
+        return empty_chart(_NO_CURVE)
+    curves = curve_order(placed)
+    colour = alt.Color(
+        "curve:N", title=None, sort=curves, scale=alt.Scale(domain=curves),
+        legend=alt.Legend(orient="top", columns=1, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1),
+    )  # fmt: skip
+    title = f"{MEASURES[measures[0]].words}\n(share of the model's layers)"
+    layers = line_layers(placed, title, percent=True, colour=colour)
+    lengths = document_order(placed)
+    panel = alt.layer(*layers).properties(width=800 if len(lengths) == 1 else 330, height=200)
+    facet = alt.Facet("documents:N", title=None, sort=lengths, header=alt.Header(labelAnchor="start", labelPadding=4))
+    return with_filters(filtered(panel.facet(facet, data=placed, columns=2), placed))
 
 
 def depth_curves(table: pd.DataFrame) -> ChartType:
