@@ -29,7 +29,7 @@ LENSES: Mapping[str, LensEntry] = {
 
 def _known(name: str) -> str:
     if name not in LENSES:
-        raise PydanticCustomError("lens", "must be {known}", {"known": " or ".join(LENSES)})
+        raise PydanticCustomError("lens", "must be one of {known}", {"known": ", ".join(LENSES)})
     return name
 
 
