@@ -56,8 +56,8 @@ CHARTS: dict[str, ChartEntry] = {
     "depth_shares": ChartEntry(
         "refinement_curve",
         "Depth in shares of the model's layers",
-        "The primary measure divided by the model's number of layers, so that models of different depths can be "
-        "compared: 0% is the embedding output, 100% the last layer. A line is a model; points are means, bands "
+        "The primary measure divided by the number of the model's layers, so that models of different depths can be "
+        "compared. A line is a model (and a context set and a lens, where there are several); points are means, bands "
         "bootstrap intervals over questions.",
     ),
     "layers_reached": ChartEntry(

@@ -68,7 +68,7 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
 def depth_shares(table: pd.DataFrame) -> ChartType:
     """Return the primary measure as a share of each model's layers L: a panel a number of documents, a line a model.
 
-    Models of different depths stand on one axis, from 0 (the embedding output) to 100% (layer L).
+    So models of different depths stand on one axis.
 
     Args:
         table: of :func:`lenscore.analysis.curves.refinement_curve`.
