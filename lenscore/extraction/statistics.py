@@ -139,7 +139,7 @@ def _largest(
     """Return the k largest logits, falling, and their ids; of equal ones any, in any order.
 
     They lie in the k blocks of neighbouring tokens that have the largest maxima, or in the rest that fills no block.
-    PyTorch finds maxima of blocks ten times as fast on a CPU as the top k of a vocabulary.
+    On a CPU this takes a fifth of the time of the top k of a whole vocabulary (benchmarks/README.md).
     """
     n_blocks = logits.shape[-1] // _BLOCK
     if logits.is_cuda or n_blocks <= k:
@@ -205,12 +205,12 @@ def _jensen_shannon_(
 
 
 def _exp(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return exponentials. On a CPU by numpy, which takes half the time of PyTorch's softmax."""
+    """Return exponentials. On a CPU by numpy, which can be much faster than PyTorch (benchmarks/README.md)."""
     return values.exp() if values.is_cuda else torch.from_numpy(np.exp(values.numpy()))
 
 
 def _log(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return natural logarithms. On a CPU by numpy, which takes a third of PyTorch's time."""
+    """Return natural logarithms; see ``_exp``."""
     return values.log() if values.is_cuda else torch.from_numpy(np.log(values.numpy()))
 
 
