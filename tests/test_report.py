@@ -327,14 +327,14 @@ def test_shares_of_depth_put_models_of_different_depths_on_one_axis() -> None:
     table = refinement_curve(both, Bootstrap(resamples=100, confidence=0.95, seed=0), PrimaryAnalysis())
     spec = CHART_FUNCTIONS["depth_shares"](table).to_dict()
     plotted = [row for rows in spec["datasets"].values() for row in rows]
-    points = {(row["curve"], row["relative_position"], row["mean"]) for row in plotted}
+    points = {(row["drawn"], row["relative_position"], row["mean"]) for row in plotted}
     assert points == {
         ("m", 0.0, 0.0), ("m", 0.5, 0.125), ("m", 1.0, 0.25),
         ("deep", 0.0, 0.0), ("deep", 0.5, 0.0125), ("deep", 1.0, 0.025),
     }  # fmt: skip
     colours = {layer["encoding"]["color"]["field"] for layer in spec["spec"]["layer"]}
     axis = spec["spec"]["layer"][1]["encoding"]["y"]
-    assert colours == {"curve"}
+    assert colours == {"drawn"}
     assert axis["axis"]["format"] == "%"
     assert axis["title"] == ["refinement depth", "(share of the model's layers)"]
 

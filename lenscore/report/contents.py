@@ -57,8 +57,8 @@ CHARTS: dict[str, ChartEntry] = {
         "refinement_curve",
         "Depth in shares of the model's layers",
         "The primary measure divided by the number of the model's layers, so that models of different depths can be "
-        "compared. A line is a model (and a context set and a lens, where there are several); points are means, bands "
-        "bootstrap intervals over questions.",
+        "compared: a colour is a model (and a context set, where there are several). Points are means, bands bootstrap "
+        "intervals over questions.",
     ),
     "layers_reached": ChartEntry(
         "layers_reached",
