@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from lenscore.report.page.accuracy_sentences import about_accuracy, accuracy_sentences, white_space_sentences
+from lenscore.report.page.accuracy_sentences import (
+    about_accuracy,
+    accuracy_sentences,
+    no_curve_sentences,
+    white_space_sentences,
+)
+from lenscore.report.page.sentences import verdict_sentences
 
 SETTINGS = {"confidence": 0.95, "first_token": "content"}
 
@@ -43,6 +49,33 @@ def test_without_closed_book_the_shares_alone_are_said() -> None:
         "m, 5 documents: the answer's first content token is right in 10% to 50% of the contexts, by the gold "
         "document's place; the study has no closed book to compare with."
     )
+
+
+def test_a_model_without_a_curve_is_named_with_how_many_tokens_are_right() -> None:
+    """By hand: 2 places of 10 tokens, of which a tenth and a fifth are right: 3 of 20; with both lengths 6 of 40."""
+    primary = {"measure": "soft_depth", "tokens": "content", "population": "every_position", "lens": "logit"}
+    rows = [
+        row(place, mean, None, None, model=model, n_documents=n, lens=lens, measure="answer_tokens", n_tokens=10,
+            relative_position=place / 4)
+        for model in ("trained", "untrained") for lens in ("logit", "trimmed") for n in (5, 10)
+        for place, mean in ((0, 0.1), (4, 0.2))
+    ]  # fmt: skip
+    of_first = [{**one, "measure": "first_token", "mean": 0.9} for one in rows]
+    alone = [{**one, "model": "alone", "n_documents": 1, "relative_position": None} for one in rows[:1]]
+    control = [{**one, "model": "control", "condition": "shuffled_gold"} for one in rows[:1]]
+    curves = [{"model": "trained", "context_set": "main", "n_documents": n} for n in (5, 10)]
+    everything = [*rows, *of_first, *alone, *control]
+    (sentence,) = no_curve_sentences(everything, curves, primary)
+    assert (sentence["model"], sentence["lens"]) == ("untrained", "")
+    assert sentence["words"] == (
+        "untrained: there is no curve of soft depth (content tokens, the same everywhere) with 5 documents and 10 "
+        "documents, since no answer token counts for it: of 40 answer tokens in these contexts 6 are right at the last "
+        "layer."
+    )
+    assert verdict_sentences([], [sentence]) == [sentence]
+    (shorter, _) = no_curve_sentences(everything, curves[1:], primary)
+    assert "with 5 documents, since" in shorter["words"]
+    assert "of 20 answer tokens in these contexts 3 are right" in shorter["words"]
 
 
 def test_each_length_has_one_sentence_whatever_the_lenses() -> None:

@@ -18,6 +18,7 @@ from lenscore.analysis.measures import MEASURES, TARGETS
 from lenscore.report.charts import CHART_FUNCTIONS, files
 from lenscore.report.contents import CHARTS
 from lenscore.report.names import POPULATIONS
+from lenscore.report.page.design import summary
 from lenscore.report.page.explorer import BUDGET
 from lenscore.report.page.inline_data import CHARTS_BUDGET
 from lenscore.report.page.render import render_page, vega_script
@@ -314,6 +315,36 @@ def test_the_curve_plots_the_means_of_the_table() -> None:
     assert {row["measure"] for row in plotted} == {"refinement_depth"}
     points = {(row["relative_position"], row["mean"]) for row in plotted}
     assert points == {(0.0, 0.0), (0.5, 1.0), (1.0, 2.0)}
+
+
+def test_shares_of_depth_put_models_of_different_depths_on_one_axis() -> None:
+    """By hand: 0, 1 and 2 layers are 0, 1/8 and 1/4 of a model of 8 layers, and 0, 1/80 and 1/40 of one of 80."""
+    from lenscore.analysis.bootstrap import Bootstrap
+    from lenscore.analysis.curves import refinement_curve
+
+    rows = pd.DataFrame([depth_row("a", place, 0, 1, 1 + place) for place in range(3)])
+    both = pd.concat([rows, rows.assign(model="deep", n_layers=80)])
+    table = refinement_curve(both, Bootstrap(resamples=100, confidence=0.95, seed=0), PrimaryAnalysis())
+    spec = CHART_FUNCTIONS["depth_shares"](table).to_dict()
+    plotted = [row for rows in spec["datasets"].values() for row in rows]
+    points = {(row["drawn"], row["relative_position"], row["mean"]) for row in plotted}
+    assert points == {
+        ("m", 0.0, 0.0), ("m", 0.5, 0.125), ("m", 1.0, 0.25),
+        ("deep", 0.0, 0.0), ("deep", 0.5, 0.0125), ("deep", 1.0, 0.025),
+    }  # fmt: skip
+    colours = {layer["encoding"]["color"]["field"] for layer in spec["spec"]["layer"]}
+    axis = spec["spec"]["layer"][1]["encoding"]["y"]
+    assert colours == {"drawn"}
+    assert axis["axis"]["format"] == "%"
+    assert axis["title"] == ["refinement depth", "(share of the model's layers)"]
+
+
+def test_the_summary_names_all_lenses_and_untrained_weights(small_config: dict[str, Any]) -> None:
+    (name, spec), *_ = small_config["models"].items()
+    models = {name: {**spec, "weights": "trained"}, "at-random": {**spec, "weights": "untrained"}}
+    said = summary({**small_config, "models": models, "lenses": ["logit", "tuned", "trimmed"]}, 6)
+    assert said.startswith(f"{name} and at-random (untrained weights) on 6 questions of ")
+    assert "read through the logit, tuned and trimmed lens" in said
 
 
 class Page(HTMLParser):

@@ -71,6 +71,36 @@ def test_statistics_are_those_of_numpy(logits: np.ndarray) -> None:
         np.testing.assert_array_equal(found.topk_ids[layer], order[layer, :, :K])
 
 
+def test_the_top_k_of_a_vocabulary_of_many_blocks() -> None:
+    """The largest logits stand all in one block, each in a block of its own, and behind the last whole block."""
+    vocabulary = 9 * statistics._BLOCK + 13
+    logits = np.random.default_rng(1).normal(size=(3, 2, vocabulary)).astype(np.float32)
+    places = [
+        range(300, 300 + K),
+        range(0, K * statistics._BLOCK, statistics._BLOCK),
+        range(vocabulary - K, vocabulary),
+    ]
+    for layer, ids in enumerate(places):
+        logits[layer][:, list(ids)] += 20
+    found = statistics_of(logits, [0, 1])
+    order = np.argsort(-logits, axis=-1)[..., :K]
+    assert [set(of_layer.flatten()) for of_layer in order] == [set(ids) for ids in places]
+    np.testing.assert_array_equal(found.topk_ids, order)
+    np.testing.assert_array_equal(found.top1_id, order[..., 0])
+    exact = np.take_along_axis(log_softmax(logits.astype(np.float64), axis=-1), order, -1)
+    np.testing.assert_allclose(found.topk_logprobs, exact, atol=1e-5)
+
+
+def test_of_many_equal_logits_the_first_is_the_top1() -> None:
+    logits = np.zeros((2, 1, 9 * statistics._BLOCK), dtype=np.float32)
+    logits[1, 0, 1000:1100] = 1.0
+    found = statistics_of(logits, [1099])
+    assert found.top1_id.flatten().tolist() == [0, 1000]
+    assert found.target_rank.flatten().tolist() == [1100, 100]
+    assert set(found.topk_ids[1, 0].tolist()) <= set(range(1000, 1100))
+    assert len(set(found.topk_ids[0, 0].tolist())) == K
+
+
 def test_the_divergence_is_from_the_final_distribution_to_the_layers(logits: np.ndarray) -> None:
     found = statistics_of(logits, [0] * POSITIONS).kl_to_final
     p, q = (np.exp(log_softmax(logits[layer].astype(np.float64), axis=-1)) for layer in (-1, 2))

@@ -233,7 +233,7 @@ def test_least_values(path: str, least: int) -> None:
         ("models/m/source", "hub:a/b/c", "models.m.source: must be hub:<owner/name>"),
         ("lenses", "logit", "lenses: must be a list"),
         ("lenses", [], r"lenses: must not be empty; found \[\]"),
-        ("lenses", ["probe"], "lenses.0: must be logit or tuned; found 'probe'"),
+        ("lenses", ["probe"], "lenses.0: must be one of logit, tuned, trimmed; found 'probe'"),
         ("lenses", ["logit", "logit"], "lenses: must not name a value twice"),
         ("ablation", {"scopes": ["all", "all"]}, "ablation.scopes: must not name a value twice"),
         (

@@ -53,6 +53,13 @@ CHARTS: dict[str, ChartEntry] = {
         "top choice, and the layer from which the lens's whole distribution stays close to the last layer's by "
         "Jensen–Shannon divergence. Means with bootstrap intervals over questions.",
     ),
+    "depth_shares": ChartEntry(
+        "refinement_curve",
+        "Depth in shares of the model's layers",
+        "The primary measure divided by the number of the model's layers, so that models of different depths can be "
+        "compared: a colour is a model (and a context set, where there are several). Points are means, bands bootstrap "
+        "intervals over questions.",
+    ),
     "layers_reached": ChartEntry(
         "layers_reached",
         "Where answer tokens become right, and where they settle",
@@ -142,7 +149,7 @@ CHARTS: dict[str, ChartEntry] = {
         "KL divergence of the lens's distribution from the model's final one, layer by layer: at the study's answer "
         "tokens, in contexts with documents, with bootstrap intervals over questions; and, where a lens is trained, on "
         "held-out documents of questions outside the study. The tuned lens applies a trained affine map to a layer "
-        "first; at the last layer both lenses are the model.",
+        "first, the trimmed lens removes the largest 1% of its coordinates; at the last layer every lens is the model.",
     ),
 }
 

@@ -23,12 +23,13 @@ class LensEntry(NamedTuple):
 LENSES: Mapping[str, LensEntry] = {
     "logit": LensEntry("lenscore.lenses.logit"),
     "tuned": LensEntry("lenscore.lenses.tuned", training="lenscore.lenses.training"),
+    "trimmed": LensEntry("lenscore.lenses.trimmed"),
 }
 
 
 def _known(name: str) -> str:
     if name not in LENSES:
-        raise PydanticCustomError("lens", "must be {known}", {"known": " or ".join(LENSES)})
+        raise PydanticCustomError("lens", "must be one of {known}", {"known": ", ".join(LENSES)})
     return name
 
 

@@ -157,7 +157,7 @@ CONFIGS = [
     config("dataset/split", "a\ud800", "dataset.split: must be text; it has half a surrogate pair"),
     config("context_sets/main/prompt", "a\0", "context_sets.main.prompt: must not have the character NUL"),
     config("lenses", ["logit", "logit"], "lenses: must not name a value twice"),
-    config("lenses", ["logits"], "lenses.0: must be logit or tuned; found 'logits'"),
+    config("lenses", ["logits"], "lenses.0: must be one of logit, tuned, trimmed; found 'logits'"),
     config("tuned_lens/learning_rate", float("nan"), "tuned_lens.learning_rate: must be a finite number; found nan"),
     config("tuned_lens/learning_rate", float("inf"), "tuned_lens.learning_rate: must be"),
     config("tuned_lens/learning_rate", 10**400, "tuned_lens.learning_rate: ", name="a learning rate of 10**400"),

@@ -4,12 +4,13 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from lenscore.analysis.measures import TARGETS
+from lenscore.analysis.measures import MEASURES, TARGETS
 from lenscore.report.charts.parts import (
     DEPTHS,
     FILTERS,
     LINE_COLUMNS,
     chart_data,
+    document_order,
     empty_chart,
     filtered,
     line_layers,
@@ -24,7 +25,7 @@ from lenscore.report.charts.parts import (
     with_document_labels,
     with_filters,
 )  # fmt: skip
-from lenscore.report.charts.theme import QUIET
+from lenscore.report.charts.theme import MUTED, QUIET
 from lenscore.report.names import CONTROLS, POPULATIONS, TOKENS
 
 _NO_CURVE = "No answer token is right at the last layer, or no context has two documents or more."
@@ -61,6 +62,48 @@ def refinement_curve(table: pd.DataFrame) -> ChartType:
     columns = 1 if most_curves_of_a_lens(placed) == 1 else 2
     panel = alt.layer(*layers).properties(width=800 // columns, height=300)
     return with_filters(panel_per_curve(panel, placed, columns=columns, without=["shown_positions"]))
+
+
+def depth_shares(table: pd.DataFrame) -> ChartType:
+    """Return the primary measure as a share of each model's layers L: a panel a number of documents, a line a model.
+
+    So models of different depths stand on one axis.
+
+    Args:
+        table: of :func:`lenscore.analysis.curves.refinement_curve`.
+    """
+    measures = table.loc[table["primary"], "measure"].unique()
+    ends = ("mean", "low", "high")
+    placed = _placed(table.assign(**{end: table[f"{end}_share"] for end in ends}), list(measures))
+    if placed.empty:
+        return empty_chart(_NO_CURVE)
+    # Lenses by dashes, not by colours: the colours that can be told apart are few.
+    of_one_lens = with_curve_names(table.assign(lens="")).loc[placed.index, "curve"]
+    placed = placed.assign(drawn=of_one_lens)
+    names, lenses = sorted(placed["drawn"].unique()), sorted(placed["lens"].unique())
+    colour = alt.Color(
+        "drawn:N", title=None, sort=names, scale=alt.Scale(domain=names),
+        legend=alt.Legend(orient="top", columns=1, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1),
+    )  # fmt: skip
+    dash_legend = alt.Legend(
+        orient="top",
+        columns=1,
+        labelExpr="datum.label + ' lens'",
+        symbolType="stroke",
+        symbolStrokeColor=MUTED,
+        symbolSize=300,
+    )
+    dashes = alt.StrokeDash(
+        "lens:N", title=None, sort=lenses, scale=alt.Scale(domain=lenses),
+        legend=dash_legend if len(lenses) > 1 else None,
+    )  # fmt: skip
+    title = f"{MEASURES[measures[0]].words}\n(share of the model's layers)"
+    band, line, points = line_layers(placed, title, percent=True, colour=colour)
+    lengths = document_order(placed)
+    layers = alt.layer(band.encode(detail="lens:N"), line.encode(strokeDash=dashes), points)
+    panel = layers.properties(width=800 if len(lengths) == 1 else 330, height=200)
+    facet = alt.Facet("documents:N", title=None, sort=lengths, header=alt.Header(labelAnchor="start", labelPadding=4))
+    return with_filters(filtered(panel.facet(facet, data=placed, columns=2), placed))
 
 
 def depth_curves(table: pd.DataFrame) -> ChartType:

@@ -145,17 +145,23 @@ def panel_per_curve_and_value(chart: ChartType, table: pd.DataFrame, *, by: str,
 
 
 def line_layers(
-    table: pd.DataFrame, title: str, *, percent: bool = False, params: Sequence[alt.Parameter] = ()
+    table: pd.DataFrame,
+    title: str,
+    *,
+    percent: bool = False,
+    params: Sequence[alt.Parameter] = (),
+    colour: alt.Color | None = None,
 ) -> list[alt.Chart]:
-    """Return band, line and points of means by position, coloured by number of documents; they have no data yet.
+    """Return band, line and points of means by position; they have no data yet.
 
     Args:
         table: the data of all panels, with ``documents``.
         title: of the y axis, in lines.
         percent: whether the means are shares.
         params: selections on the points.
+        colour: what the colours are of; by default the number of documents.
     """
-    base = alt.Chart().encode(x=POSITION, color=documents_colour(table))
+    base = alt.Chart().encode(x=POSITION, color=colour or documents_colour(table))
     axis = alt.Axis(format="%" if percent else ".2~f", tickCount=5)
     lines = title.split("\n")
     mean = alt.Y("mean:Q", title=lines, scale=alt.Scale(zero=False, nice=True), axis=axis)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lenscore.report.names import FIRST_TOKEN, documents, listed, model_name
-from lenscore.report.page.sentences import Finding
+from lenscore.report.page.sentences import Finding, way_in_words
 
 
 def accuracy_sentences(accuracy: Sequence[Finding], settings: Finding) -> list[dict[str, Any]]:
@@ -35,6 +35,41 @@ def accuracy_sentences(accuracy: Sequence[Finding], settings: Finding) -> list[d
         }
         for (model, context_set, n_documents), rows in curves.items()
     ]
+
+
+def no_curve_sentences(
+    accuracy: Iterable[Finding], main_curves: Iterable[Finding], primary: Finding
+) -> list[dict[str, Any]]:
+    """Return one sentence per model and context set with numbers of documents for which the main curve is missing.
+
+    An untrained model, or one too small for the questions, gets no answer token right that the curve is of.
+
+    Args:
+        accuracy: rows of the table ``accuracy_curve``.
+        main_curves: rows of the table ``shapes`` of the primary analysis.
+        primary: the primary analysis: ``measure``, ``tokens``, ``population``, ``lens``.
+    """
+    there = {(row["model"], row["context_set"], row["n_documents"]) for row in main_curves}
+    missing: dict[tuple[str, str], list[Finding]] = {}
+    for row in accuracy:
+        placed = row["condition"] == "documents" and row["relative_position"] is not None
+        curve = (row["model"], row["context_set"], row["n_documents"])
+        if placed and row["measure"] == "answer_tokens" and row["lens"] == primary["lens"] and curve not in there:
+            missing.setdefault(curve[:2], []).append(row)
+    return [
+        {"words": about_no_curve(rows, primary), "model": model, "lens": ""} for (model, _), rows in missing.items()
+    ]
+
+
+def about_no_curve(rows: Sequence[Finding], primary: Finding) -> str:
+    """Return the sentence on the missing curves of a model (rows of ``accuracy_curve`` on all answer tokens there)."""
+    lengths = listed([documents(count) for count in sorted({row["n_documents"] for row in rows})])
+    n_tokens = sum(row["n_tokens"] for row in rows)
+    n_right = round(sum(row["mean"] * row["n_tokens"] for row in rows))
+    return (
+        f"{model_name(rows[0])}: there is no curve of {way_in_words(primary)} with {lengths}, since no answer token "
+        f"counts for it: of {n_tokens:,} answer tokens in these contexts {n_right:,} are right at the last layer."
+    )
 
 
 def about_accuracy(rows: Sequence[Finding], closed_book: float | None, settings: Finding) -> str:

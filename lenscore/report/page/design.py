@@ -15,12 +15,18 @@ def summary(config: Mapping[str, Any], n_questions: int) -> str:
     """
     several = len(config["context_sets"]) > 1
     sets = [(f"in set {name}, " if several else "") + _contexts(spec) for name, spec in config["context_sets"].items()]
+    models = [f"{name} (untrained weights)" if name in untrained_models(config) else name for name in config["models"]]
     kind, _, place = config["dataset"]["source"].partition(":")
     dataset = "the project's own set" if kind == "embedded" else place.rpartition("/")[2]
     return (
-        f"{listed(list(config['models']))} on {n_questions} questions of {dataset}, read through the "
-        f"{' and '.join(config['lenses'])} lens, with {'; '.join(sets)}."
+        f"{listed(models)} on {n_questions} questions of {dataset}, read through the {listed(config['lenses'])} lens, "
+        f"with {'; '.join(sets)}."
     )
+
+
+def untrained_models(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the models whose weights are untrained."""
+    return [name for name, spec in config["models"].items() if spec["weights"] == "untrained"]
 
 
 def filter_choices(config: Mapping[str, Any]) -> dict[str, list[Any]]:

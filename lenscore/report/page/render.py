@@ -19,7 +19,7 @@ from lenscore.report.charts.grid import Colour, lens_grid
 from lenscore.report.charts.theme import DARK
 from lenscore.report.contents import CHARTS, EXAMPLES
 from lenscore.report.names import curve_name, listed
-from lenscore.report.page.accuracy_sentences import accuracy_sentences, white_space_sentences
+from lenscore.report.page.accuracy_sentences import accuracy_sentences, no_curve_sentences, white_space_sentences
 from lenscore.report.page.design import filter_choices, summary
 from lenscore.report.page.explorer import explorer_data
 from lenscore.report.page.inline_data import packed_spec, script_json, within_budget
@@ -74,6 +74,7 @@ def render_page(
     of_targets = shapes["measure"].isin(TARGETS)
     essential = pd.read_parquet(tables / "essential_layers.parquet")
     specs = _chart_specs(charts)
+    accuracy, primary = _rows(tables, "accuracy_curve"), findings["settings"]["primary"]
     provenance = read_provenance(database)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -85,11 +86,11 @@ def render_page(
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         summary=summary(config, provenance["counts"]["questions"]),
         filters=filter_choices(config),
-        verdict_sentences=verdict_sentences(main_curves),
-        accuracy_sentences=accuracy_sentences(_rows(tables, "accuracy_curve"), findings["settings"]),
+        verdict_sentences=verdict_sentences(main_curves, no_curve_sentences(accuracy, main_curves, primary)),
+        accuracy_sentences=accuracy_sentences(accuracy, findings["settings"]),
         curve_sentences=sentences_on(lambda curve: about_shape(curve, findings["settings"]), main_curves)
         + sentences_on(about_disagreement, findings["disagreements"]),
-        primary=way_in_words(findings["settings"]["primary"]),
+        primary=way_in_words(primary),
         shapes=[{**row, "curve": curve_name(row)} for row in main_curves],
         verdict_tables=[
             ("verdicts", "The verdict for other targets and tokens", verdict_table(shapes[of_targets])),

@@ -54,11 +54,12 @@ def sentences_on(write: Callable[[Finding], str], rows: Iterable[Finding]) -> li
     ]
 
 
-def verdict_sentences(shapes: Iterable[Finding]) -> list[dict[str, Any]]:
+def verdict_sentences(shapes: Iterable[Finding], without_curve: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """Return one sentence per model, context set and lens, as :func:`sentences_on` does; one if there is no curve.
 
     Args:
         shapes: rows of the table ``shapes`` for the main curve.
+        without_curve: the sentences on models that have none; they come last.
     """
     grouped: dict[tuple[str, ...], list[Finding]] = {}
     for row in shapes:
@@ -66,7 +67,7 @@ def verdict_sentences(shapes: Iterable[Finding]) -> list[dict[str, Any]]:
     found = [
         {"words": about_verdicts(rows), "model": model, "lens": lens} for (model, _, lens), rows in grouped.items()
     ]
-    return found or [{"words": NO_CURVE, "model": "", "lens": ""}]
+    return [*found, *without_curve] or [{"words": NO_CURVE, "model": "", "lens": ""}]
 
 
 def about_verdicts(shapes: Sequence[Finding]) -> str:
