@@ -84,9 +84,15 @@ def test_a_row_says_what_the_studies_said_and_what_they_take() -> None:
     assert len({round(float(study["middle"].iloc[0]), 9) for study in studies}) == 4
     cells = [cell.strip() for cell in row(pilot, part, studies, 5, 42).strip("|").split("|")]
     # Twice the pilot's 21 questions: 6 contexts of 310 tokens each, 250 of them unique; twice its 126 seconds.
-    assert cells[:7] == ["5", "5", "42", "252", "13,020", "10,500", "4.2"]
+    assert cells[:8] == ["5", "5", "42", "0.5", "252", "13,020", "10,500", "4.2"]
     # The middle is three positions, of which one is a layer higher: a third of a layer, and the bound is half a layer.
-    assert cells[7:9] == ["100%", "5: inverted U within the bound 100%"]
+    assert cells[8:10] == ["100%", "5: inverted U within the bound 100%"]
+
+
+def test_a_smaller_effect_of_interest_is_exceeded() -> None:
+    pilot = pilot_of(height=1.0).with_smallest_effect(0.2)
+    studies = simulated(pilot, part_of(pilot, [5], 5), 21, draws=2)
+    assert [study["verdict"].tolist() for study in studies] == [["inverted U beyond the bound"]] * 2
 
 
 def test_a_study_with_a_curve_that_cannot_be_tested_is_not_decided() -> None:
@@ -94,4 +100,4 @@ def test_a_study_with_a_curve_that_cannot_be_tested_is_not_decided() -> None:
     part = part_of(pilot, [5], 5)
     nine = drawn(part.tokens, pilot.questions[:9])  # fewer than ten questions that vary
     cells = [cell.strip() for cell in row(pilot, part, [shapes(pilot, nine)], 5, 9).strip("|").split("|")]
-    assert cells[7:9] == ["0%", "5: undecided 100%"]
+    assert cells[8:10] == ["0%", "5: undecided 100%"]

@@ -14,8 +14,8 @@ of other sets of questions.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +27,17 @@ from lenscore.analysis.shape.shape_tests import shape_tests
 from lenscore.analysis.tokens import answer_tokens
 from lenscore.contexts.positions import gold_indices
 from lenscore.databases import opened
-from lenscore.study.analysis import AnalysisSpec
+from lenscore.study.analysis import AnalysisSpec, SmallestEffect
 
 _CONTEXTS = """
     select c.question_id, c.condition, c.n_documents, c.gold_index, c.prompt, f.n_tokens
     from contexts c join fits f using (context_id) order by c.context_id
 """
-HEADER = (
-    "| documents | positions | questions | contexts | tokens | unique | extraction, CPU minutes | all curves decided "
-    "| verdicts of a curve | interval of middle − ends, times the smallest effect |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|---|--:|"
-)
+COLUMNS = (
+    "documents", "positions", "questions", "smallest effect, layers", "contexts", "tokens", "unique",
+    "extraction, CPU minutes", "all curves decided", "verdicts of a curve",
+    "interval of middle − ends, times the smallest effect",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ class Pilot:
     def questions(self) -> list[str]:
         """The names of its questions, also of those without a right answer token."""
         return sorted(self.contexts["question_id"].unique())
+
+    def with_smallest_effect(self, layers: float) -> "Pilot":
+        """Return the same pilot, judged by another smallest effect."""
+        return replace(
+            self, settings=self.settings.model_copy(update={"smallest_effect": SmallestEffect(layers=layers)})
+        )
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,7 @@ def row(pilot: Pilot, part: Part, studies: Sequence[pd.DataFrame], n_positions: 
         ", ".join(map(str, part.documents)),
         n_positions,
         n_questions,
+        f"{found['smallest_effect'].iloc[0]:.2g}",
         f"{len(part.contexts) * share:,.0f}",
         f"{tokens * share:,.0f}",
         f"{unique * share:,.0f}",
@@ -187,16 +194,17 @@ def main() -> None:
     parser.add_argument("--documents", nargs="+", required=True, help="numbers of documents of each design, as in 5,10")
     parser.add_argument("--positions", nargs="+", type=int, default=[5], help="of each design")
     parser.add_argument("--questions", nargs="+", type=int, required=True, help="of each design")
+    parser.add_argument("--smallest-effect", nargs="+", type=float, help="in layers; by default the pilot's own")
     parser.add_argument("--draws", type=int, default=200, help="studies of each design")
     arguments = parser.parse_args()
     pilot = Pilot.read(arguments.results)
-    print(HEADER)
-    for documents in arguments.documents:
-        for n_positions in arguments.positions:
-            part = part_of(pilot, [int(n) for n in documents.split(",")], n_positions)
-            for n_questions in arguments.questions:
-                studies = simulated(pilot, part, n_questions, arguments.draws)
-                print(row(pilot, part, studies, n_positions, n_questions), flush=True)
+    pilots = [pilot.with_smallest_effect(layers) for layers in arguments.smallest_effect or ()] or [pilot]
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    for documents, n_positions in product(arguments.documents, arguments.positions):
+        part = part_of(pilot, [int(n) for n in documents.split(",")], n_positions)
+        for n_questions, judged in product(arguments.questions, pilots):
+            studies = simulated(judged, part, n_questions, arguments.draws)
+            print(row(judged, part, studies, n_positions, n_questions), flush=True)
 
 
 def _n_common(one: str, other: str) -> int:
