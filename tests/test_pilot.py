@@ -70,6 +70,13 @@ def test_what_the_pilot_lacks_is_refused() -> None:
         part_of(pilot_of(height=0.0), [5, 10], 3)
 
 
+def test_a_pilot_without_a_token_that_counts_is_refused() -> None:
+    pilot = pilot_of(height=0.0)
+    pilot.tokens.loc[:, "final_right"] = pilot.tokens["gold_index"] != 4
+    with pytest.raises(ValueError, match="no token among 3 positions"):
+        part_of(pilot, [5], 3)
+
+
 def test_common_beginnings_count_once() -> None:
     assert n_unique(["abcx", "abdy", "abc", "z"]) == 7  # a b c x d y z
     # In tens of characters: of the gold document at 4 all 6; at 3, 2, 1 and 0 what follows the common documents, 3, 4,

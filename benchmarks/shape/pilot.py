@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from lenscore.analysis.measures import MEASURES
-from lenscore.analysis.populations import SHAPE_KEYS, selections
+from lenscore.analysis.populations import SHAPE_KEYS, WITH_POSITION, selections
 from lenscore.analysis.shape.shape_tests import shape_tests
 from lenscore.analysis.tokens import answer_tokens
 from lenscore.contexts.positions import gold_indices
@@ -33,6 +33,7 @@ _CONTEXTS = """
     select c.question_id, c.condition, c.n_documents, c.gold_index, c.prompt, f.n_tokens
     from contexts c join fits f using (context_id) order by c.context_id
 """
+_JOBS = "select format('{}/{}/{:04d}', model, context_set, shard) from extractions order by all"
 COLUMNS = (
     "documents", "positions", "questions", "smallest effect, layers", "contexts", "tokens", "unique",
     "extraction, CPU minutes", "all curves decided", "verdicts of a curve",
@@ -59,14 +60,20 @@ class Pilot:
 
     @classmethod
     def read(cls, results: Path) -> "Pilot":
-        """Read a study's folder of results."""
+        """Read a study's folder of results.
+
+        Raises:
+            ValueError: it has several models.
+        """
         findings = json.loads((results / "tables/findings.json").read_text())
         settings = AnalysisSpec.model_validate(findings["settings"])
         with opened(results / f"{results.name}.duckdb") as database:
             tokens = answer_tokens(database, settings.jsd_threshold, settings.first_token)
             contexts = database.execute(_CONTEXTS).df()
-        jobs = sorted((results / "benchmarks/extract_shard").rglob("*.tsv"))
-        seconds = sum(float(pd.read_csv(job, sep="\t")["cpu_time"].iloc[0]) for job in jobs)
+            jobs = database.execute(_JOBS).fetchall()
+        if tokens["model"].nunique() > 1:
+            raise ValueError(f"{results}: a pilot has one model")
+        seconds = sum(_cpu_seconds(results / "benchmarks/extract_shard" / f"{job}.tsv") for (job,) in jobs)
         placed = (tokens["condition"] == "documents") & (tokens["lens"] == settings.primary.lens)
         return cls(tokens[placed], contexts, settings, seconds)
 
@@ -103,7 +110,7 @@ def part_of(pilot: Pilot, documents: Sequence[int], n_positions: int) -> Part:
     Which tokens count is decided anew: with fewer positions more are right at all of them.
 
     Raises:
-        ValueError: the pilot has not all of these contexts.
+        ValueError: the pilot has not all of these contexts, or no token counts.
     """
     wanted = {(n, place) for n in documents for place in gold_indices(n_positions, n)}
 
@@ -112,8 +119,8 @@ def part_of(pilot: Pilot, documents: Sequence[int], n_positions: int) -> Part:
             [cell in wanted for cell in zip(rows["n_documents"], rows["gold_index"], strict=True)], rows.index
         )
 
-    with_documents = pilot.contexts["condition"] == "documents"
-    contexts = pilot.contexts[~with_documents | within(pilot.contexts)]
+    placed = pilot.contexts["condition"].isin(WITH_POSITION)
+    contexts = pilot.contexts[~placed | within(pilot.contexts)]
     missing = wanted - set(zip(contexts["n_documents"], contexts["gold_index"], strict=True))
     if missing:
         raise ValueError(f"the pilot has no contexts with documents and gold index {sorted(missing)}")
@@ -123,7 +130,10 @@ def part_of(pilot: Pilot, documents: Sequence[int], n_positions: int) -> Part:
         for selection, _, chosen in selections(pilot.tokens[within(pilot.tokens)])
         if selection == (primary.tokens, primary.population)
     )
-    return Part(MEASURES[primary.measure].counted(tokens), contexts, documents)
+    counted = MEASURES[primary.measure].counted(tokens)
+    if counted.empty:
+        raise ValueError(f"the primary analysis has no token among {n_positions} positions of {documents} documents")
+    return Part(counted, contexts, documents)
 
 
 def drawn(tokens: pd.DataFrame, questions: Sequence[str]) -> pd.DataFrame:
@@ -197,14 +207,25 @@ def main() -> None:
     parser.add_argument("--smallest-effect", nargs="+", type=float, help="in layers; by default the pilot's own")
     parser.add_argument("--draws", type=int, default=200, help="studies of each design")
     arguments = parser.parse_args()
-    pilot = Pilot.read(arguments.results)
+    try:
+        pilot = Pilot.read(arguments.results)
+    except ValueError as error:
+        parser.error(str(error))
     pilots = [pilot.with_smallest_effect(layers) for layers in arguments.smallest_effect or ()] or [pilot]
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for documents, n_positions in product(arguments.documents, arguments.positions):
-        part = part_of(pilot, [int(n) for n in documents.split(",")], n_positions)
+        try:
+            part = part_of(pilot, [int(n) for n in documents.split(",")], n_positions)
+        except ValueError as error:
+            parser.error(str(error))
         for n_questions, judged in product(arguments.questions, pilots):
             studies = simulated(judged, part, n_questions, arguments.draws)
             print(row(judged, part, studies, n_positions, n_questions), flush=True)
+
+
+def _cpu_seconds(benchmark: Path) -> float:
+    """Return a job's processor time, of the file in which Snakemake writes what it took."""
+    return float(pd.read_csv(benchmark, sep="\t")["cpu_time"].iloc[0])
 
 
 def _n_common(one: str, other: str) -> int:
