@@ -1,5 +1,8 @@
 """Studies drawn from a pilot: what of it they take, and that a pilot drawn whole has its own verdicts."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from benchmarks.shape.pilot import Pilot, drawn, n_unique, part_of, row, shapes, simulated, unique_share
 from lenscore.analysis.shape.study_shapes import shapes_of_study
 from lenscore.study.analysis import AnalysisSpec, PrimaryAnalysis, SmallestEffect
+from tests.small_study import SmallStudy
 from tests.test_analysis import depth_row, nothing_right
 
 N_QUESTIONS = 20
@@ -34,6 +38,26 @@ def pilot_of(height: float) -> Pilot:
         contexts.append((name, "closed_book", 0, None, "Q" * 10, 10))
     columns = ["question_id", "condition", "n_documents", "gold_index", "prompt", "n_tokens"]
     return Pilot(pd.DataFrame(rows), pd.DataFrame(contexts, columns=columns), SETTINGS, extraction_seconds=126.0)
+
+
+def test_a_finished_study_is_read_with_the_time_of_its_own_jobs(tmp_path: Path) -> None:
+    study = SmallStudy(tmp_path / "study")
+    study.load()
+    (study.folder / "tables").mkdir()
+    (study.folder / "tables/findings.json").write_text(json.dumps({"settings": SETTINGS.model_dump(mode="json")}))
+    # Another context set was extracted once, and is of the study no more.
+    for job, seconds in {"main/0000": 20.5, "main/0001": 30.25, "earlier/0000": 1000}.items():
+        file = study.folder / f"benchmarks/extract_shard/tiny/{job}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\tcpu_time\n99.0\t{seconds}\n")
+    pilot = Pilot.read(study.folder)
+    assert pilot.extraction_seconds == 50.75
+    assert pilot.settings == SETTINGS
+    assert pilot.questions == ["q0", "q1", "q2", "q3"]
+    assert len(pilot.contexts) == 8
+    assert pilot.contexts["n_tokens"].tolist() == [9] * 8
+    assert set(pilot.contexts["prompt"]) == {"say say "}
+    assert len(pilot.tokens) == 16  # two answer tokens a context
 
 
 def test_a_pilot_drawn_whole_has_the_shapes_of_its_study() -> None:
