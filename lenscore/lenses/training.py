@@ -237,8 +237,9 @@ def _states(
 
 def _ids(loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase, document: Document) -> list[int]:
     window = loaded.n_positions
-    ids: list[int] = tokenizer(document.text, truncation=window is not None, max_length=window)["input_ids"]
-    return ids
+    # A special token in a document's words is plain text, as in contexts.
+    encoded = tokenizer(document.text, truncation=window is not None, max_length=window, split_special_tokens=True)
+    return list(encoded["input_ids"])
 
 
 class _Fitter:
