@@ -68,8 +68,8 @@ def _reader(part: Path) -> GGUFReader:
     # What numpy and the enumerations of gguf raise where bytes are missing or mean nothing.
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise SourceError(
-            f"{part.name} ({size:,} bytes) is cut off or damaged, or of a version of GGUF that is not known: it cannot be "
-            f"read to its end ({one_line(error)}); fetch it again"
+            f"{part.name} ({size:,} bytes) is cut off or damaged, or of a version of GGUF that is not known: it "
+            f"cannot be read to its end ({one_line(error)}); fetch it again"
         ) from None
 
 

@@ -82,11 +82,13 @@ def _refuse_impossible_sizes(file: Path, where: str) -> None:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return
-    for name, section in (("", found), ("text_config.", found.get("text_config") if isinstance(found, dict) else None)):
-        for key, least in _LEAST_SIZES.items():
-            size = section.get(key) if isinstance(section, dict) else None
-            if type(size) in (int, float) and size < least:
-                raise SourceError(f"{where}: {name}{key} in config.json is {size}; it must be {least} or more")
+    sections = {"": found, "text_config.": found.get("text_config")} if isinstance(found, dict) else {}
+    for name, section in sections.items():
+        for key, size in section.items() if isinstance(section, dict) else ():
+            if type(size) in (int, float) and key in _LEAST_SIZES and size < _LEAST_SIZES[key]:
+                raise SourceError(
+                    f"{where}: {name}{key} in config.json is {size}; it must be {_LEAST_SIZES[key]} or more"
+                )
 
 
 def load_tokenizer(folder: Path, where: str | None = None) -> PreTrainedTokenizerBase:
