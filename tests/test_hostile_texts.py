@@ -155,15 +155,46 @@ def test_names_and_texts_reach_the_database_as_parameters(tmp_path: Path) -> Non
         "url:https://example.org/q.jsonl?api%5Fkey=pa55word",
         "url:https://example.org/q.jsonl;token=pa55word",
         "url:https://example.org/q.jsonl#access_token=pa55word",
+        *(
+            f"url:https://example.org/q.jsonl?a=b&{name}=pa55word"
+            for name in (
+                "key",
+                "KEY",
+                "rlkey",
+                "resourcekey",
+                "authkey",
+                "subscription-key",
+                "x-functions-key",
+                "apiKey",
+                "jwt",
+                "sign",
+                "x-sig",
+                "url_auth",
+                "oauth",
+                "PHPSESSID",
+                "session_id",
+                "hdnts.hmac",
+                "%0Atoken",
+            )
+        ),
+        "url:https://example.org/q.jsonl?key=pa55word.a/b=",
+        "url:https://example.org/?key=q.jsonl&key=pa55word",
+        "url:https://example.org/q.jsonl?token=pa55word.jsonl",
     ],
 )
 def test_an_address_with_a_password_is_refused_without_showing_it(study_config: dict[str, Any], source: str) -> None:
-    with pytest.raises(ConfigError, match=r"dataset.source: the address holds a password or token") as raised:
+    with pytest.raises(ConfigError, match=r"dataset.source: the address holds a password, token or key,") as raised:
         read_study({**study_config, "dataset": {"source": source, "sha256": "0" * 64}})
     assert "pa55word" not in str(raised.value)
 
 
-@pytest.mark.parametrize("rest", ["", "?key=a/b.jsonl", "?download=true&signed=no", "/token/q.jsonl#L1", "?sigma=1"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "", "?key=a/b.jsonl", "?key=my%20data%2Fq.json.gz", "?download=true&signed=no", "/token/q.jsonl#L1", "?sigma=1",
+        "?author=x&session=45", "?keyword=lemon",
+    ],
+)  # fmt: skip
 def test_an_address_without_a_password_is_taken(study_config: dict[str, Any], rest: str) -> None:
     source = f"url:https://example.org/q.jsonl{rest}"
     assert read_study({**study_config, "dataset": {"source": source, "sha256": "0" * 64}}).dataset.source == source

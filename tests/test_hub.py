@@ -269,6 +269,40 @@ def test_dataset_rows_are_those_of_the_repository(hub: Hub, tmp_path: Path, repo
 
 
 @pytest.mark.parametrize(
+    ("repository", "name"),
+    [("lab/open-questions", "validation-00000-of-00001.parquet"), ("lab/lines", "validation.jsonl")],
+)
+def test_a_dataset_that_is_not_the_one_the_hub_lists_is_refused(
+    hub: Hub, tmp_path: Path, repository: str, name: str
+) -> None:
+    """A letter of an answer changes: rows are read as if nothing were wrong, from files of Git LFS and of git alike."""
+    target = tmp_path / "datasets" / "open"
+    spec = {"source": f"hub:{repository}", "revision": DATASET_REVISION, "split": "validation"}
+    assert fetch("dataset", spec, tmp_path / "first" / "open", hub.endpoint, tmp_path / "home").returncode == 0
+    (cached,) = (path.resolve() for path in (tmp_path / "home").rglob(name))
+    content = cached.read_bytes()
+    cached.write_bytes(content.replace(b"yellow", b"yallow"))
+    assert cached.read_bytes() != content
+    message = refusal(fetch("dataset", spec, target, hub.endpoint, tmp_path / "home"), target)
+    assert f"{repository} at revision {DATASET_REVISION}: " in message
+    assert f"{name}: expected {'SHA-256' if name.endswith('parquet') else 'git blob id'} {cached.name}, " in message
+    assert message.endswith(f"; remove {cached} and run again")
+    cached.unlink()
+    # What was made of the damaged file is not read again.
+    assert fetch("dataset", spec, target, hub.endpoint, tmp_path / "home").returncode == 0
+    assert pq.read_table(target / "questions.parquet").to_pylist()[0]["answers"] == ["yellow"]
+
+
+def test_a_dataset_in_the_cache_serves_without_the_hub(hub: Hub, tmp_path: Path) -> None:
+    spec = {"source": "hub:lab/lines", "revision": DATASET_REVISION, "split": "validation"}
+    assert fetch("dataset", spec, tmp_path / "first" / "open", hub.endpoint, tmp_path / "home").returncode == 0
+    done = fetch("dataset", spec, tmp_path / "second" / "open", closed_endpoint(), tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifests = [(tmp_path / place / "open" / "manifest.json").read_bytes() for place in ("first", "second")]
+    assert manifests[0] == manifests[1]
+
+
+@pytest.mark.parametrize(
     "change", [{"revision": "3" * 40}, {"source": "hub:lab/none"}, {"split": "tset"}, {"config": "other"}]
 )
 def test_dataset_that_cannot_be_fetched(hub: Hub, tmp_path: Path, change: dict[str, object]) -> None:

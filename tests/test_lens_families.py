@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM, Gemma3nTextConfig, GPT2Config, Pr
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 from lenscore.errors import ArchitectureError, SelfCheckError, SourceError
-from lenscore.extraction.self_check import ReferencePass, difference_beyond_rounding
+from lenscore.extraction.self_check import ReferencePass
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.models.loading import LoadedModel
 from lenscore.models.residuals import residual_states, states_and_logits
+from lenscore.models.rounding import difference_beyond_rounding
 from lenscore.models.unembedding import Unembedding
 from tests.tiny_models import FAMILIES, LAYERS, VOCABULARY, tiny_model, token_ids
 

@@ -33,7 +33,7 @@ from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.residuals import residual_states, states_and_logits
 from lenscore.sources.model_check import check_model
 from lenscore.sources.pretrained import load_tokenizer
-from tests.helpers_sources import trained_tokenizer
+from tests.helpers_sources import save_tiny_gpt2, trained_tokenizer
 
 WHERE = "models.tiny: path:somewhere"
 LLAMA: dict[str, Any] = {
@@ -203,7 +203,15 @@ def assert_says(message: str, pattern: str) -> None:
         ({"hidden_size": 64}, r"of another shape are lm_head\.weight with shape \(\d+, 32\) instead of \(\d+, 64\)"),
         ({"vocab_size": 4000}, r"of another shape are lm_head\.weight .* instead of \(4000, 32\)"),
         ({"hidden_size": "32"}, r"cannot load config\.json: .*hidden_size"),
-        ({"num_attention_heads": 0}, "cannot load "),
+        ({"num_attention_heads": 0}, r"num_attention_heads in config\.json is 0; it must be 1 or more$"),
+        ({"num_attention_heads": -1}, r"num_attention_heads in config\.json is -1; it must be 1 or more$"),
+        ({"num_key_value_heads": 0}, r"num_key_value_heads in config\.json is 0; it must be 1 or more$"),
+        ({"max_position_embeddings": 0}, r"max_position_embeddings in config\.json is 0; it must be 1 or more$"),
+        ({"num_hidden_layers": -1}, r"num_hidden_layers in config\.json is -1; it must be 1 or more$"),
+        ({"intermediate_size": -1}, r"intermediate_size in config\.json is -1; it must be 0 or more$"),
+        ({"rms_norm_eps": -1.0}, r"rms_norm_eps in config\.json is -1\.0; it must be 0 or more$"),
+        ({"text_config": {"vocab_size": 0}}, r"text_config\.vocab_size in config\.json is 0; it must be 1 or more$"),
+        ({"head_dim": 0}, r"cannot load its weights as llama: a size in config\.json that it divides by is 0$"),
         ({"hidden_act": "polish"}, "cannot load its weights as llama: .*polish"),
         ({"rope_parameters": "long"}, "cannot load "),
         ({"model_type": "nonsense"}, r"cannot load config\.json: .*nonsense"),
@@ -229,6 +237,15 @@ def test_a_config_that_is_not_the_models(model: Path, changed: dict[str, Any], s
     assert_says(refusal(model), says)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
     assert grown < 0.5, f"{grown:.1f} GB were built"
+
+
+@pytest.mark.parametrize("key", ["n_embd", "n_head", "n_layer", "n_positions", "vocab_size"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_sizes_that_make_no_gpt2(tmp_path: Path, key: str, size: int) -> None:
+    save_tiny_gpt2(tmp_path)
+    check_model(tmp_path, WHERE)
+    edit_config(tmp_path, **{key: size})
+    assert refusal(tmp_path).endswith(f"{key} in config.json is {size}; it must be 1 or more")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"llama"', "null", "{}", '{"model_type": ["llama"]}'])

@@ -141,6 +141,21 @@ def test_a_model_that_reads_what_follows_is_refused(dtype: torch.dtype) -> None:
             list(LensEngine(CheckedRun(loaded)).statistics([a_question()]))
 
 
+def test_no_lens_is_trained_for_a_model_that_reads_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [Document(f"q{number}", "", text) for number, text in enumerate(("abc abc", "cba cab", "cab bcab"))]
+    texts = LensTexts(documents[:1], documents[1:2], documents[2:])
+    settings = TunedLensSpec(questions=1, held_out=2, tokens_per_document=6, steps=1)
+    train_lens(LoadedModel.of(tiny_model("gemma3")), of_characters(), texts, settings)
+
+    def fitted(*_: object) -> None:
+        raise AssertionError("the lens was trained")
+
+    monkeypatch.setattr("lenscore.lenses.training._fit", fitted)
+    for name, loaded in bidirectional():
+        with pytest.raises(SelfCheckError, match=rf"model_type {name}.*it is not causal, and has read the answer"):
+            train_lens(loaded, of_characters(), texts, settings)
+
+
 def test_a_context_of_two_tokens_can_be_checked() -> None:
     context = TokenisedContext([7, 9], 1, False)
     assert len(list(LensEngine(CheckedRun(LoadedModel.of(tiny_model("llama")))).statistics([[context]]))) == 1

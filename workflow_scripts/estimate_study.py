@@ -26,7 +26,7 @@ def run(job: EstimateJob, at_once: int) -> None:
 
     study = read_study(job.config)
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
-    machine = Machine.here(job.outputs.estimate.parent)
+    machine = Machine.here(job.outputs.estimate.parent, study.extraction.device)
     folders = dict(zip(study.models, job.inputs.models, strict=True))
     try:
         estimate = estimate_study(study, dataset, folders, at_once, machine)

@@ -19,11 +19,11 @@ from lenscore.ablation.intervention import Contributions, ablate_in_one_pass, ab
 from lenscore.ablation.means import Means
 from lenscore.errors import NotFiniteError, SelfCheckError
 from lenscore.extraction.checked_run import CheckedRun
-from lenscore.extraction.self_check import difference_beyond_rounding
 from lenscore.extraction.statistics import LensStatistics, lens_statistics
 from lenscore.extraction.tokens import TokenisedContext, context_at
 from lenscore.lenses.logit import LogitLens
 from lenscore.models.finite import not_finite
+from lenscore.models.rounding import difference_beyond_rounding
 from lenscore.prefix_tree.forward import patched_for_tree
 from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.prefix_tree.sharing import States, TreePath

@@ -19,6 +19,7 @@ from lenscore.extraction.fitting import fit_contexts, group_by_question, window_
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
 from lenscore.files import written_whole
 from lenscore.models.blocks import input_state, output_state, patched_blocks
+from lenscore.models.causal import refuse_not_causal
 from lenscore.models.device import resolve_device, use_threads
 from lenscore.models.finite import first_not_finite, not_finite
 from lenscore.models.loading import LoadedModel, load_model
@@ -74,7 +75,8 @@ def reference_means(
     Raises:
         ContextError: a context cannot be tokenised or does not fit, or there is none.
         ArchitectureError: a part of the model was not found.
-        NotFiniteError: a block's contribution has NaN or infinity.
+        SelfCheckError: the model is not causal.
+        NotFiniteError: a state, or a block's contribution, has NaN or infinity.
     """
     use_threads(threads)
     loaded = load_model(model_folder, settings.dtype, resolve_device(device))
@@ -87,6 +89,8 @@ def reference_means(
             f"no context with {list(documents)} documents fits the model: there is nothing to take blocks' means over; "
             "take mean out of ablation.replacements, or see overflow in docs/configuration.md"
         )
+    _, first_tokens = by_question[0][0]
+    refuse_not_causal(loaded, first_tokens.ids, f"context {first_tokens.name}")
     loaded = pack_linears(loaded, settings.matmul)
     tokens = [
         AblatedContext.of(pair, [] if pair[1].segments is None else PARTS) for pairs in by_question for pair in pairs

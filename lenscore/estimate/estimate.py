@@ -133,7 +133,7 @@ def estimate_study(
 
     Raises:
         ContextError: a context cannot be built or does not fit its model.
-        TooLargeError: a model's weights alone need more memory than there is.
+        TooLargeError: a model's weights alone need more memory than there is, or than the GPU has.
     """
     sampler = Sampler(study, dataset)
     models: dict[str, ModelEstimate] = {}
@@ -181,10 +181,17 @@ def _speed(
             f"models.{name}: its weights need {_size(weights)} in {spec.dtype}, and {_size(machine.memory)} of memory "
             "are free: set its dtype to bfloat16, or take a smaller model or another machine"
         )
+    if machine.gpu is not None and weights > machine.gpu:
+        raise TooLargeError(
+            f"models.{name}: its weights need {_size(weights)} in {spec.dtype}, and {_size(machine.gpu)} of the GPU's "
+            "memory are free: set its dtype to bfloat16, or extraction.device to cpu, or take a smaller model or "
+            "another GPU"
+        )
     if not study.is_large:  # a pass in this process is enough, and costs a second
         begun = time.time() - _IMPORTS
         return measure(folder, ids, dtype=spec.dtype, matmul=spec.matmul, device=device, threads=1, begun=begun)
-    fit = max(1, machine.memory // (2 * weights))
+    room = machine.memory if machine.gpu is None else min(machine.memory, machine.gpu)
+    fit = max(1, room // (2 * weights))
     n_processes = min(at_once, fit, _MOST_PROCESSES)
     return measure_beside_one_another(folder, ids, n_processes, dtype=spec.dtype, matmul=spec.matmul, device=device)
 

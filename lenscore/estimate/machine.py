@@ -8,30 +8,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import torch
+
+from lenscore.models.device import resolve_device
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes of memory and disk that are free, and processors.
+    """Bytes of memory and disk that are free, on the GPU too, and processors.
 
     Attributes:
         memory: that processes may take before others' is swapped out.
         disk: free where results are written.
         held: of the disk, what the study's own results take already.
         processors: that this process may use.
+        gpu: memory of the GPU on which the study runs; None where it runs on none.
     """
 
     memory: int
     disk: int
     processors: int
     held: int = 0
+    gpu: int | None = None
 
     @classmethod
-    def here(cls, results: Path) -> "Machine":
+    def here(cls, results: Path, device: str) -> "Machine":
         """Return what this machine has now.
 
         Args:
             results: the study's folder.
+            device: on which the study is to run: ``cpu``, ``cuda`` or ``auto``.
+
+        Raises:
+            ContextError: a GPU is asked for, and there is none.
         """
         affinity = getattr(os, "sched_getaffinity", None)  # not on every system
         return cls(
@@ -39,6 +48,7 @@ class Machine:
             disk=shutil.disk_usage(results).free,
             processors=len(affinity(0)) if affinity else os.cpu_count() or 1,
             held=sum(file.stat().st_size for file in results.rglob("*") if file.is_file()),
+            gpu=torch.cuda.mem_get_info()[0] if resolve_device(device) == "cuda" else None,
         )
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
-from lenscore.extraction.self_check import ReferencePass, difference_beyond_rounding, refuse_not_causal
+from lenscore.extraction.self_check import ReferencePass
 from lenscore.extraction.tokens import TokenisedContext
+from lenscore.models.causal import refuse_not_causal
 from lenscore.models.device import resolve_device
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.models.packed_linears import pack_linears
+from lenscore.models.rounding import difference_beyond_rounding
 from lenscore.prefix_tree.attention import AttentionKind
 from lenscore.prefix_tree.limits import out_of_memory
 from lenscore.prefix_tree.sharing import ContextRunner, States
@@ -120,7 +122,7 @@ class CheckedRun:
         # The one that comes last in a tree: only there do tokens of other contexts come before its own.
         last = max(question, key=lambda context: context.ids)
         try:
-            refuse_not_causal(self.loaded, last)
+            refuse_not_causal(self.loaded, last.ids, f"context {last.name}")
             reference = ReferencePass.of(self.loaded, last)
         except torch.OutOfMemoryError:
             raise out_of_memory(len(last.ids)) from None

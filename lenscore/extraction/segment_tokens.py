@@ -8,26 +8,28 @@ import numpy as np
 from lenscore.contexts.context import Segment
 
 
-def segment_tokens(prompt: str, segments: Sequence[Segment], offsets: Sequence[tuple[int, int]]) -> list[range] | None:
+def segment_tokens(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> list[range]:
     """Return the places of each segment's tokens, segment by segment.
 
     A token belongs to the segment of its last character, so that the space before a word goes with the word. What a
     chat template writes between the turns belongs to no segment.
 
     Args:
-        prompt: its text.
-        segments: the prompt's.
+        spans: start and end of each segment in the text, as of :func:`segment_spans`.
         offsets: start and end in the text of each token, in their order; further ones may follow.
-
-    Returns:
-        None where a chat template has changed the words of a turn.
     """
-    spans = list(_spans(prompt, segments))
-    if len(spans) < len(segments):
-        return None
     last_characters = [max(end - 1, start) for start, end in offsets]
     firsts, stops = np.searchsorted(last_characters, np.array(spans).reshape(-1, 2).T).tolist()
     return [range(first, stop) for first, stop in zip(firsts, stops, strict=True)]
+
+
+def segment_spans(prompt: str, segments: Sequence[Segment]) -> list[tuple[int, int]]:
+    """Return each segment's start and end in a prompt's text.
+
+    Returns:
+        Those of the first segments alone where a chat template has changed the words of a turn.
+    """
+    return list(_spans(prompt, segments))
 
 
 def _spans(prompt: str, segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,8 @@ from lenscore.contexts.answers import occurrence
 from lenscore.contexts.context import Segment
 from lenscore.errors import ContextError, shown
 from lenscore.extraction.chat_template import filled_chat_template
-from lenscore.extraction.segment_tokens import segment_tokens
+from lenscore.extraction.segment_tokens import segment_spans, segment_tokens
+from lenscore.extraction.special_tokens import Span, TextEncoder
 from lenscore.prefix_tree.tree import common_length
 from lenscore.study.run_settings import Chat
 
@@ -84,19 +85,17 @@ class ContextTokenizer:
                 "tokens; save one in the model's folder"
             )
         self._tokenizer = tokenizer
+        self._encoder = TextEncoder(tokenizer)
         self._chat = chat
         self._n_embeddings = n_embeddings
 
     @cached_property
     def _leading(self) -> list[int]:
         """Ids that the tokenizer adds before every text: a beginning-of-sequence token, or nothing."""
-        plain = self._encode("x")
+        plain = self._encoder.encode("x", ()).ids
         whole = cast("list[int]", self._tokenizer("x", add_special_tokens=True).input_ids)
         starts = [i for i in range(len(whole) - len(plain) + 1) if whole[i : i + len(plain)] == plain]
         return whole[: starts[0]] if starts else []
-
-    def _encode(self, text: str) -> list[int]:
-        return cast("list[int]", self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
     def text(self, segments: Sequence[Segment]) -> str:
         """Return the prompt's text; the turns of a chat are wrapped in the model's own chat template.
@@ -116,14 +115,19 @@ class ContextTokenizer:
     def tokenise(self, segments: Sequence[Segment], answer: str) -> TokenisedContext:
         """Tokenise prompt and answer as one text, and find the border between them.
 
+        The data's words are plain text: a special token of the model in them is none.
+
         Raises:
             ContextError: the ids before the answer differ from the prompt's own by more than the one
                 token that may be merged across the border; or the answer or the prompt has no tokens; or
                 the text has a token that the model has no embedding for.
         """
         text = self.text(segments)
-        prompt = self._encode(text)
-        whole, offsets = self._encode_with_offsets(text + answer)
+        spans = segment_spans(text, segments)
+        data = [span for span, segment in zip(spans, segments, strict=False) if _is_data(segment)]
+        self._encoder.warn_of_special_tokens(segment.text for segment in segments[len(spans) :] if _is_data(segment))
+        prompt = self._encoder.encode(text, data).ids
+        whole, offsets = self._encoder.encode(text + answer, [*data, (len(text), len(text) + len(answer))])
         if self._n_embeddings is not None and (largest := max(whole, default=0)) >= self._n_embeddings:
             raise ContextError(
                 f"its text has the special token {shown(self.token_text(largest))} (id {largest}), but the model has "
@@ -143,16 +147,17 @@ class ContextTokenizer:
         start = len(leading) + common
         if start == 0:
             raise ContextError("the prompt is empty: there is no state that could predict the answer's first token")
-        places = segment_tokens(text, segments, offsets)
-        shifted = places and [range(of.start + len(leading), of.stop + len(leading)) for of in places]
+        places = segment_tokens(spans, offsets)
+        known = len(spans) == len(segments)
+        shifted = [range(of.start + len(leading), of.stop + len(leading)) for of in places] if known else None
         return TokenisedContext(leading + whole, start, merged > 0, segments=shifted)
 
     def _opens_with_leading(self, ids: list[int]) -> bool:
         return ids[: len(self._leading)] == self._leading
 
     def n_tokens(self, text: str) -> int:
-        """Return the number of tokens of a text by itself."""
-        return len(self._encode(text))
+        """Return the number of tokens of a document's text by itself."""
+        return len(self._offsets(text))
 
     def first_tokens(self, text: str, budget: int) -> str:
         """Return the longest start of ``text``, up to the end of a token, that has at most ``budget`` tokens by itself.
@@ -160,7 +165,7 @@ class ContextTokenizer:
         A start can have more tokens by itself than within the whole text: a token can end within a
         character, and a word that is cut merges differently. So each start is tried.
         """
-        _, offsets = self._encode_with_offsets(text)
+        offsets = self._offsets(text)
         if len(offsets) <= budget:
             return text
         starts = (text[: offsets[kept - 1][1]] for kept in range(budget, 0, -1))
@@ -174,7 +179,7 @@ class ContextTokenizer:
         Raises:
             ContextError: the answer does not occur in the text.
         """
-        _, offsets = self._encode_with_offsets(text)
+        offsets = self._offsets(text)
         if len(offsets) <= budget:
             return text
         found = occurrence(answer, text)
@@ -190,11 +195,15 @@ class ContextTokenizer:
                 break
         return run
 
-    def _encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Return token ids, and where in the text each begins and ends."""
-        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return cast("list[int]", encoded["input_ids"]), cast("list[tuple[int, int]]", encoded["offset_mapping"])
+    def _offsets(self, text: str) -> list[Span]:
+        """Return where in a document's text each token begins and ends."""
+        return self._encoder.encode(text, [(0, len(text))]).offsets
 
     def token_text(self, token_id: int) -> str:
         """Return a token as text; bytes that are not a whole character become U+FFFD."""
         return cast("str", self._tokenizer.decode([token_id], clean_up_tokenization_spaces=False))
+
+
+def _is_data(segment: Segment) -> bool:
+    """Return whether the data's words are in a segment: document, title or question."""
+    return segment.kind != "frame" or segment.document is not None

@@ -27,6 +27,7 @@ from lenscore.lenses.divergences import LENS_DIVERGENCES
 from lenscore.lenses.files import TrainedLens
 from lenscore.lenses.texts import LensTexts
 from lenscore.lenses.tuned import Translators
+from lenscore.models.causal import refuse_not_causal
 from lenscore.models.device import resolve_device, use_threads
 from lenscore.models.finite import first_not_finite, not_finite
 from lenscore.models.loading import LoadedModel, load_model
@@ -102,6 +103,7 @@ def train(
     Raises:
         ArchitectureError: a part of the model was not found.
         ContextError: the texts have no tokens, or the device that is asked for does not exist.
+        SelfCheckError: the model is not causal.
     """
     use_threads(threads)
     loaded = load_model(model_folder, dtype, resolve_device(device))
@@ -150,9 +152,12 @@ def train_lens(
 
     Raises:
         ContextError: the texts have no tokens.
+        SelfCheckError: the model is not causal.
         NotFiniteError: states, or what the lens makes of them, have NaN or infinity.
     """
     loaded.model.requires_grad_(False)
+    longest = max(texts.train, key=lambda document: len(document.text))
+    refuse_not_causal(loaded, _ids(loaded, tokenizer, longest), f"the document {longest.document_id}")
     generator = torch.Generator().manual_seed(settings.seed)
     parts = [
         _states(loaded, tokenizer, part, settings, generator)
@@ -212,10 +217,9 @@ def _states(
     A text's first token is left out: with nothing before it, many models use it as a place to rest attention on, and
     its states are larger than any other's by orders of magnitude.
     """
-    window = loaded.n_positions
     found = [torch.empty(loaded.n_layers + 1, 0, loaded.width, dtype=loaded.dtype)]
     for document in documents:
-        ids = tokenizer(document.text, truncation=window is not None, max_length=window)["input_ids"]
+        ids = _ids(loaded, tokenizer, document)
         if len(ids) < 2:
             continue
         chosen = 1 + torch.randperm(len(ids) - 1, generator=generator)[: settings.tokens_per_document]
@@ -229,6 +233,13 @@ def _states(
     if documents and states.shape[1] == 0:
         raise ContextError("the documents that the tuned lens is to be trained on have no two tokens")
     return states
+
+
+def _ids(loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase, document: Document) -> list[int]:
+    window = loaded.n_positions
+    # A special token in a document's words is plain text, as in contexts.
+    encoded = tokenizer(document.text, truncation=window is not None, max_length=window, split_special_tokens=True)
+    return list(encoded["input_ids"])
 
 
 class _Fitter:

@@ -87,16 +87,26 @@ def _raw_file(spec: DatasetSpec, folder: Path) -> Iterator[Path]:
 
 
 def _hub_rows(spec: DatasetSpec) -> Iterator[tuple[str, object]]:
-    """Yield (place, row) of a Hub dataset's split; places count rows from 1."""
+    """Yield (place, row) of a Hub dataset's split; places count rows from 1.
+
+    The table is made anew of the files in the Hub's cache, and these are checked. Where the Hub does not answer,
+    ``datasets`` gives a table that it made before.
+    """
     # Slow to import, and needed by no other source.
     import httpx2
-    from datasets import load_dataset
+    from datasets import DownloadMode, load_dataset
     from datasets.exceptions import DatasetsError
 
     repository = spec.source.removeprefix("hub:")
     logger.info("%s at revision %s: fetching", spec.source, spec.revision)
     try:
-        rows = load_dataset(repository, spec.config, split=spec.split, revision=spec.revision)
+        rows = load_dataset(
+            repository,
+            spec.config,
+            split=spec.split,
+            revision=spec.revision,
+            download_mode=DownloadMode.REUSE_CACHE_IF_EXISTS,
+        )
     # ValueError: no such config or split; RuntimeError: a dataset that is a script.
     except (DatasetsError, OSError, httpx2.HTTPError, ValueError, RuntimeError) as error:
         raise SourceError(
@@ -104,5 +114,35 @@ def _hub_rows(spec: DatasetSpec) -> Iterator[tuple[str, object]]:
             f"{spec.split}) cannot be fetched: {one_line(error)}; without the Hub, give a JSON Lines "
             'file of it: dataset.source: "path:<file>" and neither revision nor config'
         ) from error
+    _check_cached_files(repository, str(spec.revision))
     for number, row in enumerate(rows, start=1):
         yield f"{spec.source}, split {spec.split}, row {number}", row
+
+
+def _check_cached_files(repository: str, revision: str) -> None:
+    """Check what the Hub's cache has of a dataset against the Hub's own hashes; its client looks at sizes alone.
+
+    A file of a snapshot is a link to one that is named after the hash that the Hub gave for it: the SHA-256 of a file
+    of Git LFS, the git blob id of another. Where links cannot be made, there is no such name, and no check.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    snapshot = Path(
+        constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository, repo_type="dataset"), "snapshots", revision
+    )
+    kinds = {64: "sha256", 40: "git_blob"}
+    checked = 0
+    for path in sorted(snapshot.rglob("*")):
+        blob = path.resolve()
+        if path.is_symlink() and (kind := kinds.get(len(blob.name))):
+            where = f"Hub dataset {repository} at revision {revision}: {path.relative_to(snapshot).as_posix()}"
+            try:
+                check_hash(blob, where, **{kind: blob.name})
+            except SourceError as error:
+                raise SourceError(f"{error}; remove {blob} and run again") from None
+            checked += 1
+    if checked:
+        logger.info("%d files of it have the hashes that the Hub lists", checked)
+    else:
+        logger.warning("hub:%s: none of its files is in the Hub's cache: their hashes could not be checked", repository)

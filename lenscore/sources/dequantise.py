@@ -13,10 +13,12 @@ from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from lenscore.errors import SourceError
+from lenscore.sources.download import one_line
 from lenscore.sources.pretrained import refuse_incomplete, told_in_one_line
 
 logger = logging.getLogger(__name__)
 
+_MAGIC = b"GGUF"  # how a file begins
 # Keys of a file's own, and of its place among the parts: a joined file has others.
 _OF_ONE_FILE = ("GGUF.", "split.", "general.architecture")
 
@@ -38,8 +40,8 @@ def dequantise(parts: Sequence[Path], folder: Path) -> dict[str, Any]:
     """
     name = parts[0].name
     logger.info("%s: de-quantising %.1f MB to float32", name, sum(part.stat().st_size for part in parts) / 1e6)
+    readers = [_reader(part) for part in parts]
     with told_in_one_line(name, "it"):
-        readers = [GGUFReader(part) for part in parts]
         _refuse_further_blocks(readers, name)
     if len(parts) == 1:
         _convert(parts[0], folder, name)
@@ -50,6 +52,25 @@ def dequantise(parts: Sequence[Path], folder: Path) -> dict[str, Any]:
                 _join(readers, joined)
             _convert(joined, folder, name)
     return {"converted_by": f"transformers {transformers.__version__}"}
+
+
+def _reader(part: Path) -> GGUFReader:
+    """Read a file's metadata, and where its weights are."""
+    with part.open("rb") as file:
+        magic = file.read(len(_MAGIC))
+    size = part.stat().st_size
+    if magic != _MAGIC:
+        raise SourceError(
+            f"{part.name} ({size:,} bytes) is no GGUF file: it begins with {magic!r}, not with {_MAGIC!r}"
+        )
+    try:
+        return GGUFReader(part)
+    # What numpy and the enumerations of gguf raise where bytes are missing or mean nothing.
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        raise SourceError(
+            f"{part.name} ({size:,} bytes) is cut off or damaged, or of a version of GGUF that is not known: it "
+            f"cannot be read to its end ({one_line(error)}); fetch it again"
+        ) from None
 
 
 def _refuse_further_blocks(readers: Sequence[GGUFReader], name: str) -> None:

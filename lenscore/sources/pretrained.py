@@ -4,6 +4,7 @@
 both it only reports. Here both are errors. No loader may run code that comes with a model.
 """
 
+import json
 import logging
 import re
 import traceback
@@ -33,6 +34,16 @@ _MOST_NAMED = 3  # weights of a kind that a message names
 # frequencies of rotary embeddings. Newer ones compute all three, and not every class says that it leaves them out.
 SAVED_CONSTANTS = re.compile(r"\b(attn|attention)\.(bias|masked_bias|causal_mask)$|\.inv_freq$")
 _BYTE_LEVEL_SPACE = "Ġ"
+# Sizes by the names that families give them, and the least that makes a model.
+_LEAST_SIZES = {
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "vocab_size"), 1),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 1),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads"), 1),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), 1),
+    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim"), 0),  # a block may have no MLP
+    "head_dim": 0,  # some families have 0 and compute it
+    **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"), 0),
+}
 _LONGEST_REASON, _LONGEST_NAME = 300, 100  # characters
 
 
@@ -46,6 +57,7 @@ def load_config(folder: Path, where: str) -> PreTrainedConfig:
     Raises:
         SourceError: the config cannot be read, or is not that of a causal language model.
     """
+    _refuse_impossible_sizes(folder / "config.json", where)
     with told_in_one_line(where, "config.json"):
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **_LOCAL)
     if config.is_encoder_decoder:
@@ -59,6 +71,24 @@ def load_config(folder: Path, where: str) -> PreTrainedConfig:
             f"{transformers.__version__}; a decoder with a head over the vocabulary is needed"
         )
     return config
+
+
+def _refuse_impossible_sizes(file: Path, where: str) -> None:
+    """Refuse a size that is too small to build a model of: its class would divide by it, or read it the wrong way.
+
+    All else that may be wrong with the file is left to ``transformers``.
+    """
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    sections = {"": found, "text_config.": found.get("text_config")} if isinstance(found, dict) else {}
+    for name, section in sections.items():
+        for key, size in section.items() if isinstance(section, dict) else ():
+            if type(size) in (int, float) and key in _LEAST_SIZES and size < _LEAST_SIZES[key]:
+                raise SourceError(
+                    f"{where}: {name}{key} in config.json is {size}; it must be {_LEAST_SIZES[key]} or more"
+                )
 
 
 def load_tokenizer(folder: Path, where: str | None = None) -> PreTrainedTokenizerBase:
@@ -193,6 +223,8 @@ def printable(text: str) -> str:
 def _reason(error: Exception) -> str:
     if names := _not_joined(error):
         return f"what {_named(names)} is to be joined from is incomplete, or of other shapes (an expert is missing?)"
+    if isinstance(error, ZeroDivisionError):
+        return "a size in config.json that it divides by is 0"
     said = printable(" ".join(str(error).split())).rstrip(".")
     if "trust_remote_code" in said:
         return "it needs code that comes with the model (auto_map), and such code is never run"

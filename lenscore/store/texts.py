@@ -89,6 +89,7 @@ def set_token_classes(connection: duckdb.DuckDBPyConnection, model: str, tokeniz
 def insert_token_counts(connection: duckdb.DuckDBPyConnection, model: str, tokenizer: Tokenizer) -> None:
     """Count a model's tokens in the texts of the documents. Each text follows a space, as in running text."""
     texts = connection.execute("select distinct ' ' || document_text from documents").fetchall()
+    tokenizer.encode_special_tokens = True  # those in a document's words are plain text, as in contexts
     counts: Counter[int] = Counter()
     for encoding in tokenizer.encode_batch([text for (text,) in texts], add_special_tokens=False):
         counts.update(encoding.ids)

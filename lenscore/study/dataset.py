@@ -13,12 +13,15 @@ PATTERNS_IN_WORDS = {
     DATASET_SOURCE: "must be embedded:questions, path:<file>, url:<https address> or hub:<owner/name>",
 }
 
-# What addresses call the parameters that hold a secret: words in their names, and whole names. "key" alone is none, as
-# it may be the name of a file.
+# What addresses call the parameters that hold a secret: words in their names, and whole names.
 _SECRET = re.compile(
-    r".*(token|passw|secret|signature|credential|api[_-]?key|access[_-]?key).*|sig|pass|pwd|auth|authorization|jwt",
-    re.IGNORECASE,
+    r".*(token|passw|secret|signature|credential|api[_-]?key|access[_-]?key|sess(ion)?[_-]?id|hmac|bearer).*"
+    r"|([^=]*[_.-])?(sig|sign|sas|pass|pwd|auth|authorization|oauth|jwt|otp|ticket)",
+    re.IGNORECASE | re.DOTALL,
 )
+# A name that ends so holds one too (`key`, `rlkey`, `resourcekey`), unless it is a store's name of a file that follows.
+_KEY = re.compile(r".*key", re.IGNORECASE | re.DOTALL)
+_NAME_OF_A_FILE = re.compile(r"[\w ./-]+\.(jsonl?|ndjson|csv|tsv|txt|parquet|arrow|gz|bz2|xz|zst|zip)", re.IGNORECASE)
 
 
 def _holds_a_secret(url: str) -> bool:
@@ -28,8 +31,13 @@ def _holds_a_secret(url: str) -> bool:
         raise impossible("source", f"is no address: {error}") from None
     # Parameters stand behind a question mark, sometimes behind a semicolon; a browser's may stand behind a hash.
     parameters = re.split("[?;&#]", parts._replace(scheme="", netloc="").geturl())[1:]
-    names = (unquote_plus(parameter.partition("=")[0]) for parameter in parameters)
-    return "@" in parts.netloc or any(map(_SECRET.fullmatch, names))
+    return "@" in parts.netloc or any(map(_is_secret, parameters))
+
+
+def _is_secret(parameter: str) -> bool:
+    name, _, value = map(unquote_plus, parameter.partition("="))
+    of_a_file = _NAME_OF_A_FILE.fullmatch(value) is not None
+    return bool(_SECRET.fullmatch(name)) or (bool(_KEY.fullmatch(name)) and not of_a_file)
 
 
 class DatasetSpec(Section):
@@ -68,8 +76,8 @@ class DatasetSpec(Section):
         if kind == "url" and _holds_a_secret(place):
             raise impossible(
                 "source",
-                "the address holds a password or token, which logs and reports would show; give the address without "
-                "it, and put name and password into ~/.netrc",
+                "the address holds a password, token or key, which logs and reports would show; give the address "
+                "without it, and put name and password into ~/.netrc, or fetch the file and give path:<file>",
             )
         if kind == "url" and not (self.sha256 or self.git_blob):
             raise impossible(
