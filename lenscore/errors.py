@@ -49,7 +49,7 @@ def shown_name(name: str) -> str:
     return name if name.isprintable() and len(name) <= _MOST_SHOWN else shown(name)
 
 
-def counted(number: float, noun: str) -> str:
+def counted(number: int | float, noun: str) -> str:
     """Return a number, rounded, with the noun that it counts: "1 job", "1,234 jobs"."""
     written = f"{number:,.0f}"
     return f"{written} {noun}{'' if written == '1' else 's'}"

@@ -19,6 +19,7 @@ from lenscore.plan.plan import Plan
 from lenscore.report.contents import CHARTS
 from lenscore.sources.check import check_sources
 from lenscore.sources.contents import SourceContents
+from lenscore.study.config_arguments import check_config_arguments
 from lenscore.study.study import read_study
 from lenscore.study.yaml_files import check_config_file
 
@@ -27,6 +28,7 @@ try:
     if workflow.is_main_process:
         for file in workflow.configfiles:
             check_config_file(Path(file))
+        check_config_arguments(workflow.config_settings.config_args or [])
     STUDY = read_study(config)
     # A job that a scheduler starts reads this file again, and may be where the study's own files are not.
     if workflow.is_main_process:
