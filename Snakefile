@@ -26,7 +26,8 @@ include: "rules/verify.smk"
 
 rule all:
     input:
-        PLAN.targets,
+        PLAN.estimate,
+        page_of_an_estimated_study,
 
 
 # What the study will take, without running it.

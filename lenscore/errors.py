@@ -49,6 +49,12 @@ def shown_name(name: str) -> str:
     return name if name.isprintable() and len(name) <= _MOST_SHOWN else shown(name)
 
 
+def counted(number: int | float, noun: str) -> str:
+    """Return a number, rounded, with the noun that it counts: "1 job", "1,234 jobs"."""
+    written = f"{number:,.0f}"
+    return f"{written} {noun}{'' if written == '1' else 's'}"
+
+
 class LenscoreError(Exception):
     """A fault in the input of a study, as opposed to a bug in the project."""
 

@@ -1,4 +1,3 @@
-import os
 import re
 import sys
 from pathlib import Path
@@ -14,13 +13,13 @@ from lenscore.hashes import KnownHashes
 from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
-from lenscore.jobs.run import RUN
 from lenscore.plan import paths
 from lenscore.plan.code_versions import CodeVersions
 from lenscore.plan.plan import Plan
 from lenscore.report.contents import CHARTS
 from lenscore.sources.check import check_sources
 from lenscore.sources.contents import SourceContents
+from lenscore.study.config_arguments import check_config_arguments
 from lenscore.study.study import read_study
 from lenscore.study.yaml_files import check_config_file
 
@@ -29,6 +28,7 @@ try:
     if workflow.is_main_process:
         for file in workflow.configfiles:
             check_config_file(Path(file))
+        check_config_arguments(workflow.config_settings.config_args or [])
     STUDY = read_study(config)
     # A job that a scheduler starts reads this file again, and may be where the study's own files are not.
     if workflow.is_main_process:
@@ -37,21 +37,8 @@ try:
 except LenscoreError as error:
     raise WorkflowError(printable(str(error))) from None
 
-# Not workflow.dryrun, which is false until the executor is chosen.
-IS_RUN = workflow.is_main_process and not workflow.output_settings.dryrun
-
-# Where a study cannot fit, its estimate ends the run. It cannot be an input of what it goes before: with ancient(),
-# Snakemake overlooks other reasons to run a job (9.27), and without, a new estimate would run all jobs again.
-if workflow.is_main_process:
-    os.environ[RUN] = str(os.getpid())
-
-
-# Workflows of several checkouts may share resources/. The claims hold until this process ends. A store has no claims.
-if IS_RUN and not workflow.storage_settings.default_storage_provider:
-    CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
-
 # What jobs check is read once in each workflow, however large it is.
-if IS_RUN:
+if workflow.is_main_process and not workflow.output_settings.dryrun:
     KnownHashes(Path(paths.CONTENTS)).forget([Path(paths.RESOURCES), Path(paths.RESULTS.format(study=STUDY.study))])
 
 # What a job that runs a model asks a scheduler for: a GPU where the study demands one. Otherwise nothing, not even 0
@@ -77,3 +64,10 @@ def grows(first):
 # Asked late: while this file is read no executor is chosen, and all of them seem local.
 def jobs_at_once(wildcards):
     return workflow.cores if workflow.local_exec else 1
+
+
+# Asked late, as jobs_at_once: what only looks or cleans up (--summary, --dag, --unlock, ...) never chooses an executor.
+def is_run():
+    """Tell whether jobs are going to be done."""
+    chosen = workflow.is_main_process and workflow.executor_plugin is not None
+    return chosen and not workflow.dryrun and not workflow.touch

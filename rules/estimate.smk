@@ -4,7 +4,18 @@ onstart:
         logger.info(line)
 
 
-rule estimate_study:
+# The page is asked for once the study is estimated, so that nothing that costs much begins before, and nothing at all
+# where the study cannot fit. As an input of all other jobs an estimate would run them again whenever it is made anew;
+# with ancient(), Snakemake overlooks their other reasons to run (9.27). What does no jobs, a dry run among it, is told
+# of all of them at once.
+def page_of_an_estimated_study(wildcards):
+    # With --until, nothing is done that was not asked for.
+    if is_run() and not workflow.dag_settings.until:
+        checkpoints.estimate_study.get(study=STUDY.study)
+    return PLAN.page
+
+
+checkpoint estimate_study:
     input:
         unpack(PLAN.inputs("estimate_study")),
     output:
@@ -17,10 +28,9 @@ rule estimate_study:
         paths.log("estimate_study"),
     benchmark:
         paths.benchmark("estimate_study")
-    # First; and for a large study alone, as it measures what jobs beside one another leave each other.
-    priority: 100
     conda:
         "../envs/torch.yaml"
+    # For a large study all, as it measures what jobs beside one another leave each other.
     threads: jobs_at_once if STUDY.is_large else 1
     resources:
         **GPU_OF_A_MODEL,

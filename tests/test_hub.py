@@ -4,11 +4,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,12 +91,21 @@ def hub(model_folder: Path, gguf_files: dict[str, bytes]) -> Iterator[Hub]:
         yield hub
 
 
+# Before a client is imported: what it would wait between two tries is written down instead.
+COUNTED_WAITS = (
+    "import atexit, sys, time\n"
+    "waits = []\n"
+    "time.sleep = waits.append\n"
+    "atexit.register(lambda: print('waited', sum(waits), file=sys.stderr))\n"
+)
+
+
 def fetch(
-    what: str, spec: dict[str, object], target: Path, endpoint: str, home: Path
+    what: str, spec: dict[str, object], target: Path, endpoint: str, home: Path, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run fetch_model or fetch_dataset in a new process: the clients read their settings when imported."""
     name = ", 'tiny'" if what == "model" else ""
-    code = (
+    code = before + (
         "import json, sys\n"
         "from pathlib import Path\n"
         "from lenscore.errors import SourceError\n"
@@ -314,26 +323,28 @@ def test_dataset_that_cannot_be_fetched(hub: Hub, tmp_path: Path, change: dict[s
     assert 'dataset.source: "path:<file>"' in message
 
 
-def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
-    endpoint = closed_endpoint()
-    model, dataset = tmp_path / "models" / "tiny", tmp_path / "datasets" / "open"
-    # At the same time: the clients try again for some twenty seconds.
-    with ThreadPoolExecutor() as pool:
-        model_done, dataset_done = pool.map(
-            fetch,
-            ("model", "dataset"),
-            (
-                {"source": "hub:lab/tiny", "revision": MODEL_REVISION},
-                {"source": "hub:lab/open-questions", "revision": DATASET_REVISION},
-            ),
-            (model, dataset),
-            (endpoint, endpoint),
-            (tmp_path / "home", tmp_path / "home"),
-        )
-    message = refusal(model_done, model)
-    assert f"lab/tiny at revision {MODEL_REVISION}" in message
-    assert endpoint in message
-    assert 'models.tiny.source: "path:<folder>"' in message
-    message = refusal(dataset_done, dataset)
-    assert f"lab/open-questions at revision {DATASET_REVISION}" in message
-    assert 'dataset.source: "path:<file>"' in message
+def seconds_of_waits(done: subprocess.CompletedProcess[str]) -> float:
+    """Return how long a fetch with counted waits would have waited in all."""
+    (waited,) = re.findall(r"^waited (\S+)$", done.stderr, re.MULTILINE)
+    return float(waited)
+
+
+@pytest.mark.parametrize(
+    ("what", "repository", "revision", "way_out"),
+    [
+        ("model", "lab/tiny", MODEL_REVISION, 'models.tiny.source: "path:<folder>"'),
+        ("dataset", "lab/open-questions", DATASET_REVISION, 'dataset.source: "path:<file>"'),
+    ],
+)
+def test_without_a_network_one_line_says_what_to_do(
+    tmp_path: Path, what: str, repository: str, revision: str, way_out: str
+) -> None:
+    endpoint, target = closed_endpoint(), tmp_path / "resources" / "tiny"
+    spec: dict[str, object] = {"source": f"hub:{repository}", "revision": revision}
+    done = fetch(what, spec, target, endpoint, tmp_path / "home", COUNTED_WAITS)
+    message = refusal(done, target)
+    assert f"{repository} at revision {revision}" in message
+    assert way_out in message
+    if what == "model":  # the other client names no address
+        assert endpoint in message
+    assert 10 < seconds_of_waits(done) < 120  # patient with a network that is away for a moment, and no more than that

@@ -46,7 +46,7 @@ RUN_A_MODEL = {"estimate_study", "train_lens", "reference_means", "extract_shard
 def rules() -> dict[str, str]:
     """Return the text of each rule."""
     text = "".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
-    return dict(re.findall(r"^rule (\w+):\n((?: {4}.*\n|\n)+)", text, re.MULTILINE))
+    return dict(re.findall(r"^(?:rule|checkpoint) (\w+):\n((?: {4}.*\n|\n)+)", text, re.MULTILINE))
 
 
 def test_every_rule_has_outputs_log_and_script_of_its_own() -> None:

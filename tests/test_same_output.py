@@ -5,12 +5,13 @@ That two runs are the same to the byte is shown by tests/test_kill.py, in which 
 
 import copy
 import re
+import shutil
 from typing import Any
 
 import duckdb
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from tests.conftest import Checkout
 
 pytestmark = pytest.mark.slow
 
@@ -19,10 +20,18 @@ TOLERANCE = 1e-4
 KEYS = "model, context_id, answer_index, lens, layer"
 
 
+# What the finished study's shards and its cache hold: all of it is to be made anew.
+ANEW = shutil.ignore_patterns(".cache", "contexts", "records", "answer_tokens", "fits", "ablation", "*.duckdb")
+
+
 @pytest.fixture(scope="module")
-def divided(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> Checkout:
-    """The finished study once more, in one shard instead of two, one job at a time, two threads to each."""
-    checkout = copy_project(tmp_path_factory.mktemp("divided"))
+def divided(tmp_path_factory: pytest.TempPathFactory, finished: Checkout, config: dict[str, Any]) -> Checkout:
+    """The finished study once more, in one shard instead of two, one job at a time, two threads to each.
+
+    Its model, its dataset and its lens are those of the finished one: they know no shards.
+    """
+    checkout = Checkout(tmp_path_factory.mktemp("divided") / "checkout")
+    shutil.copytree(finished.folder, checkout.folder, ignore=ANEW)
     checkout.write_config({**copy.deepcopy(config), "shard_size": 4}, "study.yaml")
     done = checkout.snakemake(
         "results/tiny/tiny.duckdb", "--configfile", "study.yaml", "--jobs", "1",

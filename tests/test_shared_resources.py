@@ -11,6 +11,10 @@ import pytest
 
 from lenscore.jobs import claims
 from lenscore.jobs.claims import claim
+from lenscore.plan.code_versions import CodeVersions
+from lenscore.plan.plan import Plan
+from lenscore.sources.contents import SourceContents
+from lenscore.study.study import read_study
 from tests.conftest import ROOT, Checkout, copy_project
 
 CLAIMING = (
@@ -88,11 +92,33 @@ def test_a_file_system_without_locks_needs_no_claims(tmp_path: Path, monkeypatch
     assert claim([tmp_path / "model.json"], tmp_path / "claims") == []
 
 
+# What does no jobs, or none that fetches: in one process, as Snakemake takes seconds to be imported.
+ASIDE = ("--dry-run", "--summary", "--rulegraph", "--dag", "--unlock", "--touch", "--list-rules", "--lint", "verify")
+ONE_AFTER_THE_OTHER = (
+    "import sys\nfrom snakemake.cli import main\n"
+    "for word in sys.argv[1:]:\n"
+    "    try:\n        main([word, '--cores', '1', '--configfile', 'study.yaml'])\n"
+    "    except SystemExit:\n        print('ended', word, file=sys.stderr)\n"
+)
+
+
 @pytest.mark.slow
-def test_a_dry_run_claims_nothing_and_waits_for_nobody(tmp_path: Path, config: dict[str, Any]) -> None:
+def test_what_fetches_nothing_claims_nothing_and_waits_for_nobody(tmp_path: Path, config: dict[str, Any]) -> None:
     checkout = copy_project(tmp_path)
-    assert checkout.planned(checkout.write_config(config))["fetch_model"] == 1
-    assert not (tmp_path / "resources/.claims").exists()
+    checkout.write_config(config)
+    plan = Plan(read_study(config), CodeVersions(ROOT), SourceContents(tmp_path / "contents.json"))
+    claimed = tmp_path / "resources/.claims"
+    other = claiming(tmp_path / "other", claimed, *(tmp_path / target for target in plan.fetched))
+    assert said(other) == "2"
+    held = {file: file.read_bytes() for file in claimed.iterdir()}
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, *ASIDE],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if line.startswith("ended")] == [f"ended {w}" for w in ASIDE]
+    assert "another workflow fetches it" not in done.stderr
+    other.communicate("\n", timeout=60)
+    assert {file: file.read_bytes() for file in claimed.iterdir()} == held
 
 
 @pytest.mark.slow

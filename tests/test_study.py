@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lenscore.errors import ConfigError
+from lenscore.study.config_arguments import check_config_arguments
 from lenscore.study.study import Study, read_study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -366,3 +367,8 @@ def test_dataset_names_are_paths_of_their_own() -> None:
     }
     assert len(others) == 5
     assert re.fullmatch(r"path-[0-9a-f]{8}", name(source="path:data/.jsonl"))
+
+
+@pytest.mark.parametrize("value", ["4", "", "a=b", "[1", "{a: &a [*a], b: *a}", "{a: {c: 1}, b: {c: 1}}", "[" * 5000])
+def test_settings_of_the_command_line_that_name_no_key_twice_pass(value: str) -> None:
+    check_config_arguments([f"questions={value}", f"seed={value}", "other"])

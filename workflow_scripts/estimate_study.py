@@ -15,11 +15,9 @@ _log = logging.getLogger("lenscore.estimate")
 def run(job: EstimateJob, at_once: int) -> None:
     """Estimate, log it in words, write the numbers."""
     from lenscore.contexts.questions import read_questions
-    from lenscore.errors import TooLargeError
     from lenscore.estimate.estimate import estimate_study
     from lenscore.estimate.machine import Machine
     from lenscore.files import write_json
-    from lenscore.jobs.run import end_run
     from lenscore.records import read_table
     from lenscore.sources.tables import QUESTIONS
     from lenscore.study.study import read_study
@@ -28,14 +26,10 @@ def run(job: EstimateJob, at_once: int) -> None:
     dataset = read_questions(read_table(job.inputs.questions, QUESTIONS).to_pylist())
     machine = Machine.here(job.outputs.estimate.parent, study.extraction.device)
     folders = dict(zip(study.models, job.inputs.models, strict=True))
-    try:
-        estimate = estimate_study(study, dataset, folders, at_once, machine)
-        for line in estimate.lines(machine):
-            _log.info("%s", line)
-        estimate.refuse_if_too_large(machine)
-    except TooLargeError:
-        end_run()
-        raise
+    estimate = estimate_study(study, dataset, folders, at_once, machine)
+    for line in estimate.lines(machine):
+        _log.info("%s", line)
+    estimate.refuse_if_too_large(machine)
     write_json(job.outputs.estimate, estimate.as_json(machine, job.config))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import safe_open
 
 from lenscore.contexts.questions import Question
-from lenscore.errors import TooLargeError
+from lenscore.errors import TooLargeError, counted
 from lenscore.estimate.machine import Machine
 from lenscore.estimate.measure import Speed, measure, measure_beside_one_another
 from lenscore.estimate.sample import Sampled, Sampler
@@ -79,14 +79,16 @@ class Estimate:
         for name, model in self.models.items():
             counts, speed = model.counts, model.speed
             yield (
-                f"{name}: {counts.contexts:,.0f} contexts of {counts.tokens / (counts.contexts or 1):,.0f} tokens; "
-                f"{counts.tokens:,.0f} tokens, {counts.unique_tokens:,.0f} of them unique"
+                f"{name}: {counted(counts.contexts, 'context')} of "
+                f"{counted(counts.tokens / (counts.contexts or 1), 'token')}; {counted(counts.tokens, 'token')}, "
+                f"{counts.unique_tokens:,.0f} of them unique"
                 f"{'' if speed.shares else ', but its contexts run one by one'}; "
                 f"{1 / speed.token_block / speed.n_layers:,.0f} tokens/s and {_size(model.memory)} a job"
             )
         yield (
-            f"all: {self.records:,.0f} layer records; about {_duration(self.seconds)} with {self.at_once} jobs at once "
-            f"on {machine.processors} processors; memory {_size(self.memory)} of {_size(machine.memory)} free, "
+            f"all: {counted(self.records, 'layer record')}; about {_duration(self.seconds)} with "
+            f"{counted(self.at_once, 'job')} at a time on {counted(machine.processors, 'processor')}; "
+            f"memory {_size(self.memory)} of {_size(machine.memory)} free, "
             f"disk {_size(self.disk)} of {_size(machine.disk)} free{_held(machine)}"
         )
 
@@ -105,8 +107,8 @@ class Estimate:
                 else (f"set a smaller dtype for {largest}, or take a smaller model or a machine with more memory")
             )
             raise TooLargeError(
-                f"memory: {self.at_once} jobs at once need {_size(self.memory)}, and {_size(machine.memory)} are free: "
-                f"{change}"
+                f"memory: {_size(self.memory)} needed by {counted(self.at_once, 'job')} at a time, "
+                f"{_size(machine.memory)} free: {change}"
             )
         if self.disk > machine.disk + machine.held:
             raise TooLargeError(

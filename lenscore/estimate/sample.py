@@ -7,7 +7,7 @@ from statistics import mean
 
 from lenscore.contexts.build import build_contexts
 from lenscore.contexts.questions import Question, reserved_golds, study_order
-from lenscore.errors import ContextError
+from lenscore.errors import ContextError, counted
 from lenscore.estimate.work import Counts
 from lenscore.extraction.fitting import FittedContext, fit_contexts, group_by_question, window_of
 from lenscore.extraction.tokens import ContextTokenizer, TokenisedContext
@@ -71,8 +71,8 @@ class Sampler:
         contexts = sorted((context for question in by_question for context in question), key=lambda one: len(one.ids))
         if not contexts:
             raise ContextError(
-                f"context_sets.{name}: none of {len(self._questions)} questions has a context that fits {model}: see "
-                "missing_answer and overflow in docs/configuration.md"
+                f"context_sets.{name}: none of {counted(len(self._questions), 'question')} has a context that fits "
+                f"{model}: see missing_answer and overflow in docs/configuration.md"
             )
         share = 1 / len(self._questions)
         return Sampled(

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from lenscore.errors import counted
 from lenscore.extraction.fitting import Pair
 
 _log = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ class Progress:
         self._n_tokens = sum(len(tokens.ids) for pairs in by_question for _, tokens in pairs)
         self._contexts_done = self._tokens_done = 0
         self._start = self._last = time.monotonic()
-        _log.info("%d contexts, %d tokens; %d skipped", self._n_contexts, self._n_tokens, n_skipped)
+        said = counted(self._n_contexts, "context"), counted(self._n_tokens, "token")
+        _log.info("%s, %s; %d skipped", *said, n_skipped)
 
     def done(self, pairs: Sequence[Pair]) -> None:
         """Count a question's contexts as done."""

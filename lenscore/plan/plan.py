@@ -52,11 +52,6 @@ class Plan:
         """What the study will take."""
         return str(paths.OUTPUTS["estimate_study"]["estimate"]).format(study=self._study.study)
 
-    @property
-    def targets(self) -> list[str]:
-        """What a run makes."""
-        return [self.estimate, self.page]
-
     def check(self) -> dict[str, int]:
         """Return what the first jobs that read the dataset check it for, as JSON."""
         return self._jobs.check().model_dump(mode="json")

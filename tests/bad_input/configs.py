@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from lenscore.sources.check import check_sources
+from lenscore.study.config_arguments import check_config_arguments
 from lenscore.study.prompt import read_template
 from lenscore.study.study import read_study
 from lenscore.study.yaml_files import check_config_file, read_yaml
@@ -48,6 +49,11 @@ def text(name: str, content: str | bytes, *words: str) -> Case:
         read_study(read_yaml(folder / "study.yaml"))
 
     return Case("yaml", name, give, words)
+
+
+def argument(name: str, given: list[str], *words: str) -> Case:
+    """Return a case of settings on the command line."""
+    return Case("config", f"--config, {name}", lambda folder: check_config_arguments(given), words)
 
 
 def whole_text(name: str, content: str, *words: str) -> Case:
@@ -207,6 +213,12 @@ CONFIGS = [
     whole_text("brackets without end", "[" * 100_000, "not YAML: nested too deeply"),
     whole_text("JSON with a key twice", '{"study": "a", "study": "b"}', "key 'study' is there twice in one object"),
     Case("yaml", "not there", lambda folder: check_config_file(folder / "none"), ("cannot be read: No such file",)),
+    argument("a name twice", ["questions=4", "seed=1", "questions=5"],
+             "--config: 'questions' is given 2 times; give it once"),
+    argument("a key twice in a section", ["questions=4", "report={title: a, title: b}"],
+             "--config 'report': key 'title' is there twice in one object"),
+    argument("a key twice in a list", ["models=[{a: 1, b: {c: 2, c: 2}}]"],
+             "--config 'models': key 'c' is there twice"),
     prompt("no YAML", "a: [", "not YAML"),
     prompt("a key twice", "description: a\ndescription: b\n", "key 'description' is there already"),
     prompt("a list", "[1]", "not a prompt template: (top level): must be a section of keys"),
