@@ -9,8 +9,8 @@ onstart:
 # with ancient(), Snakemake overlooks their other reasons to run (9.27). What does no jobs, a dry run among it, is told
 # of all of them at once.
 def page_of_an_estimated_study(wildcards):
-    # With --until, nothing is done that was not asked for.
-    if is_run() and not workflow.dag_settings.until:
+    # With --until, nothing is done that was not asked for. With files in a store, see the end of this file.
+    if is_run() and not workflow.dag_settings.until and not workflow.storage_settings.default_storage_provider:
         checkpoints.estimate_study.get(study=STUDY.study)
     return PLAN.page
 
@@ -28,6 +28,8 @@ checkpoint estimate_study:
         paths.log("estimate_study"),
     benchmark:
         paths.benchmark("estimate_study")
+    # Soon, where nothing waits for it.
+    priority: 100
     conda:
         "../envs/torch.yaml"
     # For a large study all, as it measures what jobs beside one another leave each other.
@@ -43,3 +45,10 @@ checkpoint estimate_study:
         at_once=lambda wildcards, input: jobs_at_once(wildcards),
     script:
         "../workflow_scripts/estimate_study.py"
+
+
+# A job that is started in a process of its own plans itself alone; but where a rule is a checkpoint, Snakemake (9.27) has
+# it plan all that it comes from, for which it may lack the files. And of files in a store that are planned after a
+# checkpoint it overlooks folders.
+if not workflow.is_main_process or workflow.storage_settings.default_storage_provider:
+    workflow.get_rule("estimate_study").is_checkpoint = False
