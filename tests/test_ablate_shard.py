@@ -142,7 +142,7 @@ def test_no_means_are_taken_of_a_model_that_reads_what_follows(
         Gemma3ForCausalLM(config).save_pretrained(tmp_path)
         refused = pytest.raises(SelfCheckError, match="it is not causal, and has read the answer")
         with refused if reads_what_follows else nullcontext():
-            reference_means(contexts, tmp_path, n_questions=1, documents=[2], settings=CUT, device="cpu", threads=1)
+            reference_means(contexts, tmp_path, n_questions=3, documents=[2], settings=CUT, device="cpu", threads=1)
 
 
 def test_every_variant_of_the_sets_own_contexts_is_recorded_once(

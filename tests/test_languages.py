@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pytest
 
 from tests.conftest import Checkout, copy_project
@@ -43,7 +44,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_gpt2: Path) -> Checkout:
         "questions": 8,
         "shard_size": 4,
         "context_sets": {"main": {"documents": [3], "positions": "all", "distractors": "bm25", "overflow": "skip"}},
-        "models": {"tiny": {"source": "path:model"}},
+        "lenses": ["logit", "trimmed"],
+        "models": {"tiny": {"source": "path:model"}, "at-random": {"source": "path:model", "weights": "untrained"}},
         "analysis": {"resamples": 100, "permutations": 99},
     }
     checkout.run(checkout.write_config(config, "study {x} 'y' 研究.yaml"))
@@ -71,3 +73,20 @@ def test_no_distractor_holds_the_answer(run: Checkout) -> None:
         ).fetchall()
     assert len(pairs) == 8 * 3 * 2
     assert not [pair for pair in pairs if pair[0] in pair[1]]
+
+
+def test_another_lens_and_untrained_weights_reach_the_page(run: Checkout) -> None:
+    results = run.folder / "results/chinese"
+    with duckdb.connect(str(results / "chinese.duckdb"), read_only=True) as database:
+        records = "select * from layer_records where lens = '{}' and layer {} 2 order by all"
+        last, inner = ([database.sql(records.format(lens, sign)).df().drop(columns="lens")
+                        for lens in ("logit", "trimmed")] for sign in ("=", "<"))  # fmt: skip
+    assert len(last[0]) > 0
+    assert last[0].equals(last[1])  # at layer L every lens is the model
+    assert not inner[0]["entropy"].equals(inner[1]["entropy"])
+    divergence = pd.read_parquet(results / "tables/lens_divergence.parquet")
+    parts = set(divergence[["model", "lens", "measured_on"]].itertuples(index=False, name=None))
+    assert parts == {(model, lens, "answers") for model in ("tiny", "at-random") for lens in ("logit", "trimmed")}
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    assert "at-random (untrained weights)" in page
+    assert "through the logit and trimmed lens" in page

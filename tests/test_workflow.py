@@ -184,32 +184,6 @@ def test_a_dataset_that_is_replaced_by_an_older_file_is_fetched_again(
     assert questions == [json.loads(row)["question"] for row in rows[20:40]]
 
 
-def test_another_lens_and_untrained_weights_reach_the_page(checkout: Checkout, config: dict[str, Any]) -> None:
-    tiny = config["models"]["tiny"]
-    other = {
-        **config, "study": "other", "lenses": ["logit", "trimmed"], "ablation": {"questions": 0},
-        "models": {"tiny": tiny, "at-random": {**tiny, "weights": "untrained"}},
-    }  # fmt: skip
-    checkout.run(checkout.write_config(other, "other.yaml"))
-    results = checkout.folder / "results/other"
-    with duckdb.connect(str(results / "other.duckdb"), read_only=True) as database:
-        records = "select * from layer_records where lens = '{}' and layer {} 2 order by all"
-        last, inner = ([database.sql(records.format(lens, sign)).df().drop(columns="lens")
-                        for lens in ("logit", "trimmed")] for sign in ("=", "<"))  # fmt: skip
-    assert len(last[0]) > 0
-    assert last[0].equals(last[1])  # at layer L every lens is the model
-    assert not inner[0]["entropy"].equals(inner[1]["entropy"])
-    divergence = pd.read_parquet(results / "tables/lens_divergence.parquet")
-    parts = set(divergence[["model", "lens", "measured_on"]].itertuples(index=False, name=None))
-    assert parts == {(model, lens, "answers") for model in ("tiny", "at-random") for lens in ("logit", "trimmed")}
-    page = (results / "report/index.html").read_text(encoding="utf-8")
-    assert "at-random (untrained weights)" in page
-    assert "through the logit and trimmed lens" in page
-    # No tiny model is right at both ends of a context: neither has a curve, and the page says so of each.
-    for model in ("tiny", "at-random"):
-        assert f"{model}: there is no curve of refinement depth (content tokens, the same everywhere) with" in page
-
-
 def test_snakemakes_own_report_shows_the_charts(finished: Checkout) -> None:
     done = finished.snakemake("--configfile", "finished.yaml", "--report", "report.html")
     assert done.returncode == 0, done.stderr

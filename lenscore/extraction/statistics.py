@@ -205,13 +205,18 @@ def _jensen_shannon_(
 
 
 def _exp(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return exponentials. On a CPU by numpy, which can be much faster than PyTorch (benchmarks/README.md)."""
-    return values.exp() if values.is_cuda else torch.from_numpy(np.exp(values.numpy()))
+    """Return exponentials. By numpy on few threads of a CPU: it can be much faster there (benchmarks/README.md)."""
+    return torch.from_numpy(np.exp(values.numpy())) if _suits_numpy(values) else values.exp()
 
 
 def _log(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return natural logarithms; see ``_exp``."""
-    return values.log() if values.is_cuda else torch.from_numpy(np.log(values.numpy()))
+    return torch.from_numpy(np.log(values.numpy())) if _suits_numpy(values) else values.log()
+
+
+def _suits_numpy(values: Float[Tensor, "*shape"]) -> bool:
+    # numpy works on one thread, whatever a job was given.
+    return not values.is_cuda and torch.get_num_threads() <= 2
 
 
 def _count_before_(

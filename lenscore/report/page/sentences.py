@@ -251,14 +251,14 @@ def _p(value: float) -> str:
 
 def about_layers(finding: Finding) -> str:
     """Return the sentence on the layers with the largest values of one observation (``findings.busiest_layers``)."""
-    last = finding["n_layers"]
-    layers = listed([f"{layer} ({_value(finding, value)})" for layer, value in _pairs(finding)])
+    pairs = [f"{layer} ({_value(finding, value)})" for layer, value in _pairs(finding)]
     what = {
-        "share_first_right": "most answer tokens first become right at layers",
-        "share_settled": "most answer tokens settle at layers",
-        "mean_rise": "the target's log-probability rises most at layers",
+        "share_first_right": "most answer tokens first become right",
+        "share_settled": "most answer tokens settle",
+        "mean_rise": "the target's log-probability rises most",
     }[finding["measure"]]
-    return f"{model_name(finding)}{lens_name(finding)}: {what} {layers}, of {last}."
+    where = f"at layers {listed(pairs)}" if pairs else "at none"
+    return f"{model_name(finding)}{lens_name(finding)}: {what} {where}, of {finding['n_layers']}."
 
 
 def about_cause(row: Finding, settings: Finding) -> str:
