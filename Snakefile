@@ -13,6 +13,7 @@ report: "reports/captions/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/runs.smk"
 include: "rules/sources.smk"
 include: "rules/estimate.smk"
 include: "rules/contexts.smk"

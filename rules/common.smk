@@ -10,7 +10,6 @@ sys.path.insert(0, workflow.basedir)
 from lenscore.errors import LenscoreError
 from lenscore.estimate.said import said_before
 from lenscore.hashes import KnownHashes
-from lenscore.jobs.claims import claim
 from lenscore.jobs.checkout import importable_in_jobs
 from lenscore.jobs.log import printable
 from lenscore.plan import paths
@@ -64,10 +63,3 @@ def grows(first):
 # Asked late: while this file is read no executor is chosen, and all of them seem local.
 def jobs_at_once(wildcards):
     return workflow.cores if workflow.local_exec else 1
-
-
-# Asked late, as jobs_at_once: what only looks or cleans up (--summary, --dag, --unlock, ...) never chooses an executor.
-def is_run():
-    """Tell whether jobs are going to be done."""
-    chosen = workflow.is_main_process and workflow.executor_plugin is not None
-    return chosen and not workflow.dryrun and not workflow.touch

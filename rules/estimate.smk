@@ -4,17 +4,6 @@ onstart:
         logger.info(line)
 
 
-# The page is asked for once the study is estimated, so that nothing that costs much begins before, and nothing at all
-# where the study cannot fit. As an input of all other jobs an estimate would run them again whenever it is made anew;
-# with ancient(), Snakemake overlooks their other reasons to run (9.27). What does no jobs, a dry run among it, is told
-# of all of them at once.
-def page_of_an_estimated_study(wildcards):
-    # With --until, nothing is done that was not asked for. With files in a store, see the end of this file.
-    if is_run() and not workflow.dag_settings.until and not workflow.storage_settings.default_storage_provider:
-        checkpoints.estimate_study.get(study=STUDY.study)
-    return PLAN.page
-
-
 checkpoint estimate_study:
     input:
         unpack(PLAN.inputs("estimate_study")),

@@ -1,17 +1,3 @@
-# Claims on what is fetched, which hold until this process ends; None before they are made.
-CLAIMS = None
-
-
-# The input of what is fetched: no file. Workflows of several checkouts may share resources/, so that a run that fetches
-# claims all of it first, and waits for what another one has claimed. Snakemake asks for it while it plans the jobs,
-# before it looks what is there. A store has no claims.
-def claimed(wildcards):
-    global CLAIMS
-    if CLAIMS is None and is_run() and not workflow.storage_settings.default_storage_provider:
-        CLAIMS = claim(PLAN.fetched, Path(paths.CLAIMS))
-    return []
-
-
 # Compute nodes of a cluster often reach no network: downloads run where snakemake itself runs.
 localrules:
     fetch_model,

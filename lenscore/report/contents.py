@@ -24,8 +24,9 @@ CHARTS: dict[str, ChartEntry] = {
         "The primary measure, over the tokens that the study's config names. Refinement depth is the number of layers "
         "from the first at which the answer token is the lens's top choice to the one from which it stays so; soft "
         "depth adds up, over the layers, the share of its final probability that it still lacks; docs/definitions.md "
-        "has the others. Points are means; bands are bootstrap intervals over questions. Relative position 0 is the "
-        "first document, 1 the last.",
+        "has the others. Points are means; bands are bootstrap intervals over questions, of each position by itself, "
+        "where the tests compare the positions of each question. Relative position 0 is the first document, 1 the "
+        "last.",
     ),
     "accuracy_curve": ChartEntry(
         "accuracy_curve",

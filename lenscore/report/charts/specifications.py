@@ -59,13 +59,13 @@ def specification_curve(table: pd.DataFrame) -> ChartType:
 
 def _measure(data: pd.DataFrame) -> alt.Color:
     present = [name for name in MEASURE_NAMES.values() if name in set(data["measure"])]
-    legend = alt.Legend(orient="top", columns=2, symbolType="circle", labelLimit=240)
+    legend = alt.Legend(orient="top", columns=1, symbolType="circle", labelLimit=240)
     return alt.Color("measure:N", title=None, sort=present, scale=alt.Scale(domain=present), legend=legend)
 
 
 def _population(data: pd.DataFrame) -> alt.Shape:
     present = [name for name in POPULATIONS.values() if name in set(data["population"])]
-    legend = alt.Legend(orient="top", columns=2, labelLimit=240)
+    legend = alt.Legend(orient="top", columns=1, labelLimit=240)
     return alt.Shape("population:N", title=None, sort=present, scale=alt.Scale(domain=present), legend=legend)
 
 
