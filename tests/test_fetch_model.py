@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,25 @@ def test_a_gguf_file_that_is_cut_off_is_told_to_be(tmp_path: Path, kept: int) ->
     ):
         fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.gguf"]
+
+
+def gguf_with(value: bytes) -> bytes:
+    """Return a GGUF file of one array, whose item type and length, and what follows, are given."""
+    return b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"a" + struct.pack("<I", 9) + value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(struct.pack("<IQ", 6, 2**40) + bytes(64), id="a length that no file has"),
+        pytest.param(struct.pack("<IQ", 9, 1) * 3000 + struct.pack("<IQI", 4, 1, 7), id="arrays in arrays"),
+    ],
+)
+def test_a_gguf_file_whose_metadata_does_not_end_is_refused_at_once(tmp_path: Path, value: bytes) -> None:
+    source = tmp_path / "tiny.gguf"
+    source.write_bytes(gguf_with(value))
+    with pytest.raises(SourceError, match=r"^tiny\.gguf \([\d,]+ bytes\) is cut off or damaged, .*; fetch it again"):
+        fetch_model(ModelSpec(source=f"path:{source}"), tmp_path / "target", "tiny")
 
 
 @pytest.mark.parametrize("content", [b"", b"GGU", b"<html>an error</html>"])

@@ -17,6 +17,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
+from lenscore.errors import SourceError
+from lenscore.sources.datasets import _check_cached_files
 from tests.helpers_sources import SENTENCES, save_tiny_gpt2
 from tests.hub_server import Hub, Repository, serve_hub
 from tests.tiny_gguf import LAYERS, write_gguf
@@ -300,6 +302,28 @@ def test_a_dataset_that_is_not_the_one_the_hub_lists_is_refused(
     # What was made of the damaged file is not read again.
     assert fetch("dataset", spec, target, hub.endpoint, tmp_path / "home").returncode == 0
     assert pq.read_table(target / "questions.parquet").to_pylist()[0]["answers"] == ["yellow"]
+
+
+def test_a_damaged_dataset_that_cannot_be_read_is_named_all_the_same(hub: Hub, tmp_path: Path) -> None:
+    target = tmp_path / "datasets" / "open"
+    spec = {"source": "hub:lab/open-questions", "revision": DATASET_REVISION, "split": "validation"}
+    assert fetch("dataset", spec, tmp_path / "first" / "open", hub.endpoint, tmp_path / "home").returncode == 0
+    (cached,) = (path.resolve() for path in (tmp_path / "home").rglob("validation-00000-of-00001.parquet"))
+    cached.write_bytes(cached.read_bytes()[:-8] + bytes(8))
+    message = refusal(fetch("dataset", spec, target, hub.endpoint, tmp_path / "home"), target)
+    assert message.endswith(f"; remove {cached} and run again")
+
+
+def test_a_link_that_leads_nowhere_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever removes a damaged file, as they are told to, has one until the Hub answers again."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "datasets--lab--open" / "snapshots" / DATASET_REVISION
+    snapshot.mkdir(parents=True)
+    (snapshot / "gone.parquet").symlink_to(tmp_path / ("0" * 64))
+    (snapshot / "there.jsonl").symlink_to(tmp_path / ("1" * 64))
+    (tmp_path / ("1" * 64)).write_bytes(b"other")
+    with pytest.raises(SourceError, match=r"there\.jsonl: expected SHA-256 1111"):
+        _check_cached_files("lab/open", DATASET_REVISION)
 
 
 def test_a_dataset_in_the_cache_serves_without_the_hub(hub: Hub, tmp_path: Path) -> None:

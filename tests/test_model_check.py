@@ -211,7 +211,7 @@ def assert_says(message: str, pattern: str) -> None:
         ({"intermediate_size": -1}, r"intermediate_size in config\.json is -1; it must be 0 or more$"),
         ({"rms_norm_eps": -1.0}, r"rms_norm_eps in config\.json is -1\.0; it must be 0 or more$"),
         ({"text_config": {"vocab_size": 0}}, r"text_config\.vocab_size in config\.json is 0; it must be 1 or more$"),
-        ({"head_dim": 0}, r"cannot load its weights as llama: a size in config\.json that it divides by is 0$"),
+        ({"head_dim": 0}, r"cannot load its weights as llama: a size that it divides by is 0$"),
         ({"hidden_act": "polish"}, "cannot load its weights as llama: .*polish"),
         ({"rope_parameters": "long"}, "cannot load "),
         ({"model_type": "nonsense"}, r"cannot load config\.json: .*nonsense"),

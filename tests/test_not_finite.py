@@ -15,6 +15,7 @@ from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.tokens import TokenisedContext
 from lenscore.lenses.texts import LensTexts
 from lenscore.lenses.training import train_lens
+from lenscore.models.causal import refuse_not_causal
 from lenscore.models.finite import first_not_finite
 from lenscore.models.loading import LoadedModel
 from lenscore.study.ablation import Scope
@@ -139,6 +140,13 @@ def test_a_model_that_reads_what_follows_is_refused(dtype: torch.dtype) -> None:
         loaded.model.to(dtype)
         with pytest.raises(SelfCheckError, match=rf"model_type {name}.*it is not causal, and has read the answer"):
             list(LensEngine(CheckedRun(loaded)).statistics([a_question()]))
+
+
+def test_a_text_of_one_kind_of_token_shows_it_too() -> None:
+    for _, loaded in bidirectional():
+        with pytest.raises(SelfCheckError, match="it is not causal"):
+            refuse_not_causal(loaded, [5] * 40, "context a")
+    refuse_not_causal(LoadedModel.of(tiny_model("gemma3")), [5] * 40, "context a")
 
 
 def test_no_lens_is_trained_for_a_model_that_reads_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,17 @@ def test_by_hand() -> None:
     assert TextEncoder(tokenizer).encode("</s>", [(2, 4)]).ids == [character[c] for c in "</s>"]
 
 
+def test_white_space_stays_the_models_token_beside_a_mark() -> None:
+    """As in every other text: in the prompt's words and in the data's."""
+    tokenizer = characters_and_marks()
+    tokenizer.add_tokens([AddedToken("\n\n", special=True, normalized=False)])
+    character = tokenizer.get_vocab()
+    assert TextEncoder(tokenizer).encode("a\n\nb\n\n", [(3, 6)]).ids == tokenizer("a\n\nb\n\n").input_ids
+    read = TextEncoder(tokenizer).encode("a\n\n</s>\n\nb", [(3, 10)])
+    space = character["\n\n"]
+    assert read.ids == [character["a"], space, *(character[c] for c in "</s>"), space, character["b"]]
+
+
 def test_what_comes_first_in_a_text_is_marked_there_alone() -> None:
     tokenizer = spaces_marked_at_the_start()
     ids = tokenizer.get_vocab()

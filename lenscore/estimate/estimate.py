@@ -178,16 +178,16 @@ def _speed(
     name: str, folder: Path, weights: int, ids: list[int], study: Study, at_once: int, machine: Machine
 ) -> Speed:
     spec, device = study.models[name], study.extraction.device
+    smaller = "set its dtype to bfloat16, or " if spec.dtype == "float32" else ""
     if weights > machine.memory:
         raise TooLargeError(
             f"models.{name}: its weights need {_size(weights)} in {spec.dtype}, and {_size(machine.memory)} of memory "
-            "are free: set its dtype to bfloat16, or take a smaller model or another machine"
+            f"are free: {smaller}take a smaller model or another machine"
         )
     if machine.gpu is not None and weights > machine.gpu:
         raise TooLargeError(
             f"models.{name}: its weights need {_size(weights)} in {spec.dtype}, and {_size(machine.gpu)} of the GPU's "
-            "memory are free: set its dtype to bfloat16, or extraction.device to cpu, or take a smaller model or "
-            "another GPU"
+            f"memory are free: {smaller}set extraction.device to cpu, or take a smaller model or another GPU"
         )
     if not study.is_large:  # a pass in this process is enough, and costs a second
         begun = time.time() - _IMPORTS

@@ -1,7 +1,9 @@
 """A model's special tokens in the words of the data: read as plain text, as whoever wrote the words meant them.
 
 A passage that holds "<|im_end|>" or "</s>" would else end the turn, or the text. Special tokens in the words of a
-prompt and of a chat template stay what they are.
+prompt, but for those around a document's title, and of a chat template stay what they are. So does white space, which
+is in all texts. Some tokenizers have special tokens in their vocabulary as well, and read them whatever they are asked
+for: that is logged.
 """
 
 import logging
@@ -49,12 +51,11 @@ class TextEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self._tokenizer = tokenizer
         special = {token.content: index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-        # White space is in all texts, and no mark. Of those that begin alike, the longest is the one that is read.
-        marks = sorted(filter(str.strip, special), key=len, reverse=True)
-        self._special = {content: special[content] for content in marks}
+        # Of those that begin alike, the longest is the one that is read.
+        self._special = {content: special[content] for content in sorted(special, key=len, reverse=True) if content}
         self._pattern = re.compile("|".join(map(re.escape, self._special)) or r"(?!)")
         # What stands for characters that the vocabulary lacks is in the words of many texts.
-        self._control_ids = set(special.values()) - {tokenizer.unk_token_id}
+        self._control_ids = {index for content, index in special.items() if content.strip()} - {tokenizer.unk_token_id}
         self._told: set[str] = set()
 
     def encode(self, text: str, data: Collection[Span]) -> Encoded:
@@ -70,7 +71,7 @@ class TextEncoder:
             ContextError: beside special tokens that are to be plain text, it has characters that stand for others here.
         """
         found = [match.span() for match in self._pattern.finditer(text)] if data else []
-        plain = [span for span in found if _overlaps(span, data)]
+        plain = [span for span in found if text[slice(*span)].strip() and _overlaps(span, data)]
         if plain:
             read = self._encode_beside_plain(text, [span for span in found if span not in plain])
         else:
@@ -90,7 +91,7 @@ class TextEncoder:
 
     def warn_of_special_tokens(self, texts: Iterable[str]) -> None:
         """Warn of special tokens in the data's words where these were not found in the text that is encoded."""
-        found = {match[0] for text in texts for match in self._pattern.finditer(text)}
+        found = {match[0] for text in texts for match in self._pattern.finditer(text) if match[0].strip()}
         self._warn(found, "it is read as the model's own, as the chat template changes the words of the turn")
 
     def _encode_beside_plain(self, text: str, own: Sequence[Span]) -> Encoded:

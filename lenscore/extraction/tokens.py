@@ -115,7 +115,7 @@ class ContextTokenizer:
     def tokenise(self, segments: Sequence[Segment], answer: str) -> TokenisedContext:
         """Tokenise prompt and answer as one text, and find the border between them.
 
-        The data's words are plain text: a special token of the model in them is none.
+        The data's words are plain text: a special token of the model in them is none, where the tokenizer can do that.
 
         Raises:
             ContextError: the ids before the answer differ from the prompt's own by more than the one

@@ -1,4 +1,4 @@
-"""Whether a model is causal: proved before anything is measured of it or trained on it."""
+"""Whether a model is causal: checked before anything is measured of it or trained on it."""
 
 from collections.abc import Sequence
 
@@ -32,8 +32,11 @@ def refuse_not_causal(loaded: LoadedModel, ids: Sequence[int], place: str) -> No
         return
     first = list(ids[:_SHORT])
     kept = (len(first) + 1) // 2
-    # Tokens of the text itself: others may mean something to the model, as the place of an image does.
-    second = first[:kept] + [next((other for other in first if other != token), token) for token in first[kept:]]
+    # Tokens of the text itself, where it has two kinds: others may mean something to the model, as the place of an
+    # image does.
+    second = first[:kept] + [
+        next((other for other in first if other != token), token - 1 if token else 1) for token in first[kept:]
+    ]
     positions = torch.arange(kept, device=loaded.device)
     states, changed = (
         residual_states(loaded, {"input_ids": torch.tensor([tokens], device=loaded.device)}, positions)

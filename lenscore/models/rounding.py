@@ -48,6 +48,5 @@ def difference_beyond_rounding(
     if middle and dtype != torch.float32:
         apart = apart.median(dim=-1).values
     largest = apart.max().item()
-    return (
-        None if largest <= explained_by_rounding(dtype, n_blocks) else f"a share of {largest:.1g}"
-    )  # a NaN is a difference too
+    # A NaN is below nothing, and so a difference too.
+    return None if largest <= explained_by_rounding(dtype, n_blocks) else f"a share of {largest:.1g}"

@@ -109,6 +109,8 @@ def _hub_rows(spec: DatasetSpec) -> Iterator[tuple[str, object]]:
         )
     # ValueError: no such config or split; RuntimeError: a dataset that is a script.
     except (DatasetsError, OSError, httpx2.HTTPError, ValueError, RuntimeError) as error:
+        # A damaged file of the cache may be why, and would be so again.
+        _check_cached_files(repository, str(spec.revision))
         raise SourceError(
             f"Hub dataset {repository} at revision {spec.revision} (config {spec.config or 'default'}, split "
             f"{spec.split}) cannot be fetched: {one_line(error)}; without the Hub, give a JSON Lines "
@@ -135,7 +137,7 @@ def _check_cached_files(repository: str, revision: str) -> None:
     checked = 0
     for path in sorted(snapshot.rglob("*")):
         blob = path.resolve()
-        if path.is_symlink() and (kind := kinds.get(len(blob.name))):
+        if path.is_symlink() and blob.is_file() and (kind := kinds.get(len(blob.name))):
             where = f"Hub dataset {repository} at revision {revision}: {path.relative_to(snapshot).as_posix()}"
             try:
                 check_hash(blob, where, **{kind: blob.name})

@@ -54,6 +54,16 @@ def dequantise(parts: Sequence[Path], folder: Path) -> dict[str, Any]:
     return {"converted_by": f"transformers {transformers.__version__}"}
 
 
+class _Reader(GGUFReader):
+    """Ends where the file does: gguf's own reads what lies beyond as nothing, for as many elements as a length says."""
+
+    def _get(self, offset: Any, dtype: Any, count: Any = 1, override_order: Any = None) -> Any:
+        found = super()._get(offset, dtype, count, override_order)
+        if found.size < count:
+            raise IndexError(f"something is to be read at byte {offset:,}")
+        return found
+
+
 def _reader(part: Path) -> GGUFReader:
     """Read a file's metadata, and where its weights are."""
     with part.open("rb") as file:
@@ -64,9 +74,9 @@ def _reader(part: Path) -> GGUFReader:
             f"{part.name} ({size:,} bytes) is no GGUF file: it begins with {magic!r}, not with {_MAGIC!r}"
         )
     try:
-        return GGUFReader(part)
+        return _Reader(part)
     # What numpy and the enumerations of gguf raise where bytes are missing or mean nothing.
-    except (ValueError, IndexError, KeyError, OverflowError) as error:
+    except (ValueError, IndexError, KeyError, OverflowError, RecursionError) as error:
         raise SourceError(
             f"{part.name} ({size:,} bytes) is cut off or damaged, or of a version of GGUF that is not known: it "
             f"cannot be read to its end ({one_line(error)}); fetch it again"

@@ -224,7 +224,7 @@ def _reason(error: Exception) -> str:
     if names := _not_joined(error):
         return f"what {_named(names)} is to be joined from is incomplete, or of other shapes (an expert is missing?)"
     if isinstance(error, ZeroDivisionError):
-        return "a size in config.json that it divides by is 0"
+        return "a size that it divides by is 0"
     said = printable(" ".join(str(error).split())).rstrip(".")
     if "trust_remote_code" in said:
         return "it needs code that comes with the model (auto_map), and such code is never run"
