@@ -115,7 +115,7 @@ validate-shape: $(MADE)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m benchmarks.shape
 
 # Every causal language model class of transformers, tiny, through the lens: the table in docs/architectures.md. A family
-# that hangs is ended after two minutes. A quarter of an hour on one core.
+# that hangs is ended after two minutes. Five minutes on one core.
 families: $(MADE)
 	@OMP_NUM_THREADS=1 nice $(BIN)/python -m benchmarks.families
 
