@@ -46,8 +46,8 @@ def test_where_all_places_are_alike_there_is_one_part() -> None:
 def test_without_closed_book_the_shares_alone_are_said() -> None:
     rows = [row(0, 0.1, None, None), row(4, 0.5, None, None)]
     assert about_accuracy(rows, None, SETTINGS) == (
-        "m, 5 documents: the answer's first content token is right in 10% to 50% of the contexts, by the gold "
-        "document's place; the study has no closed book to compare with."
+        "m, 5 documents: the answer's first content token is right in 10% to 50% of the contexts, over the "
+        "places of the gold document; the study has no closed book to compare with."
     )
 
 

@@ -4,6 +4,7 @@ Every chart but the grid of one context has the parameters of ``FILTERS`` and ap
 for. In a chart's file they show everything; the page sets them in all charts at once.
 """
 
+import textwrap
 from collections.abc import Sequence
 
 import altair as alt
@@ -234,12 +235,13 @@ def most_curves_of_a_lens(table: pd.DataFrame) -> int:
 
 
 def empty_chart(words: str) -> ChartType:
-    """Return a chart of words that say why there is nothing to draw."""
+    """Return a chart of words that say why there is nothing to draw, in lines that fit a telephone."""
+    lines = textwrap.wrap(words, 46)
     chart: alt.Chart = (
-        alt.Chart(pd.DataFrame({"words": [words]}))
-        .mark_text(fontSize=13, style=f"{QUIET}-text")
+        alt.Chart(pd.DataFrame({"words": ["\n".join(lines)]}))
+        .mark_text(fontSize=13, style=f"{QUIET}-text", lineBreak="\n", baseline="top", y=10)
         .encode(text="words:N")
-        .properties(width=560, height=60)
+        .properties(width=320, height=20 * len(lines) + 20)
     )
     return chart
 

@@ -86,10 +86,11 @@ def about_accuracy(rows: Sequence[Finding], closed_book: float | None, settings:
     name = f"{model_name(rows[0])}, {documents(rows[0]['n_documents'])}"
     first = f"the answer's {FIRST_TOKEN[settings['first_token']]} is"
     if closed_book is None or rows[0]["above_closed_book"] is None:
-        shares = [row["mean"] for row in rows]
+        least, most = (f"{end(row['mean'] for row in rows):.0%}" for end in (min, max))
+        shares = least if least == most else f"{least} to {most}"
         return (
-            f"{name}: {first} right in {min(shares):.0%} to {max(shares):.0%} of the contexts, by the gold document's "
-            "place; the study has no closed book to compare with."
+            f"{name}: {first} right in {shares} of the contexts, over the places of the gold document; the study has "
+            "no closed book to compare with."
         )
     more = [row for row in rows if row["above_low"] > 0]
     rest = [row for row in rows if row["above_low"] <= 0]
