@@ -1,4 +1,5 @@
 # make run: the default study, from nothing to the report.   make open: the last report.   make verify: are its files whole?
+# STUDY=my-study.yaml takes another study than config.yaml: make run, make plan, make verify.
 # make test: the tests. Each makes .venv first where it is missing or older than the pins.
 
 PYTHON ?= python3
@@ -11,14 +12,18 @@ BENCH_MODEL := resources/models/smollm2-135m-54c0cfce
 .DELETE_ON_ERROR:
 .PHONY: run plan open verify test test-cluster test-fast real-contexts bad-input check format schema findings bench bench-growth bench-precision bench-store bench-overhead soak gpu-check gpu-wheels validate-shape families clean
 
+# Snakemake reads a config before the project does, and ends in a traceback where it is broken: the project reads it first.
+STUDY ?= config.yaml
+CHECK_STUDY = $(BIN)/python -m lenscore.study "$(STUDY)"
+OF_STUDY = --configfile "$(STUDY)"
+
 run: $(MADE)
-	$(BIN)/snakemake --cores $(CORES)
-	@echo "The report: $(CURDIR)/results/default/report/index.html"
+	@study=$$($(CHECK_STUDY)) && $(BIN)/snakemake --cores $(CORES) $(OF_STUDY) && \
+		echo "The report: $(CURDIR)/results/$$study/report/index.html"
 
 # What the study will take on this machine, before it starts: contexts, tokens, time, memory, disk.
-# PLAN='--configfile studies/x.yaml' for another study.
 plan: $(MADE)
-	@$(BIN)/snakemake plan --quiet all --cores $(CORES) --forcerun estimate_study $(PLAN)
+	@$(CHECK_STUDY) >/dev/null && $(BIN)/snakemake plan --quiet all --cores $(CORES) --forcerun estimate_study $(OF_STUDY)
 
 # The report that was made last, of whatever study, in the browser.
 open: $(MADE)
@@ -28,9 +33,8 @@ open: $(MADE)
 		$(BIN)/python -m webbrowser -t "file://$(CURDIR)/$$page" >/dev/null
 
 # Every file of a study, its models and its dataset against the hashes that were recorded when it was made.
-# STUDY=studies/gpt2-nq-open.yaml for another study than config.yaml.
 verify: $(MADE)
-	@$(BIN)/snakemake verify --quiet host --cores 1 $(if $(STUDY),--configfile "$(STUDY)")
+	@$(CHECK_STUDY) >/dev/null && $(BIN)/snakemake verify --quiet host --cores 1 $(OF_STUDY)
 
 # A process a core, with a thread each (a third on two cores took two minutes longer); the tests of a file stay together,
 # as they share what they are made on.

@@ -20,13 +20,13 @@ from lenscore.sources.check import check_sources
 from lenscore.sources.contents import SourceContents
 from lenscore.study.config_arguments import check_config_arguments
 from lenscore.study.study import read_study
-from lenscore.study.yaml_files import check_config_file
+from lenscore.study.yaml_files import read_config_file
 
 try:
     importable_in_jobs(Path(workflow.basedir))
     if workflow.is_main_process:
         for file in workflow.configfiles:
-            check_config_file(Path(file))
+            read_config_file(Path(file))
         check_config_arguments(workflow.config_settings.config_args or [])
     STUDY = read_study(config)
     # A job that a scheduler starts reads this file again, and may be where the study's own files are not.

@@ -1,6 +1,8 @@
 """Whatever comes in is right or refused: the catalogue of bad input, and input that hypothesis makes up."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from lenscore.sources.rows import count_rows, rows_of_file
 from lenscore.study.context_sets import ContextSetSpec
 from lenscore.study.prompt import read_template, template_path
 from lenscore.study.study import Study, read_study
-from lenscore.study.yaml_files import check_config_file, read_yaml
+from lenscore.study.yaml_files import read_config_file, read_yaml
 from tests.bad_input import CASES
 from tests.bad_input.case import Case, outcome
 from tests.bad_input.configs import CONFIG
@@ -184,8 +186,39 @@ def test_a_valid_config_is_taken_and_its_file_says_what_it_says(changes: dict[st
     with tempfile.TemporaryDirectory() as folder:
         for written in (yaml.safe_dump(CONFIG | changes), json.dumps(CONFIG | changes)):
             (Path(folder) / "study.yaml").write_text(written, encoding="utf-8")
-            check_config_file(Path(folder) / "study.yaml")
-            assert read_study(read_yaml(Path(folder) / "study.yaml")) == study
+            assert read_study(read_config_file(Path(folder) / "study.yaml")) == study
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"seed: !!bool x\n", "study.yaml: not YAML: a tag (!!bool, !!timestamp) before a value that is none"),
+        (b"a: &a [*a]\n", "study.yaml, line 1: an alias that holds itself"),
+        (b"study: \xff\n", "study.yaml: not YAML in UTF-8: byte 8 is 0xff"),
+        (b"study: a\n", "the config cannot be run:"),
+        (None, "study.yaml: cannot be read: No such file or directory"),
+    ],
+)
+def test_a_broken_file_is_told_in_words_before_snakemake_reads_it(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "study.yaml").write_bytes(content)
+    told = checked("study.yaml", tmp_path)
+    assert told.returncode == 1
+    assert told.stdout == ""
+    assert told.stderr.startswith(said)
+    assert "Traceback" not in told.stderr
+
+
+def test_a_valid_file_names_its_study(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(CONFIG | {"study": "mine"}))
+    assert checked("study.yaml", tmp_path).stdout == "mine\n"
+
+
+def checked(file: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lenscore.study", file]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @settings(max_examples=150)
@@ -193,5 +226,5 @@ def test_a_valid_config_is_taken_and_its_file_says_what_it_says(changes: dict[st
 def test_any_yaml_is_read_or_refused(content: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "x.yaml").write_text(content, encoding="utf-8")
-        for read in (read_yaml, check_config_file, read_template):
+        for read in (read_yaml, read_config_file, read_template):
             assert len(refusal(partial(read, Path(folder) / "x.yaml")) or "") < 2500

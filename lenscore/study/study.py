@@ -128,7 +128,7 @@ _MOST_FAULTS = 10  # in one message
 _PATTERNS = section.PATTERNS_IN_WORDS | dataset.PATTERNS_IN_WORDS | models.PATTERNS_IN_WORDS | chat.PATTERNS_IN_WORDS
 
 
-def read_study(config: Mapping[str, Any]) -> Study:
+def read_study(config: Mapping[Any, Any]) -> Study:
     """Validate a config as Snakemake has read it.
 
     Raises:

@@ -27,18 +27,21 @@ def read_yaml(path: Path) -> Any:
     return _loaded(_text(path), shown_name(str(path)))
 
 
-def check_config_file(path: Path) -> None:
-    """Refuse a config file that says something else than it seems to; it is JSON, or YAML.
+def read_config_file(path: Path) -> dict[Any, Any]:
+    """Return the config of a file that says what it seems to; it is JSON, or YAML.
 
     Raises:
-        ConfigError: it cannot be read; an object of JSON names a key twice; or as :func:`read_yaml`.
+        ConfigError: it cannot be read; an object of JSON names a key twice; it is no mapping; or as :func:`read_yaml`.
     """
     text, name = _text(path), shown_name(str(path))
     try:
         # Snakemake takes a config that is JSON as JSON, in which 1e-3 is a number.
-        json.loads(text, object_pairs_hook=lambda pairs: _without_doubles(pairs, name))
+        config = json.loads(text, object_pairs_hook=lambda pairs: _without_doubles(pairs, name))
     except (ValueError, RecursionError):
-        _loaded(text, name)
+        config = _loaded(text, name)
+    if not isinstance(config, dict):
+        raise ConfigError(f"{name}: must hold keys and values, such as study: my-study; found {shown(config)}")
+    return config
 
 
 def _loaded(text: str, name: str) -> Any:

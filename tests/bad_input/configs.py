@@ -10,7 +10,7 @@ from lenscore.sources.check import check_sources
 from lenscore.study.config_arguments import check_config_arguments
 from lenscore.study.prompt import read_template
 from lenscore.study.study import read_study
-from lenscore.study.yaml_files import check_config_file, read_yaml
+from lenscore.study.yaml_files import read_config_file
 from tests.bad_input.case import Case
 
 CONFIG: dict[str, Any] = {
@@ -45,8 +45,7 @@ def text(name: str, content: str | bytes, *words: str) -> Case:
     def give(folder: Path) -> None:
         plain = content if isinstance(content, bytes) else content.encode()
         (folder / "study.yaml").write_bytes(yaml.safe_dump(CONFIG).encode() + plain)
-        check_config_file(folder / "study.yaml")
-        read_study(read_yaml(folder / "study.yaml"))
+        read_study(read_config_file(folder / "study.yaml"))
 
     return Case("yaml", name, give, words)
 
@@ -61,7 +60,7 @@ def whole_text(name: str, content: str, *words: str) -> Case:
 
     def give(folder: Path) -> None:
         (folder / "study.yaml").write_text(content)
-        check_config_file(folder / "study.yaml")
+        read_config_file(folder / "study.yaml")
 
     return Case("yaml", name, give, words)
 
@@ -212,7 +211,11 @@ CONFIGS = [
          "not YAML: could not determine a constructor"),
     whole_text("brackets without end", "[" * 100_000, "not YAML: nested too deeply"),
     whole_text("JSON with a key twice", '{"study": "a", "study": "b"}', "key 'study' is there twice in one object"),
-    Case("yaml", "not there", lambda folder: check_config_file(folder / "none"), ("cannot be read: No such file",)),
+    whole_text("a list", "[study]", "must hold keys and values, such as study: my-study; found ['study']"),
+    whole_text("empty", "", "must hold keys and values, such as study: my-study; found None"),
+    whole_text("broken off", '{"study": ', "not YAML: while parsing"),
+    Case("yaml", "a folder", read_config_file, ("cannot be read: Is a directory",)),
+    Case("yaml", "not there", lambda folder: read_config_file(folder / "none"), ("cannot be read: No such file",)),
     argument("a name twice", ["questions=4", "seed=1", "questions=5"],
              "--config: 'questions' is given 2 times; give it once"),
     argument("a key twice in a section", ["questions=4", "report={title: a, title: b}"],
