@@ -13,10 +13,10 @@ LIBRARY = ROOT / "lenscore"
 
 # From left to right: a module imports only what is in its own room or to its left. What is to the left of all rooms
 # is shared by all.
-SHARED = ("databases", "errors", "files", "hashes", "jobs", "records")
+SHARED = ("databases", "errors", "files", "hashes", "installed", "jobs", "records")
 ROOMS = (
     ("study",), ("plan",), ("sources",), ("contexts",), ("models",), ("prefix_tree",), ("lenses",), ("extraction",),
-    ("ablation",), ("estimate",), ("store",), ("analysis",), ("report",),
+    ("ablation",), ("estimate",), ("store",), ("analysis",), ("report",), ("notebook",),
 )  # fmt: skip
 PLACE = {name: place for place, names in enumerate(ROOMS) for name in names}
 

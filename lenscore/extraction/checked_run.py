@@ -22,21 +22,24 @@ _log = logging.getLogger(__name__)
 
 
 class CheckedRun:
-    """Runs a model with packed linear layers and shared prefixes, for a lens or for an ablation.
+    """Runs a model with shared prefixes, and with packed linear layers if it may, for a lens or for an ablation.
 
     The model's own code runs on one of the first contexts too, before any of it is replaced. If the states do
     not agree, contexts no longer share their prefixes; if the logits do not agree, the job ends.
 
     Attributes:
-        loaded: the model. Its linear layers are packed when the first contexts come.
+        loaded: the model. If they are to be, its linear layers are packed when the first contexts come.
         matmul: how its blocks' matrices are multiplied.
         attention: which implementation of attention runs over contexts that share their prefixes.
         self_check_difference: largest |lens at layer L − model's own logit|; None before the first contexts.
     """
 
-    def __init__(self, loaded: LoadedModel, matmul: Matmul = "exact", attention: AttentionKind = "sdpa"):
+    def __init__(
+        self, loaded: LoadedModel, matmul: Matmul = "exact", attention: AttentionKind = "sdpa", *, packs: bool = True
+    ):
         self.loaded = loaded
         self.matmul = matmul
+        self._packs = packs  # a model that is somebody else's stays as it is
         self.attention = attention
         self.self_check_difference: float | None = None
         self._runner: ContextRunner | None = None
@@ -57,6 +60,10 @@ class CheckedRun:
             ArchitectureError: a part of the model was not found.
         """
         return cls(load_model(folder, dtype, resolve_device(device)), matmul, attention)
+
+    def anew(self) -> "CheckedRun":
+        """Return a run of the same model that checks it again, on its own first contexts."""
+        return CheckedRun(self.loaded, self.matmul, self.attention, packs=self._packs)
 
     @property
     def runner(self) -> ContextRunner:
@@ -106,7 +113,8 @@ class CheckedRun:
         """
         if not questions:
             return iter(())
-        reference = self._prepare(questions[0]) if self._runner is None else None
+        # Not only before the first contexts: whoever goes on after an error must not go on unchecked.
+        reference = self._prepare(questions[0]) if self.self_check_difference is None else None
         return self._batches(questions, reference)
 
     def _batches(
@@ -118,7 +126,7 @@ class CheckedRun:
             yield contexts, checked
 
     def _prepare(self, question: Sequence[TokenisedContext]) -> ReferencePass:
-        """Run the model's own code on one of a question's contexts, then pack the model."""
+        """Run the model's own code on one of a question's contexts, then pack the model if it may be."""
         # The one that comes last in a tree: only there do tokens of other contexts come before its own.
         last = max(question, key=lambda context: context.ids)
         try:
@@ -126,7 +134,8 @@ class CheckedRun:
             reference = ReferencePass.of(self.loaded, last)
         except torch.OutOfMemoryError:
             raise out_of_memory(len(last.ids)) from None
-        self.loaded = pack_linears(self.loaded, self.matmul)
+        if self._packs:
+            self.loaded = pack_linears(self.loaded, self.matmul)
         self._runner = ContextRunner(self.loaded, attention=self.attention)
         return reference
 

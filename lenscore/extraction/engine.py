@@ -55,7 +55,7 @@ class LensEngine:
         waiting: list[Mapping[str, LensStatistics]] = []  # of contexts whose question is not complete
         following = iter(questions)
         for contexts, states in batches:
-            targets = torch.tensor([token for context in contexts for token in context.answer_ids])
+            targets = torch.tensor([token for context in contexts for token in context.target_ids])
             sizes = [len(context.answer_ids) for context in contexts]
             found = {}
             for name, lens in by_name.items():

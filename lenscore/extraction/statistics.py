@@ -20,6 +20,9 @@ _ROWS_AT_ONCE = {"cpu": 64, "cuda": 512}
 # Neighbouring tokens of which a CPU first takes the largest logit alone, on its way to the top k.
 _BLOCK = 128
 
+# In place of a target: the model's own token at that position, its top-1 at the last layer.
+OWN_TOKEN = -1
+
 
 @dataclass(frozen=True)
 class LensStatistics:
@@ -78,7 +81,7 @@ def lens_statistics(
     Args:
         lens: maps states to logits; at the last layer it must be the model itself.
         states: layers 0 to L.
-        targets: the token that each position is to predict.
+        targets: the token that each position is to predict; ``OWN_TOKEN`` for the one that the model itself predicts.
         top_k: how many of the most probable tokens to keep; the whole vocabulary if it has fewer.
     """
     with spent_on("lens", states.device):
@@ -110,6 +113,7 @@ def _of_positions(
     """
     top_values, top_ids = _largest(logits, min(max(top_k, 2), logits.shape[-1]))
     top1 = _first_of_equals(logits, top_values, top_ids)
+    targets = torch.where(targets == OWN_TOKEN, top1[:, -1], targets)
     logits.sub_(top_values[..., :1])  # the largest becomes 0, so that no sum below is a difference of large numbers
     weights = _exp(logits)  # each distribution, but for its sum
     total = weights.sum(-1)

@@ -50,6 +50,11 @@ class TokenisedContext:
         return self.ids[self.answer_start :]
 
     @property
+    def target_ids(self) -> list[int]:
+        """The token that each predicting state is asked for, as ``lens_statistics`` takes it."""
+        return self.answer_ids
+
+    @property
     def answer_positions(self) -> range:
         """Indices of the answer tokens in ``ids``."""
         return range(self.answer_start, len(self.ids))
@@ -128,11 +133,7 @@ class ContextTokenizer:
         self._encoder.warn_of_special_tokens(segment.text for segment in segments[len(spans) :] if _is_data(segment))
         prompt = self._encoder.encode(text, data).ids
         whole, offsets = self._encoder.encode(text + answer, [*data, (len(text), len(text) + len(answer))])
-        if self._n_embeddings is not None and (largest := max(whole, default=0)) >= self._n_embeddings:
-            raise ContextError(
-                f"its text has the special token {shown(self.token_text(largest))} (id {largest}), but the model has "
-                f"embeddings for {self._n_embeddings}: take the token out of the dataset or the prompt"
-            )
+        self._refuse_beyond_embeddings(whole)
         common = common_length(prompt, whole)
         merged = len(prompt) - common
         if common == len(whole):
@@ -151,6 +152,29 @@ class ContextTokenizer:
         known = len(spans) == len(segments)
         shifted = [range(of.start + len(leading), of.stop + len(leading)) for of in places] if known else None
         return TokenisedContext(leading + whole, start, merged > 0, segments=shifted)
+
+    def prompt_ids(self, segments: Sequence[Segment]) -> list[int]:
+        """Return the token ids of a prompt that no answer follows.
+
+        Raises:
+            ContextError: the text has no tokens, or one that the model has no embedding for.
+        """
+        text = self.text(segments)
+        spans = segment_spans(text, segments)
+        data = [span for span, segment in zip(spans, segments, strict=False) if _is_data(segment)]
+        ids = self._encoder.encode(text, data).ids
+        self._refuse_beyond_embeddings(ids)
+        whole = ids if self._opens_with_leading(ids) else self._leading + ids
+        if not whole:
+            raise ContextError("the prompt is empty: there is no state that could predict a token")
+        return whole
+
+    def _refuse_beyond_embeddings(self, ids: Sequence[int]) -> None:
+        if self._n_embeddings is not None and (largest := max(ids, default=0)) >= self._n_embeddings:
+            raise ContextError(
+                f"its text has the special token {shown(self.token_text(largest))} (id {largest}), but the model has "
+                f"embeddings for {self._n_embeddings}: take the token out of the dataset or the prompt"
+            )
 
     def _opens_with_leading(self, ids: list[int]) -> bool:
         return ids[: len(self._leading)] == self._leading

@@ -14,6 +14,8 @@ from torch import Tensor
 from lenscore.errors import SourceError
 from lenscore.files import sha256_of_file, write_json, written_whole
 from lenscore.records import write_table
+from lenscore.sources.manifest import MANIFEST
+from lenscore.sources.model_files import select_files
 
 _ADVICE = "train the lens anew (delete the file, or snakemake --forcerun train_lens)"
 
@@ -41,8 +43,12 @@ class TrainedLens:
 
 
 def model_files(model_folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each of a model's files, from its manifest."""
-    manifest = json.loads((model_folder / "manifest.json").read_text(encoding="utf-8"))
+    """Return the SHA-256 of each of a model's files: from its manifest, if the workflow has fetched it."""
+    try:
+        manifest = json.loads((model_folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        names = (path.name for path in model_folder.iterdir() if path.is_file())
+        return {name: sha256_of_file(model_folder / name) for name in select_files(names, str(model_folder))}
     files: dict[str, str] = manifest["files"]
     return files
 

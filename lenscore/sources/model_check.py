@@ -54,7 +54,7 @@ def check_model(folder: Path, where: str, find_parts: Callable[[PreTrainedModel]
         refuse_too_many_blocks(where, n_blocks)
     tokenizer = load_tokenizer(folder, where)
     model = load_weights(folder, torch.float32, "meta", where)
-    _check_tokenizer(tokenizer, model, where)
+    check_tokenizer(tokenizer, model, where)
     if find_parts is not None:
         try:
             find_parts(model)
@@ -106,7 +106,12 @@ def _shards_of(index: Path, where: str) -> set[str]:
     return set(files.values())
 
 
-def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, where: str) -> None:
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, where: str) -> None:
+    """Check that a tokenizer is one of the fast ones, and that the model can read all of its tokens.
+
+    Raises:
+        SourceError: it is not so.
+    """
     if not tokenizer.is_fast:
         raise SourceError(
             f"{where}: its tokenizer has no fast version (tokenizer.json), which is needed to cut documents between "

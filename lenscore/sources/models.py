@@ -122,7 +122,29 @@ def _copy(files: Iterable[Path], folder: Path) -> None:
 
 
 def _from_hub(repository: str, revision: str | None, member: str | None, folder: Path, name: str) -> dict[str, Any]:
-    """Fetch through the Hub's own cache (HF_HOME), so that a cache filled beforehand needs no network."""
+    instead = f'models.{name}.source: "path:<folder>" (and no revision)'
+    files = hub_files(repository, revision, member, f"copy the repository to this machine and set {instead}")
+    if member is None:
+        _copy(files, folder)
+        return {}
+    return {"member": member, **_dequantised(files, folder)}
+
+
+def hub_files(repository: str, revision: str | None, member: str | None, instead: str) -> list[Path]:
+    """Fetch a model through the Hub's own cache (HF_HOME), so that a cache filled beforehand needs no network.
+
+    Args:
+        repository: ``owner/name``.
+        revision: a commit, branch or tag; None for the newest of the main branch.
+        member: a GGUF file of the repository, which is fetched alone; None for safetensors.
+        instead: what a message advises where the Hub cannot be reached.
+
+    Returns:
+        The files that are read, where the cache has them, in one folder; the parts of a GGUF model in order.
+
+    Raises:
+        SourceError: they cannot be fetched, or are not what the Hub lists.
+    """
     # Slow to import, and needed by no other source.
     import httpx2
     from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
@@ -135,7 +157,7 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
         RevisionNotFoundError,
     )
 
-    where = f"Hub model {repository} at revision {revision}"
+    where = f"Hub model {repository} at revision {revision or 'main'}"
     logger.info("%s: fetching", where)
     try:
         snapshot = snapshot_download(
@@ -152,26 +174,23 @@ def _from_hub(repository: str, revision: str | None, member: str | None, folder:
             + one_line(error.__cause__ or error),
         }
         reason = next((text for kind, text in reasons.items() if isinstance(error, kind)), one_line(error))
-        raise SourceError(
-            f"{where} cannot be fetched: {reason}; without the Hub, copy the repository to this machine and set "
-            f'models.{name}.source: "path:<folder>" (and no revision)'
-        ) from error
+        raise SourceError(f"{where} cannot be fetched: {reason}; without the Hub, {instead}") from error
+    folder = Path(snapshot)
     try:
         # All files of the repository, so that an error can name them; the patterns cover those that are selected.
-        there: dict[str, Any] = {file.path: file for file in get_cached_repo_tree(repository, revision=revision)}
+        listed = get_cached_repo_tree(repository, revision=folder.name)  # the commit, whatever was asked for
+        there: dict[str, Any] = {file.path: file for file in listed}
     except CachedRepoTreeNotFoundError:  # a cache that an older version of the library filled: it has no hashes
-        there = dict.fromkeys(path.relative_to(snapshot).as_posix() for path in Path(snapshot).rglob("*"))
+        there = dict.fromkeys(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     if member is None:
         files = select_files((file for file in there if "/" not in file), where)
-        _check_hub_files(files, Path(snapshot), there, where)
-        _copy([Path(snapshot, file) for file in files], folder)
-        return {}
-    parts = gguf_parts(member)
-    if missing := [part for part in parts if part not in there]:
-        known = ", ".join(sorted(filter(is_gguf, there))) or "(none)"
-        raise SourceError(f"{where}: no member {', '.join(missing)}; its GGUF files are: {known}")
-    _check_hub_files(parts, Path(snapshot), there, where)
-    return {"member": member, **_dequantised([Path(snapshot, part) for part in parts], folder)}
+    else:
+        files = gguf_parts(member)
+        if missing := [part for part in files if part not in there]:
+            known = ", ".join(sorted(filter(is_gguf, there))) or "(none)"
+            raise SourceError(f"{where}: no member {', '.join(missing)}; its GGUF files are: {known}")
+    _check_hub_files(files, folder, there, where)
+    return [folder / file for file in files]
 
 
 def _check_hub_files(files: Iterable[str], snapshot: Path, listed: Mapping[str, Any], where: str) -> None:
