@@ -25,11 +25,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.shape", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--flat", type=int, default=2000, help="simulated studies of three flat curves")
-    parser.add_argument("--otherwise", type=int, default=2000, help="of each other kind of flat study")
-    parser.add_argument("--power", type=int, default=500, help="of each kind of study that is not flat")
-    parser.add_argument("--shapes", type=int, default=500, help="of each shape other than an inverted U")
-    parser.add_argument("--coverage", type=int, default=2000, help="of each kind of study whose intervals are counted")
+    parser.add_argument("--flat", type=int, default=700, help="simulated studies of three flat curves")
+    parser.add_argument("--otherwise", type=int, default=400, help="of each other kind of flat study")
+    parser.add_argument("--power", type=int, default=200, help="of each kind of study that is not flat")
+    parser.add_argument("--shapes", type=int, default=100, help="of each shape other than an inverted U")
+    parser.add_argument("--coverage", type=int, default=500, help="of each kind of study whose intervals are counted")
     parser.add_argument("--processes", type=int, help="by default as many as there are cores")
     parser.add_argument("--placebos", type=int, default=2000, help="studies whose lens has no tie to any cause")
     arguments = parser.parse_args()
