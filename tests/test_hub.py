@@ -17,6 +17,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
+import lenscore
 from lenscore.errors import SourceError
 from lenscore.sources.datasets import _check_cached_files
 from tests.helpers_sources import SENTENCES, save_tiny_gpt2
@@ -120,6 +121,10 @@ def fetch(
         "    print(error)\n"
         "    sys.exit(3)\n"
     )
+    return run_with_hub(code, [json.dumps(spec), str(target)], endpoint, home)
+
+
+def run_with_hub(code: str, arguments: list[str], endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {
         "HF_ENDPOINT": endpoint,
@@ -129,12 +134,33 @@ def fetch(
     }
     environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
     return subprocess.run(
-        [sys.executable, "-c", code, json.dumps(spec), str(target)],
+        [sys.executable, "-c", code, *arguments],
         env=environment,
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def test_a_notebook_loads_a_model_by_its_name(hub: Hub, model_folder: Path, tmp_path: Path) -> None:
+    code = (
+        "import lenscore\n"
+        "model = lenscore.load('lab/tiny')\n"
+        "print(model.name, model.read('The tower of', ' Paris').table()['probability'].tolist())\n"
+        "try:\n"
+        "    lenscore.load('lab/none')\n"
+        "except lenscore.LenscoreError as error:\n"
+        "    print(error)\n"
+    )
+    done = run_with_hub(code, [], hub.endpoint, tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    read, refused = done.stdout.splitlines()
+    expected = lenscore.load(model_folder).read("The tower of", " Paris").table()["probability"].tolist()
+    name, _, numbers = read.partition(" ")
+    assert name == "lab/tiny"
+    assert json.loads(numbers) == pytest.approx(expected, rel=1e-5)
+    assert refused.startswith("Hub model lab/none at revision main cannot be fetched: no such repository")
+    assert refused.endswith("without the Hub, give the path of a folder with the model")
 
 
 def refusal(done: subprocess.CompletedProcess[str], target: Path) -> str:

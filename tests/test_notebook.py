@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,9 +15,11 @@ from rich.console import Console
 from transformers import GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import lenscore
+from lenscore.models.packed_linears import PackedLinear
 from lenscore.models.unembedding import Unembedding
 from tests.conftest import ROOT
 from tests.small_study import SmallStudy
+from tests.tiny_gguf import write_gguf
 from tests.tiny_models import tiny_model
 from tests.tiny_tokenizers import chat_like
 
@@ -184,6 +187,37 @@ def test_a_model_in_hand_stays_as_it_was(tiny_gpt2: Path, model: lenscore.Model)
     assert sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in own.modules()) == hooks
     assert own.config._attn_implementation == attention
     assert own(torch.tensor([[1, 2, 3]])).logits.requires_grad
+
+
+def test_a_model_in_hand_may_be_packed(tiny_gpt2: Path, model: lenscore.Model) -> None:
+    own = GPT2LMHeadModel.from_pretrained(tiny_gpt2)
+    packed = lenscore.load(own, tokenizer=PreTrainedTokenizerFast.from_pretrained(tiny_gpt2), pack=True)
+    found = packed.read(PROMPT, ANSWER).table()
+    assert any(isinstance(module, PackedLinear) for module in own.modules())
+    pd.testing.assert_frame_equal(found, model.read(PROMPT, ANSWER).table(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_gguf_file_is_de_quantised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LENSCORE_HOME", str(tmp_path / "home"))
+    meant = write_gguf(tmp_path / "tiny.gguf", tensors_a_file=12)
+    part = min(tmp_path.glob("tiny-*.gguf"))
+    read = lenscore.load(part, pack=False)
+    weights = read._run.loaded.model.state_dict()
+    assert all(np.allclose(weights[name].numpy(), values, atol=1e-6) for name, values in meant.items())
+    (made,) = (tmp_path / "home" / "models").iterdir()
+    before = made.stat().st_mtime_ns
+    assert lenscore.load(part).read("a", " b").n_layers == 2
+    assert [file.stat().st_mtime_ns for file in (tmp_path / "home" / "models").iterdir()] == [before]
+
+
+def test_a_prompt_longer_than_the_window_is_refused(model: lenscore.Model, tokenizer: PreTrainedTokenizerFast) -> None:
+    window = model._run.loaded.n_positions
+    assert window is not None
+    prompt = PROMPT
+    while len(tokenizer(prompt + ANSWER).input_ids) <= window:
+        prompt += " of Paris"
+    with pytest.raises(lenscore.LenscoreError, match=f"but the model reads {window:,} at most"):
+        model.read(prompt, ANSWER)
 
 
 def test_a_block_is_skipped_as_a_plain_hook_skips_it(

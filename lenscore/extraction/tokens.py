@@ -127,10 +127,7 @@ class ContextTokenizer:
                 token that may be merged across the border; or the answer or the prompt has no tokens; or
                 the text has a token that the model has no embedding for.
         """
-        text = self.text(segments)
-        spans = segment_spans(text, segments)
-        data = [span for span, segment in zip(spans, segments, strict=False) if _is_data(segment)]
-        self._encoder.warn_of_special_tokens(segment.text for segment in segments[len(spans) :] if _is_data(segment))
+        text, spans, data = self._text_and_spans(segments)
         prompt = self._encoder.encode(text, data).ids
         whole, offsets = self._encoder.encode(text + answer, [*data, (len(text), len(text) + len(answer))])
         self._refuse_beyond_embeddings(whole)
@@ -159,15 +156,21 @@ class ContextTokenizer:
         Raises:
             ContextError: the text has no tokens, or one that the model has no embedding for.
         """
-        text = self.text(segments)
-        spans = segment_spans(text, segments)
-        data = [span for span, segment in zip(spans, segments, strict=False) if _is_data(segment)]
+        text, _, data = self._text_and_spans(segments)
         ids = self._encoder.encode(text, data).ids
         self._refuse_beyond_embeddings(ids)
         whole = ids if self._opens_with_leading(ids) else self._leading + ids
         if not whole:
             raise ContextError("the prompt is empty: there is no state that could predict a token")
         return whole
+
+    def _text_and_spans(self, segments: Sequence[Segment]) -> tuple[str, list[Span], list[Span]]:
+        """Return the prompt's text, where in it each segment is, and where the data's words are."""
+        text = self.text(segments)
+        spans = segment_spans(text, segments)
+        data = [span for span, segment in zip(spans, segments, strict=False) if _is_data(segment)]
+        self._encoder.warn_of_special_tokens(segment.text for segment in segments[len(spans) :] if _is_data(segment))
+        return text, spans, data
 
     def _refuse_beyond_embeddings(self, ids: Sequence[int]) -> None:
         if self._n_embeddings is not None and (largest := max(ids, default=0)) >= self._n_embeddings:

@@ -15,7 +15,7 @@ from lenscore.models.device import resolve_device
 from lenscore.models.loading import LoadedModel, load_model
 from lenscore.notebook.model import Model
 from lenscore.sources.model_check import check_tokenizer
-from lenscore.sources.model_files import is_gguf
+from lenscore.sources.model_files import is_gguf, local_model_files
 from lenscore.sources.models import fetch_model, hub_files
 from lenscore.sources.pretrained import load_tokenizer
 from lenscore.study.models import ModelSpec
@@ -70,44 +70,46 @@ def load(
                 raise ConfigError(f"{name}: {shown(given)} is given with a model that is loaded already; leave it out")
         loaded = LoadedModel.of(model)
         check_tokenizer(tokenizer, model, loaded.name)
-        return _of(loaded, tokenizer, None, pack or False)
+        return _of(loaded.name, loaded, tokenizer, None, pack or False)
     if tokenizer is not None:
         raise ConfigError("tokenizer: is for a model that is loaded already; others bring their own")
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ConfigError(f"dtype: must be float32, bfloat16 or float16; found {shown(dtype)}")
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device: must be auto, cpu or cuda; found {shown(device)}")
-    folder = _folder_of(str(model), revision)
-    return _of(load_model(folder, dtype, resolve_device(device)), load_tokenizer(folder), folder, pack is not False)
+    name, folder = _folder_of(str(model), revision)
+    loaded = load_model(folder, dtype, resolve_device(device))
+    return _of(name, loaded, load_tokenizer(folder), folder, pack is not False)
 
 
-def _of(loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | None, pack: bool) -> Model:
-    run = CheckedRun(loaded, packs=pack)
-    return Model(run, ContextTokenizer(tokenizer, n_embeddings=loaded.n_embeddings), folder)
+def _of(name: str, loaded: LoadedModel, tokenizer: PreTrainedTokenizerBase, folder: Path | None, pack: bool) -> Model:
+    return Model(
+        name, CheckedRun(loaded, packs=pack), ContextTokenizer(tokenizer, n_embeddings=loaded.n_embeddings), folder
+    )
 
 
-def _folder_of(model: str, revision: str | None) -> Path:
-    """Return a folder with the model, which is fetched into it where it is not there."""
-    path = Path(model)
+def _folder_of(model: str, revision: str | None) -> tuple[str, Path]:
+    """Return a model's name, and a folder with it, into which it is fetched where it is not there."""
+    path = Path(model).expanduser()
     on_hub = model != DEFAULT and not path.exists() and model.count("/") == 1 and not model.startswith((".", "/", "~"))
     if revision is not None and not on_hub:
         raise ConfigError(f"revision: belongs to models on the Hub, and {shown(model)} is none; leave it out")
     if model == DEFAULT:
         study = read_study(read_config_file(workflow_folder() / "config.yaml"))
         name, spec = next(iter(study.models.items()))
-        return _fetched(spec, spec.folder_name(name, study.seed))
+        return name, _fetched(spec, spec.folder_name(name, study.seed))
     if on_hub:
-        return hub_files(model, revision, None, "give the path of a folder with the model")[0].parent
+        return model, hub_files(model, revision, None, "give the path of a folder with the model")[0].parent
     if path.is_file() and is_gguf(path.name):
-        return _fetched(
-            ModelSpec(source=f"path:{path.resolve()}"), f"{path.stem}-{short_hash({'sha256': sha256_of_file(path)})}"
-        )
+        source = f"path:{path.resolve()}"
+        hashes = {file.name: sha256_of_file(file) for file in local_model_files(source, path.stem)}
+        return path.stem, _fetched(ModelSpec(source=source), f"{path.stem}-{short_hash(hashes)}")
     if not path.is_dir():
         raise ConfigError(
             f"model: {shown(model)} is no folder, no GGUF file, and no name on the Hub (owner/name); the working "
             f"directory is {shown(str(Path.cwd()))}"
         )
-    return path
+    return path.name, path
 
 
 def _fetched(spec: ModelSpec, name: str) -> Path:

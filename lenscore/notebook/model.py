@@ -11,7 +11,7 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from lenscore.ablation.engine import AblationEngine, variants_of
 from lenscore.contexts.context import Segment
-from lenscore.errors import ConfigError, shown
+from lenscore.errors import ConfigError, ContextError, shown
 from lenscore.extraction.checked_run import CheckedRun
 from lenscore.extraction.engine import LensEngine
 from lenscore.extraction.statistics import OWN_TOKEN, LensStatistics
@@ -49,15 +49,16 @@ class Model:
     A model that was in hand stays as it was found: its modules, its mode, its attention.
     """
 
-    def __init__(self, run: CheckedRun, tokenizer: ContextTokenizer, folder: Path | None):
+    def __init__(self, name: str, run: CheckedRun, tokenizer: ContextTokenizer, folder: Path | None):
+        self._name = name
         self._run = run
         self._tokenizer = tokenizer
         self._folder = folder
 
     @property
     def name(self) -> str:
-        """The name of its folder, or of its class where it was in hand."""
-        return self._run.loaded.name if self._folder is None else self._folder.name
+        """Its name on the Hub, that of its folder, or of its class where it was in hand."""
+        return self._name
 
     @property
     def n_layers(self) -> int:
@@ -89,9 +90,9 @@ class Model:
             top_k: how many of the most probable tokens to keep.
 
         Raises:
-            LenscoreError: ContextError for a prompt or answer that cannot be tokenised, SelfCheckError if the lens at
-                the last layer is not the model, NotFiniteError for NaN or infinity, ConfigError and SourceError for a
-                lens that is none of this model.
+            LenscoreError: ContextError for a prompt or answer that cannot be tokenised or is longer than the model's
+                window, SelfCheckError if the lens at the last layer is not the model, NotFiniteError for NaN or
+                infinity, ConfigError and SourceError for a lens that is none of this model.
         """
         return self.read_all([prompt], [answer], lens=lens, tokens=tokens, top_k=top_k)[0]
 
@@ -186,6 +187,12 @@ class Model:
             found = self._tokenizer.tokenise(segments, answer)
             n_prompt, merged = found.answer_start, found.border_merged
             context = TokenisedContext(found.ids, 1 if whole else n_prompt, merged, name=name)
+        window = self._run.loaded.n_positions
+        if window is not None and len(context.ids) > window:
+            raise ContextError(
+                f"{name} has {len(context.ids):,} tokens with the answer, but the model reads {window:,} at most; "
+                "shorten it"
+            )
         return _Asked(context, n_prompt)
 
     def _statistics(
