@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lenscore.contexts.build import build_contexts
@@ -180,6 +180,15 @@ NUMBERS = st.fixed_dictionaries(
 
 @settings(max_examples=60)
 @given(NUMBERS)
+# Names that would be refused as numbers where a number belongs.
+@example(
+    dict(
+        questions=1,
+        seed=0,
+        shard_size=1,
+        context_sets={name: {"documents": [2], "positions": 2} for name in ("0e0", "08")},
+    )
+)
 def test_a_valid_config_is_taken_and_its_file_says_what_it_says(changes: dict[str, Any]) -> None:
     study = read_study(CONFIG | changes)
     assert study.questions == changes["questions"]

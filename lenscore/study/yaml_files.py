@@ -94,13 +94,14 @@ class _Checked:
                     earlier = f"key {shown(key.value)} is there already, in line {seen[key.value]}"
                     raise self._error(key, f"{earlier}; each may be there once")
                 seen[key.value] = _line(key)
-        return [part for pair in node.value for part in pair]
+        # A key that is text is a name: 0e0 and 08 are names as good as any.
+        return [part for key, value in node.value for part in (key, value) if part is value or _kind(key) != "str"]
 
     def _check_scalar(self, node: yaml.ScalarNode) -> None:
         written = node.value
         if node.style is not None:
             return  # in quotes, or a block: text as it stands
-        kind = node.tag.rpartition(":")[2]
+        kind = _kind(node)
         if kind == "int" and len(written) > _MOST_DIGITS:
             raise self._error(node, f"a number of {len(written):,} digits; put it in quotes if it is text")
         if kind == "str" and _EXPONENT.fullmatch(written):
@@ -127,6 +128,11 @@ class _Checked:
 
     def _error(self, node: yaml.Node, message: str) -> ConfigError:
         return ConfigError(f"{self._name}, line {_line(node)}: {message}")
+
+
+def _kind(node: yaml.Node) -> str:
+    """Return what YAML takes a node for, such as str, int, float or map."""
+    return node.tag.rpartition(":")[2]
 
 
 def _text(path: Path) -> str:
